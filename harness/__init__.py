@@ -1,0 +1,28 @@
+"""What depth does to a network: train plain and residual nets of growing depth and measure every layer's gradient.
+
+    import harness
+    run = harness.train(harness.RunConfig(depth=20, shortcut="none"))
+    run.train_error, run.layers
+
+Importing this package imports no torch; `harness.train` does when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.choices import ChoiceError
+from harness.config import DataConfig, RunConfig, ScheduleConfig
+
+if TYPE_CHECKING:
+    from harness.training import RunFailed, train
+
+__all__ = ["ChoiceError", "DataConfig", "RunConfig", "RunFailed", "ScheduleConfig", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("train", "RunFailed"):
+        from harness import training
+
+        return getattr(training, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,340 @@
+"""What a run is asked to be: typed, validated at construction, and hashed.
+
+Every field is a key of the command line (`conf/config.yaml` comments each one). Closed choices are enums, open ones are
+names in `harness.choices`. A field says what a run computes, save for the places `data.root` and `data.download`, which
+say where its data come from and are no part of its identity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from enum import Enum
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+from harness.checks import assign, flag, member, names, real, whole
+from harness.choices import DATA, INIT, NORM, PROBE, SHORTCUT, ChoiceError, unknown
+
+NUMERICS = 1
+"""Part of every run's identity; raised when a change of the code changes a golden loss, so that no stale run is reused."""
+
+
+class Precision(str, Enum):
+    """Arithmetic of forward and backward pass; weights and optimiser state are always float32."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+class Split(str, Enum):
+    """Training images used: all of them, or all but a tenth that is held out (He et al. 2015, 4.2: 45k/5k)."""
+
+    full = "full"
+    holdout = "holdout"
+
+
+class Warmup(str, Enum):
+    """When the warm-up learning rate ends: never begins, after a fixed count, or below a training error."""
+
+    none = "none"
+    steps = "steps"
+    until_error = "until_error"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and what is done to them."""
+
+    name: str = "digits"
+    root: str | None = None
+    download: bool = False
+    split: Split = Split.full
+    augment: bool = True
+
+    def __post_init__(self) -> None:
+        DATA.check(self.name)
+        if self.root is not None and not isinstance(self.root, str):
+            raise ChoiceError(f"data.root={self.root}: must be a folder's path or null")
+        flag("data.download", self.download)
+        flag("data.augment", self.augment)
+        assign(self, split=member("data.split", self.split, Split))
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How long and how fast to train; the defaults are those of He et al. 2015, section 4.2, for CIFAR-10."""
+
+    steps: int = 64_000
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    milestones: tuple[int, ...] | None = None
+    warmup: Warmup = Warmup.none
+    warmup_learning_rate: float = 0.01
+    warmup_steps: int = 400
+    warmup_error: float = 80.0
+    warmup_max_steps: int | None = None
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    decay_norm: bool = True
+    eval_every: int | None = None
+
+    def __post_init__(self) -> None:
+        whole("schedule.steps", self.steps, 1)
+        whole("schedule.batch_size", self.batch_size, 1)
+        rate = real("schedule.learning_rate", self.learning_rate, above=0)
+        warmup = member("schedule.warmup", self.warmup, Warmup)
+        warmup_rate = real("schedule.warmup_learning_rate", self.warmup_learning_rate, above=0)
+        error = real("schedule.warmup_error", self.warmup_error, above=0, most=100)
+        momentum = real("schedule.momentum", self.momentum, least=0, below=1)
+        decay = real("schedule.weight_decay", self.weight_decay, least=0)
+        flag("schedule.decay_norm", self.decay_norm)
+        whole("schedule.warmup_steps", self.warmup_steps, 1)
+        for key in ("warmup_max_steps", "eval_every"):
+            if getattr(self, key) is not None:
+                whole(f"schedule.{key}", getattr(self, key), 1)
+        if warmup is Warmup.steps and self.warmup_steps >= self.steps:
+            raise ChoiceError(f"schedule.warmup_steps={self.warmup_steps}: must be below schedule.steps={self.steps}")
+        if warmup is Warmup.until_error and (self.warmup_max_steps or 0) > self.steps:
+            raise ChoiceError(f"schedule.warmup_max_steps={self.warmup_max_steps}: must be at most schedule.steps={self.steps}")
+        assign(
+            self,
+            learning_rate=rate,
+            milestones=self._checked_milestones(),
+            warmup=warmup,
+            warmup_learning_rate=warmup_rate,
+            warmup_error=error,
+            momentum=momentum,
+            weight_decay=decay,
+        )
+
+    def _checked_milestones(self) -> tuple[int, ...] | None:
+        """Return the milestones in one form, so that equal schedules are equal: None where they are the default."""
+        if self.milestones is None:
+            return None
+        if isinstance(self.milestones, str) or not hasattr(self.milestones, "__iter__"):
+            raise ChoiceError(f"schedule.milestones={self.milestones}: must be a list of steps, [] or null")
+        steps = tuple(self.milestones)
+        for step in steps:
+            whole("schedule.milestones", step, 1)
+            if step >= self.steps:
+                raise ChoiceError(f"schedule.milestones={list(steps)}: {step} is past the end, schedule.steps={self.steps}")
+        if list(steps) != sorted(set(steps)):
+            raise ChoiceError(f"schedule.milestones={list(steps)}: must rise")
+        return None if steps == self._default_milestones() else steps
+
+    def _default_milestones(self) -> tuple[int, ...]:
+        return tuple(sorted({step for step in (self.steps // 2, self.steps * 3 // 4) if step > 0}))
+
+    def milestone_steps(self) -> tuple[int, ...]:
+        """Return the steps at which the learning rate falls to a tenth; 1/2 and 3/4 of `steps` unless given."""
+        return self._default_milestones() if self.milestones is None else self.milestones
+
+    def warmup_limit(self) -> int:
+        """Return the step by which a warm-up has ended, whatever the error."""
+        if self.warmup is Warmup.none:
+            return 0
+        if self.warmup is Warmup.steps:
+            return self.warmup_steps
+        first = self.milestone_steps()[0] if self.milestone_steps() else self.steps
+        return first if self.warmup_max_steps is None else self.warmup_max_steps
+
+
+SCHEDULES: Mapping[str, ScheduleConfig] = {
+    "digits": ScheduleConfig(steps=900, learning_rate=0.02, eval_every=55),
+    "cifar10": ScheduleConfig(),
+}
+"""The schedule that each data set's name stands for, as in conf/schedule/ (a test compares the two)."""
+
+_FOLLOWS_DATA = ScheduleConfig()
+FAMILY = (6, 2)
+"""A CIFAR net of basic blocks has 6n+2 weighted layers (He et al. 2015, 4.2)."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One training with one set of choices.
+
+    Raises ChoiceError (a ValueError) at construction for any choice that cannot be run. `schedule` follows `data`
+    where it is not given.
+    """
+
+    depth: int = 20
+    shortcut: str = "identity"
+    norm: str = "batch"
+    init: str = "he"
+    width: int = 16
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    schedule: ScheduleConfig = _FOLLOWS_DATA
+    precision: Precision = Precision.fp32
+    device: str = "auto"
+    threads: int | str = 1
+    probes: tuple[str, ...] = ("blocks", "layers")
+    plugins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        plugins = names("plugins", self.plugins)
+        for module in plugins:
+            _load_plugin(module)
+        _check_depth(self.depth)
+        whole("width", self.width, 1)
+        whole("seed", self.seed, 0)
+        SHORTCUT.check(self.shortcut)
+        NORM.check(self.norm)
+        INIT.check(self.init)
+        probes = tuple(sorted(set(names("probes", self.probes))))
+        for probe in probes:
+            PROBE.check(probe)
+        if not isinstance(self.device, str) or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise ChoiceError(f"device={self.device}: must be auto, cpu, cuda or cuda:N")
+        if self.threads != "auto":
+            whole("threads", self.threads, 1, also="auto")
+        assign(
+            self,
+            precision=member("precision", self.precision, Precision),
+            probes=probes,
+            plugins=plugins,
+            schedule=SCHEDULES.get(self.data.name, ScheduleConfig()) if self.schedule is _FOLLOWS_DATA else self.schedule,
+        )
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> RunConfig:
+        """Return the config of nested plain values, as a composed YAML or config.json holds them.
+
+        Raises ChoiceError for unknown keys, and for values as the constructor does.
+        """
+        values = dict(mapping)
+        for module in names("plugins", values.get("plugins") or ()):
+            _load_plugin(module)
+        nested: dict[str, type[DataConfig] | type[ScheduleConfig]] = {"data": DataConfig, "schedule": ScheduleConfig}
+        for key, kind in nested.items():
+            if key in values:
+                values[key] = kind(**_known(values[key], kind, f"{key}."))
+        return cls(**_known(values, cls, ""))
+
+    def choices(self) -> dict[str, Any]:
+        """Return every choice as nested plain values, milestones resolved, without the places."""
+        data = {"name": self.data.name, "split": self.data.split.value, "augment": self.data.augment}
+        schedule = _plain(self.schedule) | {"milestones": list(self.schedule.milestone_steps())}
+        return _plain(self) | {"device": self.device.split(":")[0], "data": data, "schedule": schedule}
+
+    def places(self) -> dict[str, Any]:
+        """Return what says where, not what: needed to carry out the run, left out of its record."""
+        return {"device": self.device, "root": self.data.root, "download": self.data.download}
+
+    def at(self, device: str, root: str | None, download: bool) -> RunConfig:
+        """Return the same run at other `places`."""
+        return replace(self, device=device, data=replace(self.data, root=root, download=download))
+
+    def flat(self) -> dict[str, Any]:
+        """Return the choices under the names of the command line: `depth`, `data`, `data.split`, `schedule.steps`."""
+        return flatten(self.choices())
+
+    def identity(self) -> str:
+        """Return the hash of what can change the run's numbers: 10 hexadecimal digits of SHA-256.
+
+        Only choices away from their defaults count, so a new key with a default leaves old hashes as they were; the
+        device counts by its type. Raises ValueError while device or threads are still `auto` (see `harness.devices`).
+        """
+        if "auto" in (self.device, self.threads):
+            raise ValueError("device and threads must be resolved before a run has an identity")
+        different: dict[str, Any] = {"numerics": NUMERICS, "device": self.device.split(":")[0]}
+        different |= _different(replace(self, device="cpu", plugins=()), skip=("data", "schedule", "device"))
+        different["data"] = _different(self.data, skip=("root", "download"))
+        different["schedule"] = _different(self.schedule, skip=_idle(self.schedule.warmup))
+        if self.plugins:
+            different["plugins"] = {module: _digest(module) for module in self.plugins}
+        text = json.dumps(different, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    def run_name(self) -> str:
+        """Return the name of the run's folder: a readable label and the identity."""
+        return f"{self.data.name}-{self.shortcut}-{self.depth}-seed{self.seed}-{self.identity()}"
+
+
+def flatten(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested choices, as `RunConfig.choices` or a run's config.json has them, under the command line's names."""
+    flat: dict[str, Any] = {}
+    for key, value in choices.items():
+        if isinstance(value, Mapping):
+            flat |= {key if name == "name" else f"{key}.{name}": inner for name, inner in value.items()}
+        else:
+            flat[key] = value
+    return {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in flat.items()}
+
+
+def varying(flats: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the keys in which flattened choices differ, in the order of the keys."""
+    return [key for key in flats[0] if len({str(flat[key]) for flat in flats}) > 1] if flats else []
+
+
+def available_cores() -> int:
+    """Return how many CPU cores this process may use (Slurm's allotment where there is one)."""
+    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if slurm.isdigit():
+        return int(slurm)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check_depth(depth: object) -> None:
+    whole("depth", depth, None)
+    step, rest = FAMILY
+    if (given := cast(int, depth)) < step + rest or (given - rest) % step:
+        below = max((given - rest) // step * step + rest, step + rest)
+        near = f"nearest are {below} and {below + step}" if given > step + rest else f"the smallest is {below}"
+        raise ChoiceError(f"depth={depth}: this family has depth 6n+2; {near}")
+
+
+def _load_plugin(module: str) -> None:
+    try:
+        import_module(module)
+    except ImportError as error:
+        raise ChoiceError(f"plugins={module}: cannot be imported: {error}") from error
+
+
+def _digest(module: str) -> str:
+    spec = find_spec(module)
+    source = spec.origin if spec else None
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
+
+
+def _idle(warmup: Warmup) -> tuple[str, ...]:
+    """Return the warm-up parameters that have no effect under this kind of warm-up."""
+    return {
+        Warmup.none: ("warmup_learning_rate", "warmup_steps", "warmup_error", "warmup_max_steps"),
+        Warmup.steps: ("warmup_error", "warmup_max_steps"),
+        Warmup.until_error: ("warmup_steps",),
+    }[warmup]
+
+
+def _different(config: Any, skip: tuple[str, ...]) -> dict[str, Any]:
+    defaults = {f.name: f.default if f.default is not MISSING else None for f in fields(config)}
+    values = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in skip}
+    return {name: _bare(value) for name, value in values.items() if value != defaults[name]}
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    return {f.name: _bare(getattr(config, f.name)) for f in fields(config)}
+
+
+def _bare(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _known(mapping: Any, kind: type, prefix: str) -> dict[str, Any]:
+    keys = [f.name for f in fields(kind)]
+    if not isinstance(mapping, Mapping):
+        raise ChoiceError(f"{prefix.rstrip('.')}={mapping}: must be a group of keys ({', '.join(keys)})")
+    for key in mapping:
+        if key not in keys:
+            raise unknown("key", f"{prefix}{key}", [prefix + key for key in keys])
+    return dict(mapping)

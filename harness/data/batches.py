@@ -1,0 +1,153 @@
+"""Resident images and the batches cut from them on the device.
+
+Shapes: N images, B a batch, C channels, H = W the side, P the padding. Images stay uint8; a batch is cropped, flipped
+and normalised as it is cut, each image by its own draw. Epoch e's order and augmentation are streams of their own
+(`order`, e) and (`augmentation`, e), so any step's batch can be had without the ones before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from harness.config import DataConfig, Split
+from harness.data.sources import Facts, Images, Labels, proportional, source, stratified_split
+from harness.streams import stream_seed
+
+
+class Batch(NamedTuple):
+    """Normalised images float32 [B, C, H, W] (channels last) and labels int64 [B]."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images of one purpose on the device: uint8 [N, C, H, W], labels int64 [N], and how to normalise them.
+
+    The per-pixel mean of the training images is subtracted (He et al. 2015, 4.2); dividing by their one overall
+    standard deviation, so that inputs have unit variance, is ours.
+    """
+
+    images: Tensor
+    labels: Tensor
+    mean: Tensor
+    std: float
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def in_order(self, size: int) -> Iterator[Batch]:
+        """Yield the images once, unchanged, in batches of at most `size`."""
+        for start in range(0, len(self), size):
+            images = self.images[start : start + size].float()
+            yield Batch(_channels_last((images - self.mean) / self.std), self.labels[start : start + size])
+
+
+@dataclass(frozen=True)
+class Data:
+    """The parts of a data set on the device, `holdout` None unless data.split=holdout; `checksum` is of the whole set."""
+
+    facts: Facts
+    train: Part
+    test: Part
+    holdout: Part | None
+    checksum: str
+
+
+def load(config: DataConfig, device: torch.device) -> Data:
+    """Return the data set `config` on `device`, split as asked; mean and std are those of the images trained on."""
+    found = source(config)
+    arrays = found.read(config)
+    images, labels, holdout = arrays.train_images, arrays.train_labels, None
+    if config.split is Split.holdout:
+        kept, held = stratified_split(labels, proportional(labels, len(labels) // 10), "holdout")
+        images, labels, holdout = images[kept], labels[kept], (images[held], labels[held])
+    pixel_mean, std = _moments(images)
+    mean = torch.from_numpy(pixel_mean).to(device, torch.float32)
+
+    def part(images: Images, labels: Labels) -> Part:
+        return Part(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), mean, std)
+
+    test = part(arrays.test_images, arrays.test_labels)
+    return Data(found.facts, part(images, labels), test, part(*holdout) if holdout else None, arrays.checksum())
+
+
+def _moments(images: Images) -> tuple[npt.NDArray[np.float64], float]:
+    """Return the mean of every pixel [C, H, W], and the standard deviation about it over all pixels and images."""
+    mean = images.mean(axis=0, dtype=np.float64)
+    counts = np.bincount(images.reshape(-1), minlength=256)
+    mean_square = float(counts @ np.arange(256.0) ** 2) / images.size
+    return mean, float(np.sqrt(mean_square - (mean**2).mean()))
+
+
+class Batches:
+    """The training batches, by step: shuffled each epoch, the last partial batch dropped."""
+
+    def __init__(self, part: Part, facts: Facts, size: int, seed: int, augment: bool) -> None:
+        self._part, self._facts, self._size, self._seed = part, facts, size, seed
+        self._padding = facts.padding if augment else 0
+        self._flip = facts.flip and augment
+        self._epoch = -1
+        self._order = self._rows = self._columns = self._mirrored = torch.empty(0)
+
+    @property
+    def per_epoch(self) -> int:
+        """Batches an epoch."""
+        return len(self._part) // self._size
+
+    def at(self, step: int) -> Batch:
+        """Return the batch of `step` (from 0)."""
+        epoch, place = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            self._draw(epoch)
+        cut = slice(place * self._size, (place + 1) * self._size)
+        return self._cut(self._order[cut], self._rows[cut], self._columns[cut], self._mirrored[cut])
+
+    def _draw(self, epoch: int) -> None:
+        """Draw the order, crop and flip of every image of an epoch on the CPU, the same on every device."""
+        n, device = len(self._part), self._part.images.device
+        order, augmentation = torch.Generator(), torch.Generator()
+        order.manual_seed(stream_seed(self._seed, "order", epoch))
+        augmentation.manual_seed(stream_seed(self._seed, "augmentation", epoch))
+        offsets = torch.randint(0, 2 * self._padding + 1, (2, n), generator=augmentation)
+        mirrored = torch.rand(n, generator=augmentation) < 0.5
+        self._order = torch.randperm(n, generator=order).to(device)
+        self._rows, self._columns = offsets.to(device)
+        self._mirrored = (mirrored & self._flip).to(device)
+        self._epoch = epoch
+
+    def _cut(self, index: Tensor, row: Tensor, column: Tensor, mirrored: Tensor) -> Batch:
+        """Crop image and mean alike, so that the margin is zero after normalisation, then mirror."""
+        side = self._facts.size
+        images = _windows(self._padded_images, side)[index, :, row, column].float()
+        images = (images - _windows(self._padded_mean, side)[0, :, row, column].transpose(0, 1)) / self._part.std
+        if self._flip:
+            images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+        return Batch(_channels_last(images), self._part.labels[index])
+
+    @cached_property
+    def _padded_images(self) -> Tensor:
+        return functional.pad(self._part.images, (self._padding,) * 4)
+
+    @cached_property
+    def _padded_mean(self) -> Tensor:
+        return functional.pad(self._part.mean[None], (self._padding,) * 4)
+
+
+def _windows(padded: Tensor, side: int) -> Tensor:
+    """Return every crop as a view: [N, C, H+2P, W+2P] to [N, C, 2P+1, 2P+1, H, W]."""
+    return padded.unfold(2, side, 1).unfold(3, side, 1)
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)

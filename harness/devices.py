@@ -1,0 +1,67 @@
+"""Where and how exactly a run computes: device, threads, determinism and precision."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+import torch.utils.deterministic
+
+from harness.choices import ChoiceError
+from harness.config import Precision, RunConfig, available_cores
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, when CUDA starts
+
+
+def resolve(config: RunConfig) -> RunConfig:
+    """Return `config` with `auto` decided: device cuda if there is one, threads as many as cores.
+
+    Raises ChoiceError for a device that this machine does not have.
+    """
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda"):
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count == 0:
+            raise ChoiceError(f"device={device}: this machine has no CUDA device that torch can use; allowed: auto, cpu")
+        if ":" in device and int(device.split(":")[1]) >= count:
+            raise ChoiceError(f"device={device}: this machine has {count} CUDA device(s), cuda:0 to cuda:{count - 1}")
+    return replace(config, device=device, threads=available_cores() if config.threads == "auto" else config.threads)
+
+
+@contextmanager
+def exactly(config: RunConfig) -> Iterator[None]:
+    """Make the same config give the same bits inside the block, and leave torch's settings as they were."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+        cudnn.benchmark,
+        cudnn.allow_tf32,
+        matmul.allow_tf32,
+    )
+    try:
+        _settings(int(config.threads), True, False, False, False, False)
+        yield
+    finally:
+        _settings(*before)
+
+
+def _settings(threads: int, deterministic: bool, fill: bool, benchmark: bool, convolution_tf32: bool, matmul_tf32: bool) -> None:
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = benchmark
+    torch.backends.cudnn.allow_tf32 = convolution_tf32
+    torch.backends.cuda.matmul.allow_tf32 = matmul_tf32
+
+
+def autocast(config: RunConfig) -> torch.autocast:
+    """Return the context of the forward pass: bfloat16 where the operation gains, or plain float32."""
+    bf16 = config.precision is Precision.bf16
+    return torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=bf16)

@@ -1,0 +1,89 @@
+"""What a run ran on, fit to be published: no host, no user, no absolute path."""
+
+from __future__ import annotations
+
+import platform
+import re
+import resource
+import subprocess
+import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "hydra-core", "matplotlib", "scipy", "safetensors")
+
+
+def describe(device: torch.device, threads: int, checksum: str, command: str) -> dict[str, Any]:
+    """Return package versions, torch's build, processor, threads, data checksum, code version and command line."""
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "packages": {name: _version(name) for name in ("depth-harness", *PACKAGES)},
+        "torch": {
+            "cuda": torch.version.cuda,
+            "git": torch.version.git_version,
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        },
+        "cpu": _cpu_model(),
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "threads": threads,
+        "data_checksum": checksum,
+        "code": code_version(),
+        "command": command,
+    }
+
+
+def code_version() -> dict[str, Any]:
+    """Return the git commit of the code and whether its tree had changes; nulls where it is not a checkout."""
+    root = Path(__file__).resolve().parent
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        changes = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"], cwd=root, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": commit.stdout.strip(), "dirty": bool(changes.stdout.strip())}
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin a new measurement of peak memory, where the system can (Linux; CUDA)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(device: torch.device) -> dict[str, float]:
+    """Return the largest memory in MiB: of this process, and of the GPU if there is one."""
+    found = {"process_mib": _high_water_mark()}
+    if device.type == "cuda":
+        found["gpu_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
+    return found
+
+
+def _high_water_mark() -> float:
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
+    except (OSError, IndexError):
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str:
+    try:
+        return str(re.findall(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())[0])
+    except (OSError, IndexError):
+        return platform.processor()

@@ -1,0 +1,51 @@
+"""The name of every file in a run, a sweep and a finding.
+
+RESULTS/runs/LABEL-HASH/       one training
+RESULTS/sweeps/LABEL-HASH/     runs that were asked for together: tables, figures, report
+RESULTS/findings/DATE-NAME/    a sweep kept as evidence; its runs lie inside it, below runs/
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+RUNS = "runs"
+SWEEPS = "sweeps"
+FINDINGS = "findings"
+LAUNCH = ".launch"
+
+CONFIG = "config.json"
+STATUS = "status.json"
+ENVIRONMENT = "environment.json"
+STEPS = "steps.csv"
+EPOCHS = "epochs.csv"
+LOG = "log.txt"
+WEIGHTS = "weights.safetensors"
+
+SWEEP = "sweep.json"
+RUNS_TABLE = "runs.csv"
+FIGURES = "figures"
+REPORT_HTML = "report.html"
+REPORT_MARKDOWN = "report.md"
+
+PRIVATE = (LOG, WEIGHTS)
+"""Files of a run that a finding leaves out: large, or of no use as evidence."""
+
+
+def probe_table(probe: str) -> str:
+    """Return the file name of a probe's table."""
+    return f"{probe}.csv.gz"
+
+
+def run_folder(results: Path, run: str) -> Path:
+    return results / RUNS / run
+
+
+def sweep_folder(results: Path, sweep: str) -> Path:
+    return results / SWEEPS / sweep
+
+
+def runs_of(sweep: Path) -> Path:
+    """Return where the runs of a sweep folder lie: inside it (a finding), or beside its parent."""
+    inside = sweep / RUNS
+    return inside if inside.is_dir() else sweep.parent.parent / RUNS

@@ -1,0 +1,1 @@
+"""Networks, put together from a stem, blocks, shortcuts, norms and an initialisation."""

@@ -1,0 +1,67 @@
+"""Initial values: every tensor is drawn from a stream of its own, named by the seed and the parameter.
+
+So two nets with equal seed have equal values in every tensor that they share by name and shape, whatever else differs.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from harness.choices import INIT
+from harness.streams import stream_seed
+
+
+@INIT.register("he")
+def he(weight: Tensor, generator: torch.Generator) -> None:
+    """He normal with fan-out, std sqrt(2 / fan_out) (He et al. 2015b, eq. 14; the choice of the released Torch code)."""
+    weight.normal_(0.0, math.sqrt(2.0 / fans(weight)[1]), generator=generator)
+
+
+@INIT.register("he_fan_in")
+def he_fan_in(weight: Tensor, generator: torch.Generator) -> None:
+    """He normal with fan-in, std sqrt(2 / fan_in) (He et al. 2015b, eq. 10)."""
+    weight.normal_(0.0, math.sqrt(2.0 / fans(weight)[0]), generator=generator)
+
+
+@INIT.register("xavier")
+def xavier(weight: Tensor, generator: torch.Generator) -> None:
+    """Glorot uniform within sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16)."""
+    bound = math.sqrt(6.0 / sum(fans(weight)))
+    weight.uniform_(-bound, bound, generator=generator)
+
+
+@INIT.register("torch")
+def default(weight: Tensor, generator: torch.Generator) -> None:
+    """PyTorch's default for convolutions and linear layers: uniform within 1 / sqrt(fan_in)."""
+    bound = 1.0 / math.sqrt(fans(weight)[0])
+    weight.uniform_(-bound, bound, generator=generator)
+
+
+def fans(weight: Tensor) -> tuple[int, int]:
+    """Return (fan_in, fan_out) of a weight [out, in] or [out, in, k, k]: units times kernel positions."""
+    positions = weight[0, 0].numel()
+    return weight.shape[1] * positions, weight.shape[0] * positions
+
+
+@torch.no_grad()
+def initialise(model: nn.Module, init: str, seed: int) -> None:
+    """Set every convolution and linear layer of `model`; norms keep gamma 1 and beta 0.
+
+    Convolutions are drawn by `init`, with zero biases; linear layers keep PyTorch's default weights with zero biases,
+    since the papers initialise convolutions only. With init=torch the biases are PyTorch's, too.
+    """
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.Conv2d | nn.Linear):
+            continue
+        draw = INIT["torch" if isinstance(module, nn.Linear) else init]
+        draw(module.weight, _generator(seed, f"{name}.weight"))
+        if module.bias is not None:
+            bound = 1.0 / math.sqrt(fans(module.weight)[0]) if init == "torch" else 0.0
+            module.bias.uniform_(-bound, bound, generator=_generator(seed, f"{name}.bias"))
+
+
+def _generator(seed: int, tensor: str) -> torch.Generator:
+    return torch.Generator().manual_seed(stream_seed(seed, "initial value", tensor))

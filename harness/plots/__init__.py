@@ -1,0 +1,84 @@
+"""Figures: pure functions of DataFrames, and the list of those that every sweep gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from harness.plots import errors, gradients, responses
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that can be asked for: its name (and file name), heading, what it shows, and how it is drawn.
+
+    `table` names the frame that `draw` takes beside the name of the x key: runs, or a table of `harness.tables`. It is
+    drawn where that frame has rows, and may give several figures.
+    """
+
+    name: str
+    title: str
+    caption: str
+    table: str
+    draw: Callable[[pd.DataFrame, str], Iterator[Figure]]
+
+
+ERROR = Picture(
+    "error",
+    "Error against depth",
+    "Error at the end over all training images (without augmentation, in evaluation mode) and all test images; lines join "
+    "the means over seeds, each dot is a run. Degradation is a rise of the training error (He et al. 2015, section 1).",
+    "finished",
+    errors.error_against,
+)
+CURVES = Picture(
+    "curves",
+    "Training curves",
+    "Dashed: error of the training batches as trained on, mean since the last evaluation. Bold: test error. Means over "
+    "seeds. After He et al. 2015, Fig. 6.",
+    "epochs",
+    errors.curves,
+)
+GRADIENTS = Picture(
+    "gradients",
+    "Gradient of every layer",
+    "Norm of the loss gradient with respect to each layer's weights, accumulated in float64; the last layer is the linear "
+    "one. A tensor whose every element is zero stands on the dashed line.",
+    "layers",
+    gradients.by_layer,
+)
+FIRST_LAYER = Picture(
+    "first-layer",
+    "Gradient of the first layer against depth",
+    "The layer farthest from the loss, where a vanishing or exploding gradient shows most.",
+    "layers",
+    gradients.first_layer,
+)
+ACTIVATIONS = Picture(
+    "activations",
+    "Gradient with respect to every block's output",
+    "Norm of the loss gradient with respect to the output of the stem and of each block: what reaches that depth on the "
+    "way back, whatever the scale of the weights.",
+    "blocks",
+    gradients.by_block,
+)
+HEAT_MAPS = Picture(
+    "heat-maps",
+    "Gradient by step and layer, run by run",
+    f"Norm of the loss gradient with respect to each layer's weights; grey: exactly zero, or not finite. At most "
+    f"{gradients.HEAT_MAPS} runs are drawn, all are in the runs' layers.csv.gz.",
+    "layers",
+    gradients.heat_maps,
+)
+RESPONSES = Picture(
+    "responses",
+    "Responses of the layers",
+    "Standard deviation of the output of each 3x3 convolution after its norm, before ReLU and addition, at the end. After "
+    "He et al. 2015, Fig. 7.",
+    "layers",
+    responses.response_std,
+)
+ALL = (ERROR, CURVES, GRADIENTS, FIRST_LAYER, ACTIVATIONS, HEAT_MAPS, RESPONSES)

@@ -1,0 +1,69 @@
+"""Error against depth, and training curves: the two pictures of He et al. 2015, Fig. 6."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from harness.plots.style import MARKERS, key_axis, label_outer, ordered_colours, pages, panels, series_colours, shared_legend
+
+
+def error_against(runs: pd.DataFrame, x: str) -> Iterator[Figure]:
+    """Yield training and test error against the key `x`: one line an arm (mean over seeds), one dot a run.
+
+    `runs` needs x, series, status, train_error and test_error in percent. Diverged runs are crossed: their error is that
+    of a guess.
+    """
+    figure, axes = panels(1, 2, sharey=True)
+    colours = series_colours(runs["series"])
+    for ax, column, name in zip(axes, ("train_error", "test_error"), ("Training error", "Test error"), strict=True):
+        for place, (series, group) in enumerate(runs.groupby("series", sort=False)):
+            colour, marker = colours[str(series)], MARKERS[place % len(MARKERS)]
+            means = group.groupby("x")[column].mean()
+            ax.plot(means.index, means, color=colour, linewidth=1.6, label=series, marker=marker, markersize=4)
+            ax.scatter(group["x"], group[column], s=16, color=colour, marker=marker, alpha=0.55, linewidths=0)
+            diverged = group[group["status"] == "diverged"]
+            if len(diverged):
+                ax.scatter(diverged["x"], diverged[column], s=60, color="black", marker="x", label="diverged", zorder=3)
+        ax.set_title(f"{name}: {_change(runs, column)}")
+        key_axis(ax, x, runs["x"])
+        ax.set_ylim(bottom=0)
+    axes[0].set_ylabel("error at the end (%)")
+    shared_legend(figure, axes)
+    yield figure
+
+
+def _change(runs: pd.DataFrame, column: str) -> str:
+    """Say what is seen from the smallest to the largest x: the change of each of at most two arms, else their number."""
+    arms = list(runs.groupby("series", sort=False))
+    means = [(str(series).rpartition("=")[2], group.groupby("x")[column].mean()) for series, group in arms]
+    if len(means) > 2 or any(len(mean) < 2 for _, mean in means):
+        return f"{len(runs)} runs, {len(arms)} arm{'s' if len(arms) > 1 else ''}"
+    return "\n" + ", ".join(f"{name} {mean.iloc[0]:.1f} → {mean.iloc[-1]:.1f} %" for name, mean in means)
+
+
+def curves(epochs: pd.DataFrame, x: str) -> Iterator[Figure]:
+    """Yield error against step: thin, training batches as trained on; bold, test images; one panel an arm."""
+    values = sorted(epochs["x"].unique())
+    colours = ordered_colours(values)
+    for page in pages(epochs["series"], 6):
+        figure, axes = panels((len(page) + 2) // 3, min(len(page), 3), sharex=True, sharey=True)
+        for ax, series in zip(axes, page, strict=False):
+            for value, group in epochs[epochs["series"] == series].groupby("x"):
+                mean = group.groupby("step")[["batch_error", "test_error"]].mean()
+                ax.plot(mean.index, mean["batch_error"], color=colours[value], linewidth=0.8, linestyle="--")
+                ax.plot(mean.index, mean["test_error"], color=colours[value], linewidth=1.8, label=f"{x} {value}")
+            ax.set_title(f"{series}\n{_ends(epochs[epochs['series'] == series], x)}")
+            ax.set_ylim(0, 100)
+        label_outer(axes, len(page), "step (updates)", "error (%)\ndashed: training batches, bold: test")
+        shared_legend(figure, axes)
+        yield figure
+
+
+def _ends(epochs: pd.DataFrame, x: str) -> str:
+    """Say the final test error at the smallest and the largest x."""
+    last = epochs[epochs["step"] == epochs.groupby("run")["step"].transform("max")].groupby("x")["test_error"].mean()
+    ends = {value: last[value] for value in (last.index[0], last.index[-1])}
+    return "final test error " + ", ".join(f"{error:.1f} % at {x} {value}" for value, error in ends.items())

@@ -1,0 +1,147 @@
+"""What happens to the gradient on its way from the loss to the first layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from harness.plots.style import (
+    drawn,
+    key_axis,
+    label_outer,
+    log_axis,
+    ordered_colours,
+    pages,
+    panels,
+    series_colours,
+    shared_legend,
+)
+
+EARLY = (1, 10)
+MOMENTS = ("at initialisation (step 0)", "median of steps 1 to 10", "at the end")
+HEAT_MAPS = 24
+"""Heat maps drawn at most; the tables hold the rest."""
+
+
+def moments(table: pd.DataFrame, keys: Sequence[str], column: str) -> dict[str, pd.DataFrame]:
+    """Return `column` by run and `keys` at the three moments that are told apart, each a frame with the column `value`."""
+    last = table.groupby("run")["step"].transform("max")
+    early = table["step"].between(*EARLY) & (table["step"] < last)
+    chosen = zip(MOMENTS, (table["step"] == 0, early, table["step"] == last), strict=True)
+    by = ["run", "series", "x", *keys]
+    return {name: table[mask].groupby(by, sort=False)[column].median().rename("value").reset_index() for name, mask in chosen}
+
+
+def by_layer(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
+    """Yield the norm of dL/dW against layer: one line a depth (median over seeds), a row an arm, a column a moment."""
+    convolutions = layers[layers["kind"] == "conv"]
+    yield from _against_place(convolutions, x, "layer", "layer, from the input", "gradient norm ||dL/dW||")
+
+
+def by_block(blocks: pd.DataFrame, x: str) -> Iterator[Figure]:
+    """Yield the norm of dL/d(block output) against block, in the same manner."""
+    yield from _against_place(blocks, x, "block", "block, from the input (0: stem)", "||dL/d output||")
+
+
+def _against_place(table: pd.DataFrame, x: str, place: str, place_label: str, value_label: str) -> Iterator[Figure]:
+    values = sorted(table["x"].unique())
+    colours = ordered_colours(values)
+    found = moments(table, [place], "grad_norm")
+    for page in pages(table["series"], 4):
+        figure, axes = panels(len(page), 3, height=2.9, sharex=True, sharey="row")
+        for row, series in enumerate(page):
+            arms = {name: frame[frame["series"] == series] for name, frame in found.items()}
+            for ax, (name, frame) in zip(axes[3 * row : 3 * row + 3], arms.items(), strict=True):
+                level = log_axis(ax, pd.concat([arm["value"] for arm in arms.values()]))
+                for value, group in frame.groupby("x"):
+                    median = group.groupby(place)["value"].median()
+                    ax.plot(median.index, drawn(median, level), color=colours[value], linewidth=1.4, label=f"{x} {value}")
+                ax.set_title(f"{series}, {name}\n{_ratio(frame, x, place)}")
+                _say_if_not_finite(ax, frame)
+            axes[3 * row].set_ylabel(value_label)
+        for ax in axes[-3:]:
+            ax.set_xlabel(place_label)
+        shared_legend(figure, axes)
+        yield figure
+
+
+def _ratio(frame: pd.DataFrame, x: str, place: str) -> str:
+    """Say how much of the gradient at the last place is left at the first, for the largest x."""
+    if frame.empty:
+        return "not probed"
+    deepest = frame[frame["x"] == frame["x"].max()].groupby(place)["value"].median()
+    first, last = deepest.iloc[0], deepest.iloc[-1]
+    ratio = f"{first / last:.1e}" if last > 0 else "undefined (zero)"
+    return f"first / last {place} at {x} {frame['x'].max()}: {ratio}"
+
+
+def first_layer(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
+    """Yield the first layer's ||dL/dW|| against the key `x`: one line an arm (median over seeds), one dot a run."""
+    found = moments(layers[layers["layer"] == 1], [], "grad_norm")
+    colours = series_colours(layers["series"])
+    everything = pd.concat([frame["value"] for frame in found.values()])
+    figure, axes = panels(1, 3, width=3.8, sharey=True)
+    for ax, (name, frame) in zip(axes, found.items(), strict=True):
+        level = log_axis(ax, everything)
+        for series, group in frame.groupby("series", sort=False):
+            median = group.groupby("x")["value"].median()
+            colour = colours[str(series)]
+            ax.plot(median.index, drawn(median, level), color=colour, linewidth=1.6, marker="o", markersize=4, label=series)
+            ax.scatter(group["x"], drawn(group["value"], level), s=14, color=colour, alpha=0.55, linewidths=0)
+        ax.set_title(f"{name}\n{_ends(frame)}")
+        key_axis(ax, x, layers["x"])
+        _say_if_not_finite(ax, frame)
+    axes[0].set_ylabel("first layer's gradient norm ||dL/dW||")
+    shared_legend(figure, axes)
+    yield figure
+
+
+def _ends(frame: pd.DataFrame) -> str:
+    """Say how the value of each of at most two arms changes from the smallest to the largest x."""
+    arms = [(str(series), group.groupby("x")["value"].median()) for series, group in frame.groupby("series", sort=False)]
+    if len(arms) > 2 or any(len(median) < 2 for _, median in arms):
+        return f"{len(arms)} arms"
+    return ", ".join(f"{name.rpartition('=')[2]} {m.iloc[0]:.2g} → {m.iloc[-1]:.2g}" for name, m in arms)
+
+
+def heat_maps(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
+    """Yield, for each run, a map of ||dL/dW|| by probed step and layer; grey where it is exactly zero."""
+    ordered = layers.drop_duplicates("run").sort_values(["series", "x", "seed"])["run"]
+    for page in pages(pages(ordered, HEAT_MAPS)[0], 6):
+        shown = layers[layers["run"].isin(page)]
+        finite = shown["grad_norm"][np.isfinite(shown["grad_norm"]) & (shown["grad_norm"] > 0)]
+        scale = LogNorm(finite.min(), finite.max() * 1.0001) if len(finite) else LogNorm(1e-45, 1.0)
+        figure, axes = panels((len(page) + 2) // 3, min(len(page), 3), height=2.9)
+        mesh = None
+        for ax, run in zip(axes, page, strict=False):
+            rows = shown[shown["run"] == run]
+            grid = rows.pivot_table(index="layer", columns="step", values="grad_norm", dropna=False)
+            ax.set_facecolor("#9a9a9a")
+            masked = np.ma.masked_less_equal(np.ma.masked_invalid(grid.to_numpy()), 0)
+            mesh = ax.pcolormesh(masked, norm=scale, cmap="cividis", rasterized=True)
+            _step_ticks(ax, [int(step) for step in grid.columns])
+            ax.set_title(f"{rows['series'].iloc[0]}, {x} {rows['x'].iloc[0]}, seed {rows['seed'].iloc[0]}", fontsize=9)
+            ax.grid(False)
+            ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+        label_outer(axes, len(page), "step (probed steps, not to scale)", "layer, from the input")
+        if len(finite):
+            figure.suptitle(f"nonzero gradient norms from {finite.min():.0e} to {finite.max():.0e}", fontsize=10)
+        if mesh is not None:
+            figure.colorbar(mesh, ax=axes, label="gradient norm ||dL/dW||", shrink=0.8)
+        yield figure
+
+
+def _step_ticks(ax: Axes, steps: list[int]) -> None:
+    places = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 6)).round().astype(int))
+    ax.set_xticks(places + 0.5, [str(steps[place]) for place in places])
+
+
+def _say_if_not_finite(ax: Axes, frame: pd.DataFrame) -> None:
+    if count := int((~np.isfinite(frame["value"])).sum()):
+        ax.text(0.02, 0.02, f"{count} value(s) not finite, not drawn", transform=ax.transAxes, fontsize=7)

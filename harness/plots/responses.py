@@ -1,0 +1,40 @@
+"""How strongly layers respond: He et al. 2015, Fig. 7."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from harness.plots.style import label_outer, ordered_colours, pages, panels, shared_legend
+
+
+def response_std(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
+    """Yield the standard deviation of each convolution's response at the end: one line a depth, one panel an arm.
+
+    The response is the output after the norm, before ReLU and addition. At initialisation with batch normalisation it
+    is |gamma| = 1 by construction, so only the end is drawn.
+    """
+    last = layers[(layers["step"] == layers.groupby("run")["step"].transform("max")) & (layers["kind"] == "conv")]
+    last = last[np.isfinite(last["response_std"]) & (last["response_std"] > 0)]
+    values = sorted(last["x"].unique())
+    colours = ordered_colours(values)
+    wide = len(last) and last["response_std"].max() / last["response_std"].min() > 100
+    for page in pages(last["series"], 6):
+        figure, axes = panels((len(page) + 2) // 3, min(len(page), 3), sharex=True, sharey=True)
+        for ax, series in zip(axes, page, strict=False):
+            arm = last[last["series"] == series]
+            for value, group in arm.groupby("x"):
+                mean = group.groupby("layer")["response_std"].mean()
+                ax.plot(mean.index, mean, color=colours[value], linewidth=1.3, label=f"{x} {value}")
+            medians = arm.groupby("x")["response_std"].median().iloc[[0, -1]]
+            ax.set_title(f"{series}\nmedian " + ", ".join(f"{m:.3g} at {x} {v}" for v, m in medians.items()))
+            if wide:
+                ax.set_yscale("log")
+            else:
+                ax.set_ylim(bottom=0)
+        label_outer(axes, len(page), "layer, from the input", "standard deviation of the response")
+        shared_legend(figure, axes)
+        yield figure

@@ -1,0 +1,131 @@
+"""How every figure looks: colours that colour-blind readers can tell apart, axes, and files that are the same bytes."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito 2008, without the yellow, which is lost on white."""
+MARKERS = "osD^vP*X"
+FIXED = {"shortcut=identity": 0, "shortcut=none": 1, "shortcut=projection": 2, "shortcut=projection_all": 3}
+STYLE: dict[Any, Any] = {
+    "font.size": 9.5,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "svg.hashsalt": "depth-harness",
+    "svg.fonttype": "path",
+}
+
+
+def panels(rows: int, columns: int, width: float = 4.2, height: float = 3.2, **options: Any) -> tuple[Figure, list[Axes]]:
+    """Return a figure of rows x columns panels (inches each) and its axes, row by row."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, list(axes.flat)
+
+
+def save(figure: Figure) -> dict[str, bytes]:
+    """Return the figure as {"svg": ..., "png": ...}; equal figures give equal bytes."""
+    FigureCanvasAgg(figure)
+    files = {}
+    with mpl.rc_context(STYLE):
+        for kind, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, metadata=metadata, dpi=130)
+            files[kind] = buffer.getvalue()
+    return files
+
+
+def series_colours(series: Iterable[str]) -> dict[str, str]:
+    """Return a colour for each arm; the shortcuts keep theirs from sweep to sweep."""
+    names = list(dict.fromkeys(series))
+    places = [FIXED[name] for name in names] if all(name in FIXED for name in names) else range(len(names))
+    return {name: OKABE_ITO[place % len(OKABE_ITO)] for name, place in zip(names, places, strict=True)}
+
+
+def ordered_colours(values: Sequence[Any]) -> dict[Any, Any]:
+    """Return colours from light to dark for values in rising order (depths)."""
+    ramp = mpl.colormaps["viridis"]
+    places = np.linspace(0.78, 0.05, len(values)) if len(values) > 1 else [0.3]
+    return {value: ramp(place) for value, place in zip(values, places, strict=True)}
+
+
+def shared_legend(figure: Figure, axes: Sequence[Axes], title: str = "") -> None:
+    """Put one legend for all panels below them."""
+    found: dict[str, Any] = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if found:
+        with mpl.rc_context(STYLE):
+            columns = min(len(found), 5)
+            figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, title=title or None)
+
+
+def label_outer(axes: Sequence[Axes], used: int, x_label: str, y_label: str) -> None:
+    """Hide the panels beyond `used`, three a row, and label those on the left and at the bottom."""
+    columns = min(used, 3)
+    for place, ax in enumerate(axes):
+        ax.set_visible(place < used)
+        if place % columns == 0:
+            ax.set_ylabel(y_label)
+        if place + columns >= used:
+            ax.set_xlabel(x_label)
+            ax.tick_params(labelbottom=True)
+
+
+def log_axis(ax: Axes, values: pd.Series) -> float:
+    """Make the vertical axis logarithmic, and return the level at which true zeros are drawn (nan if there are none).
+
+    Zeros cannot lie on a log axis, and leaving them out would hide underflow: they stand on a labelled line.
+    """
+    finite = values[np.isfinite(values)]
+    positive = finite[finite > 0]
+    ax.set_yscale("log")
+    if len(positive) == len(finite):
+        return math.nan
+    level = 10.0 ** (math.floor(math.log10(positive.min())) - 2) if len(positive) else 1e-45
+    ax.axhline(level, color="#888888", linewidth=0.8, linestyle=(0, (4, 3)))
+    place = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "ha": "right"}
+    ax.annotate("exactly zero (no nonzero element)", (0.99, level), (0, 3), fontsize=7, **place)
+    ax.set_ylim(bottom=level / 10, top=max(positive.max() * 10, level * 100) if len(positive) else 1.0)
+    return level
+
+
+def drawn(values: pd.Series, level: float) -> pd.Series:
+    """Return values fit for the log axis: zeros at `level`, what is not finite left out."""
+    return values.where(values != 0, level).where(np.isfinite(values))
+
+
+def pages(values: Iterable[Any], size: int) -> list[list[Any]]:
+    """Return the distinct values in their order, `size` a page."""
+    distinct = list(dict.fromkeys(values))
+    return [distinct[start : start + size] for start in range(0, len(distinct), size)]
+
+
+def key_axis(ax: Axes, key: str, values: Iterable[Any]) -> None:
+    """Label the horizontal axis by a key, ticks at its values, logarithmic where they span more than a factor of 20."""
+    ticks = sorted(set(values))
+    if ticks[0] > 0 and ticks[-1] / ticks[0] > 20:
+        ax.set_xscale("log")
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+    ax.set_xlabel("depth (weighted layers)" if key == "depth" else key)

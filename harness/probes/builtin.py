@@ -1,0 +1,114 @@
+"""The two probes of every run: gradients and responses of layers, activations and their gradients of blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from harness.choices import PROBE
+from harness.probes.probe import Context, Row, fetch, norms
+
+
+@PROBE.register("layers")
+class Layers:
+    """Each weighted layer: ||dL/dW|| and its nonzero elements, ||W|| before the update, ||update||, response std.
+
+    The response is a layer's output after its norm, before ReLU and addition (He et al. 2015, Fig. 7); its standard
+    deviation is over batch, channels and positions.
+    """
+
+    @contextmanager
+    def watch(self, context: Context) -> Iterator[list[Row]]:
+        rows: list[Row] = []
+        layers = context.layers
+        before = [layer.weight.detach().clone() for layer in layers]
+        moments: list[list[Tensor]] = [[] for _ in layers]
+        places = zip(layers, moments, strict=True)
+        hooks = [layer.response.register_forward_hook(partial(_respond, into)) for layer, into in places]
+        try:
+            yield rows
+        finally:
+            for hook in hooks:
+                hook.remove()
+        gradients = [torch.zeros_like(layer.weight) if layer.weight.grad is None else layer.weight.grad for layer in layers]
+        updates = torch._foreach_sub([layer.weight.detach() for layer in layers], before)
+        columns = [
+            norms(gradients),
+            norms(before),
+            norms(updates),
+            [torch.count_nonzero(gradient) for gradient in gradients],
+            [mean for mean, _ in moments],
+            [norm for _, norm in moments],
+        ]
+        values = fetch([scalar for column in columns for scalar in column])
+        n = len(layers)
+        for i, layer in enumerate(layers):
+            gradient, weight, update, nonzero, mean, root_mean_square = values[i::n]
+            rows.append(
+                {
+                    "step": context.step,
+                    "layer": layer.number,
+                    "name": layer.name,
+                    "kind": layer.kind,
+                    "grad_norm": gradient,
+                    "weight_norm": weight,
+                    "update_norm": update if context.step < context.steps else None,
+                    "nonzero": int(nonzero),
+                    "elements": layer.weight.numel(),
+                    "response_std": max(root_mean_square**2 - mean**2, 0.0) ** 0.5,
+                }
+            )
+
+
+@PROBE.register("blocks")
+class Blocks:
+    """Each block's output: its norm, the norm of the loss gradient with respect to it, and how many elements are nonzero."""
+
+    @contextmanager
+    def watch(self, context: Context) -> Iterator[list[Row]]:
+        rows: list[Row] = []
+        seen: list[dict[str, Tensor]] = [{} for _ in context.blocks]
+        sizes: list[int] = [0] * len(context.blocks)
+
+        def forward(i: int, module: nn.Module, inputs: object, output: Tensor) -> None:
+            seen[i]["forward"] = torch.linalg.vector_norm(output.detach(), dtype=torch.float64)
+            sizes[i] = output.numel()
+            output.register_hook(partial(backward, i))  # type: ignore[no-untyped-call]
+
+        def backward(i: int, gradient: Tensor) -> None:
+            seen[i]["gradient"] = torch.linalg.vector_norm(gradient, dtype=torch.float64)
+            seen[i]["nonzero"] = torch.count_nonzero(gradient)
+
+        hooks = [block.module.register_forward_hook(partial(forward, i)) for i, block in enumerate(context.blocks)]
+        try:
+            yield rows
+        finally:
+            for hook in hooks:
+                hook.remove()
+        values = fetch([one[key] for key in ("forward", "gradient", "nonzero") for one in seen])
+        n = len(seen)
+        for i, block in enumerate(context.blocks):
+            output, gradient, nonzero = values[i::n]
+            rows.append(
+                {
+                    "step": context.step,
+                    "block": block.number,
+                    "name": block.name,
+                    "stage": block.stage,
+                    "forward_norm": output,
+                    "grad_norm": gradient,
+                    "nonzero": int(nonzero),
+                    "elements": sizes[i],
+                }
+            )
+
+
+def _respond(into: list[Tensor], module: nn.Module, inputs: object, output: Tensor) -> None:
+    """Keep mean and root mean square of a response, accumulated in float64."""
+    response = output.detach()
+    norm = torch.linalg.vector_norm(response, dtype=torch.float64)
+    into[:] = response.mean(dtype=torch.float64), norm / response.numel() ** 0.5

@@ -1,0 +1,64 @@
+"""What a probe is, what it is given, and at which steps it looks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from harness.anatomy import Block, Layer
+from harness.evaluate import Evaluation
+
+Row = dict[str, Any]
+
+DENSE = 10
+PER_OCTAVE = 3
+
+
+@dataclass(frozen=True)
+class Context:
+    """The step that is about to happen.
+
+    `step` updates have been made of `steps`; when the two are equal the pass is measured and no update follows.
+    `images` [B, C, H, W] and `labels` [B] are the step's batch; `evaluate()` gives the error on the test images.
+    """
+
+    model: nn.Module
+    step: int
+    steps: int
+    images: Tensor
+    labels: Tensor
+    layers: Sequence[Layer]
+    blocks: Sequence[Block]
+    evaluate: Callable[[], Evaluation]
+
+
+class Probe(Protocol):
+    """A class registered in `harness.choices.PROBE`; its rows become the table NAME.csv.gz of the run."""
+
+    def watch(self, context: Context) -> AbstractContextManager[list[Row]]:
+        """Return a context around the step; the list it gives holds the rows once the context is left."""
+
+
+def probe_steps(steps: int) -> list[int]:
+    """Return the steps that are probed: 0 to 10, then three in each doubling, then the end."""
+    dense = range(min(DENSE, steps) + 1)
+    octaves = math.log2(steps / DENSE) if steps > DENSE else 0
+    geometric = {round(DENSE * 2 ** (k / PER_OCTAVE)) for k in range(1, math.ceil(octaves * PER_OCTAVE))}
+    return sorted({*dense, *geometric, steps})
+
+
+def norms(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return the 2-norm of each tensor, accumulated in float64: its square must not underflow in float32."""
+    return list(torch._foreach_norm(list(tensors), 2, dtype=torch.float64))
+
+
+def fetch(scalars: Sequence[Tensor]) -> list[float]:
+    """Return zero-dimensional tensors as numbers, in one transfer from the device."""
+    values: list[float] = torch.stack([scalar.double() for scalar in scalars]).tolist()
+    return values

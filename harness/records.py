@@ -1,0 +1,228 @@
+"""A run on disk: the columns of its tables, how files are written, and how they are read back.
+
+The sole owner of column names and file formats. Files appear whole or not at all (written aside, then renamed). Numbers
+are written so that reading gives the same bits; the text `none` stays text.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness import layout
+from harness.config import RunConfig
+
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    layout.STEPS: ("step", "epoch", "learning_rate", "loss", "error"),
+    layout.EPOCHS: (
+        "step",
+        "epoch",
+        "learning_rate",
+        "batch_loss",
+        "batch_error",
+        "train_loss",
+        "train_error",
+        "test_loss",
+        "test_error",
+        "holdout_loss",
+        "holdout_error",
+        "seconds",
+    ),
+    layout.probe_table("layers"): (
+        "step",
+        "layer",
+        "name",
+        "kind",
+        "grad_norm",
+        "weight_norm",
+        "update_norm",
+        "nonzero",
+        "elements",
+        "response_std",
+    ),
+    layout.probe_table("blocks"): ("step", "block", "name", "stage", "forward_norm", "grad_norm", "nonzero", "elements"),
+}
+"""Columns of every table. Errors are in percent, norms are 2-norms, `seconds` count from the start of the run.
+
+steps.csv     one row a training step: `step` updates had been made; loss and error of its batch, as trained on
+epochs.csv    one row an evaluation, after `step` updates: mean over the batches since the last one, then the training,
+              test and held-out images without augmentation in evaluation mode (empty where not measured)
+layers.csv.gz one row a probed step and weighted layer, with the weights after `step` updates, before the next
+blocks.csv.gz one row a probed step and block (0 is the stem): its output and the loss gradient with respect to it
+"""
+
+TEXT = ("name", "kind")
+WAITING, RUNNING, DONE, DIVERGED, FAILED = "waiting", "running", "done", "diverged", "failed"
+FINISHED = (DONE, DIVERGED)
+
+
+class RecordError(Exception):
+    """A record that is missing, or that cannot be read as what it should be."""
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole: aside in the same folder, flushed to disk, then renamed over `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(aside).chmod(0o644)
+        Path(aside).replace(path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON object; raises RecordError where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecordError(f"{path}: missing") from None
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise RecordError(f"{path}: holds no JSON object")
+    return content
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, gzipped where the name ends in .gz, the same bytes for the same table."""
+    text = table.to_csv(index=False, na_rep="", lineterminator="\n").encode()
+    if path.suffix == ".gz":
+        packed = io.BytesIO()
+        with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0, filename="") as file:
+            file.write(text)
+        text = packed.getvalue()
+    write_bytes(path, text)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return a table of a run; raises RecordError if it is missing, damaged or lacks a column."""
+    columns = COLUMNS.get(path.name)
+    try:
+        table = pd.read_csv(path, keep_default_na=False, na_values=_numeric_gaps(path), float_precision="round_trip")
+    except FileNotFoundError:
+        raise RecordError(f"{path}: missing") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise RecordError(f"{path}: cannot be read: {error}") from error
+    if columns and (lacking := [name for name in columns if name not in table.columns]):
+        raise RecordError(f"{path}: lacks the column {lacking[0]}")
+    return table
+
+
+def _numeric_gaps(path: Path) -> dict[str, list[str]]:
+    header = pd.read_csv(path, nrows=0).columns
+    return {str(name): [""] for name in header if name not in TEXT}
+
+
+def rows(name: str, content: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return rows as the table `name`, its columns in order; raises KeyError for a column that it does not have."""
+    columns = COLUMNS.get(name)
+    table = pd.DataFrame(list(content), columns=None if columns is None else list(columns))
+    for row in content[:1]:
+        if columns and (extra := set(row) - set(columns)):
+            raise KeyError(f"{name} has no column {sorted(extra)[0]}")
+    return table
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, read from disk when asked."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The choices, as in config.json."""
+        return read_json(self.folder / layout.CONFIG)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """The state, step, times and error text, as they stand now."""
+        return read_json(self.folder / layout.STATUS)
+
+    @property
+    def state(self) -> str:
+        return str(self.status["state"])
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        return read_json(self.folder / layout.ENVIRONMENT)
+
+    @cached_property
+    def steps(self) -> pd.DataFrame:
+        return read_table(self.folder / layout.STEPS)
+
+    @cached_property
+    def epochs(self) -> pd.DataFrame:
+        return read_table(self.folder / layout.EPOCHS)
+
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        return self.probe("layers")
+
+    @cached_property
+    def blocks(self) -> pd.DataFrame:
+        return self.probe("blocks")
+
+    def probe(self, name: str) -> pd.DataFrame:
+        """Return the rows of the probe `name`."""
+        return read_table(self.folder / layout.probe_table(name))
+
+    @property
+    def train_error(self) -> float:
+        """Error on the training images at the end, without augmentation, in evaluation mode, in percent."""
+        return float(self.epochs["train_error"].iloc[-1])
+
+    @property
+    def test_error(self) -> float:
+        """Error on the test images at the end, in percent."""
+        return float(self.epochs["test_error"].iloc[-1])
+
+    def finished(self) -> bool:
+        """Return whether the run came to a result, a diverged one included."""
+        try:
+            return self.state in FINISHED
+        except RecordError:
+            return False
+
+
+def create(config: RunConfig, results: Path) -> Run:
+    """Return the run of `config` below `results`, its folder made and waiting unless it is finished already."""
+    run = Run(layout.run_folder(results, config.run_name()))
+    if not run.finished():
+        run.folder.mkdir(parents=True, exist_ok=True)
+        write_json(run.folder / layout.CONFIG, config.choices())
+        write_status(run, WAITING, step=0, steps=config.schedule.steps)
+    return run
+
+
+def write_status(run: Run, state: str, **facts: Any) -> None:
+    """Replace status.json by `state` and `facts`."""
+    write_json(run.folder / layout.STATUS, {"state": state, **facts})

@@ -1,0 +1,197 @@
+"""Rebuild the tables, figures and report of a sweep from its run folders alone.
+
+    python -m harness.report SWEEP_FOLDER [--keep NAME]
+
+--keep NAME also keeps the sweep as evidence: results/findings/DATE-NAME, with the tables of its runs inside.
+Exit code 0, 1 if a run of the sweep failed or is not done, 2 if the folder is no sweep that can be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from experiments.declaration import find
+from harness import layout, pages, records
+from harness.config import flatten
+from harness.pages import Code, Drawing, Section, Text
+from harness.plots import Picture
+from harness.plots.style import save
+from harness.records import RecordError, Run
+from harness.tables import Tables
+
+SHOWN = ("status", "train_error", "test_error", "train_loss", "seconds", "parameters", "run")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out the command line; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--keep", metavar="NAME")
+    asked = parser.parse_args(arguments)
+    folder = asked.folder.resolve()
+    if asked.keep:
+        try:
+            folder = keep(folder, asked.keep)
+        except (RecordError, OSError) as error:
+            print(f"harness.report: {error}", file=sys.stderr)
+            return 2
+    return conclude(folder)
+
+
+def conclude(folder: Path) -> int:
+    """Build the report of a sweep folder, print its table and path, and return the exit code."""
+    tables = Tables(folder)
+    try:
+        build(tables)
+    except RecordError as error:
+        print(f"harness.report: {error}", file=sys.stderr)
+        return 2
+    print(pages.plain_table(_runs_shown(tables)))
+    for row in tables.runs.itertuples():
+        if row.error:
+            print(f"{row.run}: {row.error}")
+    print(f"\nreport: {folder / layout.REPORT_HTML}")
+    return 0 if tables.runs["status"].isin(records.FINISHED).all() else 1
+
+
+def build(tables: Tables) -> None:
+    """Write runs.csv, figures/, report.html and report.md into the sweep's folder.
+
+    Raises RecordError where the folder is no sweep or a run's records cannot be read.
+    """
+    folder, experiment = tables.folder, find(str(tables.about.get("experiment", "none")))
+    sections = [_asked(tables, experiment.question), Section("Runs", [_runs_shown(tables), *_troubles(tables)])]
+    drawn = [_pictures(tables, picture) for picture in experiment.pictures]
+    figures = {file: content for _, files in drawn for file, content in files.items()}
+    sections += [section for section, _ in drawn if section.parts]
+    sections.append(_reproducibility(tables))
+    title = f"{tables.about.get('experiment', 'none')}: " if experiment.question else ""
+    html, markdown = pages.render(title + _extent(tables), sections)
+    records.write_table(folder / layout.RUNS_TABLE, tables.runs_table)
+    _replace_figures(folder / layout.FIGURES, figures)
+    records.write_text(folder / layout.REPORT_MARKDOWN, markdown)
+    records.write_text(folder / layout.REPORT_HTML, html)
+
+
+def keep(sweep: Path, name: str) -> Path:
+    """Copy a sweep and the tables of its runs to findings/DATE-NAME beside sweeps/; return the new folder.
+
+    Raises RecordError where the folder is no sweep, and FileExistsError where the finding exists.
+    """
+    tables = Tables(sweep)
+    finding = sweep.parent.parent / layout.FINDINGS / f"{date.today().isoformat()}-{name}"
+    sources = [run.folder for run in tables.all_runs]
+    finding.mkdir(parents=True)
+    shutil.copy2(sweep / layout.SWEEP, finding)
+    for source in sources:
+        shutil.copytree(source, finding / layout.RUNS / source.name, ignore=shutil.ignore_patterns(*layout.PRIVATE))
+    return finding
+
+
+def _asked(tables: Tables, question: str) -> Section:
+    flat = flatten(tables.all_runs[0].config)
+    varied = {key: ", ".join(map(str, dict.fromkeys(tables.runs[key]))) for key in tables.varying}
+    fixed = {key: value for key, value in flat.items() if key not in varied and value not in (None, "")}
+    parts: list[pages.Part] = [Text(question)] if question else []
+    parts += [Code(str(tables.about.get("command", "")))]
+    if varied:
+        parts += [Text("What varies:"), pages.facts(varied)]
+    parts += [Text("The same in every run: " + ", ".join(f"{key}={pages.word(value)}" for key, value in fixed.items()) + ".")]
+    return Section("What was asked", parts)
+
+
+def _runs_shown(tables: Tables) -> pages.Table:
+    keys = [key for key in tables.varying if key not in ("run",)] or ["depth", "shortcut"]
+    extra = [name for name in ("holdout_error",) if tables.runs[name].notna().any()]
+    return pages.frame(tables.runs[[*keys, *SHOWN[:3], *extra, *SHOWN[3:]]])
+
+
+def _troubles(tables: Tables) -> list[pages.Part]:
+    """Say what happened to every run that did not simply end."""
+    parts: list[pages.Part] = [Text("Errors in percent, at the end, in evaluation mode; time in seconds.")]
+    for row in tables.runs.itertuples():
+        if row.status == records.DIVERGED:
+            parts.append(Text(f"{row.run} diverged: its loss left the finite numbers; its error is that of a guess."))
+        elif row.status == records.FAILED:
+            parts.append(Text(f"{row.run} failed: {row.error}"))
+        elif row.status not in records.FINISHED:
+            parts.append(Text(f"{row.run} is not done ({row.status})."))
+    return parts
+
+
+def _pictures(tables: Tables, picture: Picture) -> tuple[Section, dict[str, bytes]]:
+    """Return the section of a picture and its files by name; no parts where its table has no rows."""
+    frame = getattr(tables, picture.table)
+    files: dict[str, bytes] = {}
+    parts = []
+    for number, figure in enumerate(picture.draw(frame, tables.x) if len(frame) else ()):
+        name = pages.unique_name(picture.name, number)
+        saved = save(figure)
+        files |= {f"{name}.{kind}": content for kind, content in saved.items()}
+        parts.append(Drawing(name, picture.caption, saved["svg"].decode()))
+    return Section(picture.title, parts), files
+
+
+def _reproducibility(tables: Tables) -> Section:
+    parts: list[pages.Part] = [Text("This asks for the same runs; those that are done are reused, the others are trained:")]
+    parts.append(Code(str(tables.about.get("command", ""))))
+    for about, runs in _environments(tables.all_runs):
+        parts += [Text(f"{len(runs)} run{'s' if len(runs) > 1 else ''} on:"), pages.facts(about)]
+    parts.append(
+        Text(
+            "With equal package versions, number of threads, device and type of CPU the numbers are the same to the last "
+            "bit, whatever else runs beside; otherwise they agree only within the spread between seeds. The seed is the "
+            "root of separate streams for initial values, order of the images and augmentation. Nothing was selected on "
+            "the test images."
+        )
+    )
+    return Section("Reproducibility", parts)
+
+
+def _environments(runs: Sequence[Run]) -> list[tuple[dict[str, str], list[str]]]:
+    """Return the distinct environments of the runs that have one, each with the names of its runs."""
+    found: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for run in runs:
+        if run.finished():
+            found.setdefault(tuple(_environment(run).items()), []).append(run.name)
+    return [(dict(about), names) for about, names in found.items()]
+
+
+def _environment(run: Run) -> dict[str, str]:
+    about = run.environment
+    code, packages = about["code"], about["packages"]
+    commit = code["commit"] or "not a git checkout"
+    return {
+        "code": f"{commit}{', with uncommitted changes' if code['dirty'] else ''}",
+        "data": f"{flatten(run.config)['data']}, {about['data_checksum']}",
+        "packages": ", ".join(f"{name} {version}" for name, version in packages.items() if version),
+        "python": f"{about['python']}, {about['system']}",
+        "processor": f"{about['gpu'] or about['cpu']} ({about['torch']['cpu_capability']}), {about['threads']} thread(s) a run",
+    }
+
+
+def _extent(tables: Tables) -> str:
+    """Return what the sweep is about in a few words, for its title."""
+    data = "/".join(dict.fromkeys(map(str, tables.runs["data"])))
+    count = f"{len(tables.runs)} run{'s' if len(tables.runs) > 1 else ''}"
+    return f"{count}, {data}, depth {', '.join(str(depth) for depth in sorted(tables.runs['depth'].unique()))}"
+
+
+def _replace_figures(folder: Path, figures: dict[str, bytes]) -> None:
+    folder.mkdir(exist_ok=True)
+    for old in folder.iterdir():
+        if old.name not in figures:
+            old.unlink()
+    for name, content in figures.items():
+        records.write_bytes(folder / name, content)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,71 @@
+"""Train one run, or a sweep of runs, and report on it.
+
+    python -m harness.run [-m] [key=value ...]
+
+With -m any key may have several values, separated by commas, and every combination is run: depth=20,56,110
+shortcut=none,identity. Hydra's grammar and overrides apply (hydra.org); hydra/launcher=basic runs one after the other.
+Exit code 0, 1 if a run failed, 2 if the command cannot be run (nothing was started).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out the command line; return the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(prog="python -m harness.run", add_help=False, allow_abbrev=False)
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("-c", "--cfg", action="store_true")
+    parser.add_argument("overrides", nargs="*")
+    asked = parser.parse_intermixed_args(given)
+    if asked.help:
+        print(help_text())
+        return 0
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from harness import sweep
+    from harness.choices import ChoiceError
+
+    try:
+        planned = sweep.plan(asked.overrides, asked.multirun, ["python", "-m", "harness.run", *given])
+    except (ChoiceError, HydraException, OmegaConfBaseException) as error:
+        print(f"harness.run: {_first_words(error)}", file=sys.stderr)
+        return 2
+    sweep.log_to_stderr()
+    left = sweep.start(planned)
+    if left:
+        sweep.launch(left, planned, [o for o in asked.overrides if sweep.is_launcher_override(o)])
+    from harness import report
+
+    return report.conclude(planned.folder)
+
+
+def help_text() -> str:
+    """Return the usage and every key with its comment, as conf/config.yaml has them."""
+    from harness.sweep import GROUPS, choices_of, conf_folder
+
+    conf = conf_folder()
+    groups = [f"{name}={'|'.join(choices_of(name))}" for name in GROUPS]
+    keys = (conf / "config.yaml").read_text(encoding="utf-8").split("\n\n", 2)[2]
+    schedule = (conf / "schedule" / "cifar10.yaml").read_text(encoding="utf-8")
+    indented = "\n".join(f"  {line}" for line in schedule.splitlines())
+    return f"{__doc__}\nGroups: {'  '.join(groups)}\n\nKeys and defaults:\n\n{keys}\nschedule=cifar10:\n{indented}"
+
+
+def _first_words(error: Exception) -> str:
+    """Return what an error says, without the lines that Hydra adds about its internals."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kept = [line for line in lines if not line.startswith(("full_key", "object_type", "reference_type", "Available options in"))]
+    return " ".join(kept) or type(error).__name__
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
