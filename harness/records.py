@@ -62,6 +62,8 @@ blocks.csv.gz one row a probed step and block (0 is the stem): its output and th
 """
 
 TEXT = ("name", "kind")
+EXACT: Mapping[str, Any] = {} if pd.__version__ >= "3.1" else {"float_precision": "round_trip"}
+"""What makes pandas read a number to the bit; since 3.1 it always does."""
 WAITING, RUNNING, DONE, DIVERGED, FAILED = "waiting", "running", "done", "diverged", "failed"
 FINISHED = (DONE, DIVERGED)
 
@@ -122,7 +124,7 @@ def read_table(path: Path) -> pd.DataFrame:
     """Return a table of a run; raises RecordError if it is missing, damaged or lacks a column."""
     columns = COLUMNS.get(path.name)
     try:
-        table = pd.read_csv(path, keep_default_na=False, na_values=_numeric_gaps(path), float_precision="round_trip")
+        table = pd.read_csv(path, keep_default_na=False, na_values=_numeric_gaps(path), **EXACT)
     except FileNotFoundError:
         raise RecordError(f"{path}: missing") from None
     except (OSError, ValueError, EOFError) as error:

@@ -66,4 +66,4 @@ def _ends(epochs: pd.DataFrame, x: str) -> str:
     """Say the final test error at the smallest and the largest x."""
     last = epochs[epochs["step"] == epochs.groupby("run")["step"].transform("max")].groupby("x")["test_error"].mean()
     ends = {value: last[value] for value in (last.index[0], last.index[-1])}
-    return "final test error " + ", ".join(f"{error:.1f} % at {x} {value}" for value, error in ends.items())
+    return "final test error\n" + ", ".join(f"{error:.1f} % at {x} {value}" for value, error in ends.items())

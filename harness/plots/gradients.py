@@ -86,7 +86,7 @@ def first_layer(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
     found = moments(layers[layers["layer"] == 1], [], "grad_norm")
     colours = series_colours(layers["series"])
     everything = pd.concat([frame["value"] for frame in found.values()])
-    figure, axes = panels(1, 3, width=3.8, sharey=True)
+    figure, axes = panels(1, 3, sharey=True)
     for ax, (name, frame) in zip(axes, found.items(), strict=True):
         level = log_axis(ax, everything)
         for series, group in frame.groupby("series", sort=False):

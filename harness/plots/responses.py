@@ -30,7 +30,7 @@ def response_std(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
                 mean = group.groupby("layer")["response_std"].mean()
                 ax.plot(mean.index, mean, color=colours[value], linewidth=1.3, label=f"{x} {value}")
             medians = arm.groupby("x")["response_std"].median().iloc[[0, -1]]
-            ax.set_title(f"{series}\nmedian " + ", ".join(f"{m:.3g} at {x} {v}" for v, m in medians.items()))
+            ax.set_title(f"{series}\nmedian: " + ", ".join(f"{m:.2g} at {x} {v}" for v, m in medians.items()))
             if wide:
                 ax.set_yscale("log")
             else:

@@ -103,10 +103,10 @@ def log_axis(ax: Axes, values: pd.Series) -> float:
     if len(positive) == len(finite):
         return math.nan
     level = 10.0 ** (math.floor(math.log10(positive.min())) - 2) if len(positive) else 1e-45
-    ax.axhline(level, color="#888888", linewidth=0.8, linestyle=(0, (4, 3)))
-    place = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "ha": "right"}
-    ax.annotate("exactly zero (no nonzero element)", (0.99, level), (0, 3), fontsize=7, **place)
     ax.set_ylim(bottom=level / 10, top=max(positive.max() * 10, level * 100) if len(positive) else 1.0)
+    ax.axhline(level, color="#888888", linewidth=0.8, linestyle=(0, (4, 3)))
+    place: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "ha": "right"}
+    ax.annotate("exactly zero (no nonzero element)", (0.99, level), (0, 3), fontsize=7, **place)
     return level
 
 

@@ -1,0 +1,20 @@
+"""Shared fixtures: real CIFAR-10 where it lies beside the checkout."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+UNPACK = ROOT.parent / "shared" / "data" / "unpack_cifar10.py"
+
+
+@pytest.fixture(scope="session")
+def cifar_root(tmp_path_factory):
+    """Return a folder with the official binary distribution of CIFAR-10."""
+    if not UNPACK.is_file():
+        pytest.skip("real CIFAR-10 is not beside this checkout (../shared/data)")
+    root = tmp_path_factory.mktemp("cifar10")
+    subprocess.run([sys.executable, str(UNPACK), str(root)], check=True, capture_output=True)
+    return root

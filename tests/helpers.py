@@ -1,0 +1,25 @@
+"""Runs that take seconds."""
+
+from dataclasses import replace
+
+from harness.config import RunConfig, ScheduleConfig
+
+TINY = ScheduleConfig(steps=12, batch_size=32, learning_rate=0.02, eval_every=6)
+KEYS = [
+    "width=4",
+    "device=cpu",
+    "schedule.steps=12",
+    "schedule.batch_size=32",
+    "schedule.learning_rate=0.02",
+    "schedule.eval_every=6",
+]
+"""The same on the command line."""
+
+
+def tiny(**choices):
+    """Return a run of 8 layers, 4 channels, 12 steps of batch 32 on digits."""
+    return RunConfig(**({"depth": 8, "width": 4, "device": "cpu", "schedule": TINY} | choices))
+
+
+def tiny_schedule(**choices):
+    return replace(TINY, **choices)

@@ -1,0 +1,174 @@
+"""Choices: what is refused, with which words; what makes two runs the same."""
+
+import json
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import choices
+from harness.choices import ChoiceError
+from harness.config import DataConfig, RunConfig, ScheduleConfig, flatten
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"depth": 21}, "depth=21: this family has depth 6n+2; nearest are 20 and 26"),
+        ({"depth": 2}, "the smallest is 8"),
+        ({"depth": -2}, "the smallest is 8"),
+        ({"depth": 8.5}, "depth=8.5: must be a whole number"),
+        ({"depth": True}, "depth=True: must be a whole number"),
+        ({"shortcut": "identiy"}, "did you mean identity?"),
+        ({"shortcut": None}, "allowed: identity, none, projection, projection_all"),
+        ({"norm": "layer"}, "allowed: batch, none"),
+        ({"init": "xavir"}, "did you mean xavier?"),
+        ({"width": 0}, "width=0: must be a whole number of at least 1"),
+        ({"seed": -1}, "seed=-1: must be a whole number of at least 0"),
+        ({"precision": "fp16"}, "allowed: fp32, bf16"),
+        ({"device": "gpu"}, "must be auto, cpu, cuda or cuda:N"),
+        ({"threads": 0}, "of at least 1, or auto"),
+        ({"probes": ["gradients"]}, "allowed: layers, blocks"),
+        ({"probes": "layers"}, "must be a list of names"),
+        ({"plugins": ["no_such_module"]}, "cannot be imported"),
+    ],
+)
+def test_a_wrong_choice_is_refused_with_what_is_allowed(wrong, words):
+    with pytest.raises(ChoiceError) as refused:
+        RunConfig(**wrong)
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"steps": 0}, "schedule.steps=0: must be a whole number of at least 1"),
+        ({"batch_size": 0}, "schedule.batch_size=0"),
+        ({"learning_rate": float("nan")}, "schedule.learning_rate=nan: must be a finite number above 0"),
+        ({"learning_rate": float("inf")}, "finite"),
+        ({"learning_rate": "fast"}, "schedule.learning_rate=fast"),
+        ({"steps": 500, "milestones": [250, 500]}, "500 is past the end, schedule.steps=500"),
+        ({"milestones": [3, 2]}, "must rise"),
+        ({"milestones": 5}, "must be a list of steps"),
+        ({"momentum": 1.0}, "below 1"),
+        ({"weight_decay": -1e-4}, "at least 0"),
+        ({"warmup": "linear"}, "allowed: none, steps, until_error"),
+        ({"steps": 100, "warmup": "steps"}, "schedule.warmup_steps=400: must be below schedule.steps=100"),
+        ({"steps": 100, "warmup": "until_error", "warmup_max_steps": 200}, "must be at most schedule.steps=100"),
+        ({"warmup_error": 120}, "at most 100"),
+        ({"decay_norm": 1}, "must be true or false"),
+        ({"eval_every": 0}, "schedule.eval_every=0"),
+    ],
+)
+def test_a_wrong_schedule_is_refused(wrong, words):
+    with pytest.raises(ChoiceError) as refused:
+        ScheduleConfig(**wrong)
+    assert words in str(refused.value)
+
+
+def test_an_unknown_key_is_refused_with_the_nearest():
+    with pytest.raises(ChoiceError, match="did you mean depth"):
+        RunConfig.from_mapping({"depht": 20})
+    with pytest.raises(ChoiceError, match=r"did you mean schedule\.steps"):
+        RunConfig.from_mapping({"schedule": {"step": 20}})
+    with pytest.raises(ChoiceError, match="must be a group of keys"):
+        RunConfig.from_mapping({"data": "digits"})
+
+
+@given(st.integers(-100, 2000))
+def test_depth_is_6n_plus_2(depth):
+    if depth in {6 * n + 2 for n in range(1, 400)}:
+        assert RunConfig(depth=depth).depth == depth
+    else:
+        with pytest.raises(ChoiceError):
+            RunConfig(depth=depth)
+
+
+def test_schedule_follows_data():
+    assert RunConfig(data=DataConfig("cifar10")).schedule == ScheduleConfig()
+    assert RunConfig().schedule.steps < 64_000
+    assert RunConfig(schedule=ScheduleConfig(steps=7)).schedule.steps == 7
+
+
+def test_a_config_survives_json():
+    config = RunConfig(depth=56, data=DataConfig("cifar10", split="holdout"), device="cpu", precision="bf16")
+    again = RunConfig.from_mapping(json.loads(json.dumps(config.choices())))
+    assert again == config
+    assert again.identity() == config.identity()
+
+
+CPU = RunConfig(device="cpu")
+DIFFERENT = [
+    CPU,
+    replace(CPU, depth=56),
+    replace(CPU, shortcut="none"),
+    replace(CPU, norm="none"),
+    replace(CPU, init="xavier"),
+    replace(CPU, width=8),
+    replace(CPU, seed=1),
+    replace(CPU, precision="bf16"),
+    replace(CPU, threads=2),
+    replace(CPU, device="cuda"),
+    replace(CPU, probes=("layers",)),
+    replace(CPU, data=DataConfig("cifar10")),
+    replace(CPU, data=DataConfig(augment=False)),
+    replace(CPU, data=DataConfig(split="holdout")),
+    replace(CPU, schedule=replace(CPU.schedule, steps=7)),
+    replace(CPU, schedule=replace(CPU.schedule, milestones=())),
+    replace(CPU, schedule=replace(CPU.schedule, warmup="steps")),
+]
+
+
+def test_what_can_change_the_numbers_changes_the_identity():
+    for one, other in combinations(DIFFERENT, 2):
+        assert one.identity() != other.identity(), (one, other)
+
+
+def test_what_cannot_change_the_numbers_does_not():
+    same = [
+        replace(CPU, data=DataConfig(root="somewhere", download=True)),
+        replace(CPU, probes=("layers", "blocks", "layers")),
+        replace(CPU, schedule=replace(CPU.schedule, milestones=CPU.schedule.milestone_steps())),
+        replace(CPU, schedule=replace(CPU.schedule, warmup_steps=7)),
+    ]
+    assert {config.identity() for config in same} == {CPU.identity()}
+    assert replace(CPU, device="cuda:0").identity() == replace(CPU, device="cuda:1").identity()
+
+
+def test_identities_of_old_runs_are_kept():
+    """Hashes written down on 2026-11-23: a new key with a default must not move them."""
+    paper = RunConfig(data=DataConfig("cifar10"), device="cpu")
+    assert paper.run_name() == "cifar10-identity-20-seed0-bac375157e"
+    plain = replace(paper, depth=110, shortcut="none", seed=3, schedule=ScheduleConfig(warmup="until_error"))
+    assert plain.run_name() == "cifar10-none-110-seed3-d14d8b3ecc"
+
+
+def test_an_unresolved_run_has_no_identity():
+    with pytest.raises(ValueError, match="resolved"):
+        RunConfig(device="auto").identity()
+    with pytest.raises(ValueError, match="resolved"):
+        RunConfig(device="cpu", threads="auto").identity()
+
+
+def test_keys_are_named_as_on_the_command_line():
+    flat = flatten(CPU.choices())
+    assert flat["data"] == "digits"
+    assert {"depth", "data.split", "schedule.steps", "schedule.milestones"} <= set(flat)
+    assert not {"data.root", "data.download", "results"} & set(flat)
+
+
+@pytest.mark.parametrize(
+    "choice", [choices.SHORTCUT, choices.NORM, choices.INIT, choices.DATA, choices.PROBE], ids=lambda c: c.key
+)
+def test_every_declared_name_is_implemented(choice):
+    for name in choice.names:
+        assert choice[name] is not None
+        assert choice.sentences[name]
+
+
+def test_two_implementations_of_one_name_are_refused():
+    assert choices.NORM["batch"] is not None
+    with pytest.raises(ChoiceError, match="registered twice"):
+        choices.NORM.register("batch")(lambda channels: None)

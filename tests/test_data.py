@@ -1,0 +1,191 @@
+"""Images, splits and batches; CIFAR-10 from both official distributions."""
+
+import hashlib
+import pickle
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from harness.choices import ChoiceError
+from harness.config import DataConfig, RunConfig, ScheduleConfig
+from harness.data import cifar10, sources
+from harness.data.batches import Batches, load
+from harness.data.sources import check, proportional, source, stratified_split
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load(DataConfig(), CPU)
+
+
+def batches(data, seed=0, augment=True, size=128):
+    return Batches(data.train, data.facts, size, seed, augment)
+
+
+def test_digits_are_split_into_1437_and_360_of_every_class_alike(digits):
+    assert (len(digits.train), len(digits.test)) == (1437, 360)
+    assert set(Counter(digits.test.labels.tolist()).values()) <= {35, 36, 37}
+    every = torch.cat([digits.train.images, digits.test.images]).flatten(1).tolist()
+    arrays = pytest.importorskip("sklearn.datasets").load_digits()
+    assert sorted(every) == sorted(arrays.data.astype(int).tolist())
+
+
+def test_the_holdout_is_a_tenth_of_the_training_images(digits):
+    held = load(DataConfig(split="holdout"), CPU)
+    assert (len(held.train), len(held.holdout), len(held.test)) == (1294, 143, 360)
+    assert digits.holdout is None
+    assert torch.equal(held.test.images, digits.test.images)
+    assert not torch.equal(held.train.mean, digits.train.mean)
+
+
+def test_a_stratified_split_takes_every_index_once():
+    labels = np.array([0, 1, 2] * 10, dtype=np.int64)
+    rest, taken = stratified_split(labels, proportional(labels, 7), "some name")
+    assert sorted([*rest, *taken]) == list(range(30))
+    assert sorted(np.bincount(labels[taken])) == [2, 2, 3]
+
+
+def test_normalised_images_have_mean_zero_in_every_pixel_and_overall_variance_one(digits):
+    images = torch.cat([images for images, _ in digits.train.in_order(500)])
+    assert images.mean(0).abs().max() < 1e-5
+    assert float(images.std()) == pytest.approx(1.0, abs=1e-3)
+    assert torch.cat([labels for _, labels in digits.test.in_order(100)]).equal(digits.test.labels)
+
+
+def test_an_epoch_shows_every_image_at_most_once_and_the_last_partial_batch_is_dropped(digits):
+    cut = batches(digits, augment=False)
+    assert cut.per_epoch == 11
+    seen = torch.cat([cut.at(step).images for step in range(11)]).flatten(1)
+    assert len(seen) == 1408
+    plain = {tuple(image) for image in torch.cat([i for i, _ in digits.train.in_order(500)]).flatten(1).tolist()}
+    assert {tuple(image) for image in seen.tolist()} <= plain
+    assert len({tuple(image) for image in seen.tolist()}) == len(seen)
+
+
+def test_batches_depend_on_seed_and_step_and_on_nothing_else(digits):
+    one, again, other = batches(digits), batches(digits), batches(digits, seed=1)
+    later = one.at(30).images
+    for step in (3, 17, 29):
+        again.at(step)
+    assert torch.equal(again.at(30).images, later)
+    assert not torch.equal(other.at(30).images, later)
+    assert not torch.equal(one.at(19).images, later)  # the same place of the epoch before
+
+
+def test_without_augmentation_the_order_is_the_same(digits):
+    assert torch.equal(batches(digits).at(5).labels, batches(digits, augment=False).at(5).labels)
+
+
+def test_each_image_gets_its_own_crop_of_the_padded_normalised_image_and_digits_are_never_mirrored(digits):
+    plain, cropped = batches(digits, augment=False).at(0).images, batches(digits).at(0).images
+    padded = torch.nn.functional.pad(plain, (1, 1, 1, 1))
+    offsets = Counter()
+    for before, after in zip(padded, cropped, strict=True):
+        places = [(r, c) for r in range(3) for c in range(3) if torch.equal(before[:, r : r + 8, c : c + 8], after)]
+        assert places
+        offsets[places[0]] += 1
+    assert len(offsets) == 9  # every offset occurs among 128 images
+
+
+def test_cifar_images_are_mirrored_half_of_the_time():
+    facts = sources.Facts(train=200, test=10, channels=3, size=32, classes=10, padding=4, flip=True)
+    ramp = torch.arange(32, dtype=torch.uint8).expand(200, 3, 32, 32).contiguous()
+    part = load(DataConfig(), CPU).train.__class__(ramp, torch.zeros(200, dtype=torch.long), torch.zeros(3, 32, 32), 1.0)
+    images = Batches(part, facts, 200, 0, True).at(0).images
+    rising = sum(bool(image[0, 16, 20] > image[0, 16, 12]) for image in images)
+    assert 70 < rising < 130  # 4.2 standard deviations of a fair coin
+    assert {float(v) for v in images[:, 0, 16, 16].unique()} > {14.0, 16.0, 18.0}
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    with pytest.raises(ChoiceError, match="1437 training images"):
+        check(RunConfig(schedule=ScheduleConfig(batch_size=1438)))
+    with pytest.raises(ChoiceError, match="1294 training images"):
+        check(RunConfig(data=DataConfig(split="holdout"), schedule=ScheduleConfig(batch_size=1400)))
+    check(RunConfig(schedule=ScheduleConfig(batch_size=1437)))
+
+
+def write_fake(root, monkeypatch):
+    """Write both distributions of 6 x 20 random images, and make their MD5 sums the expected ones."""
+    generator = np.random.default_rng(0)
+    for name in cifar10.FOLDERS:
+        (root / name).mkdir(parents=True)
+    content = {}
+    for place, (python, binary) in enumerate(zip(cifar10.PYTHON, cifar10.BINARY, strict=True)):
+        images = generator.integers(0, 256, (20, 3072), dtype=np.uint8)
+        labels = generator.integers(0, 10, 20)
+        content[place] = images, labels
+        (root / "cifar-10-batches-py" / python).write_bytes(pickle.dumps({b"data": images, b"labels": labels.tolist()}))
+        records = np.concatenate([labels.astype(np.uint8)[:, None], images], axis=1)
+        (root / "cifar-10-batches-bin" / binary).write_bytes(records.tobytes())
+    for name, files in cifar10.FOLDERS.items():
+        for file in files:
+            monkeypatch.setitem(files, file, hashlib.md5((root / name / file).read_bytes()).hexdigest())
+    return content
+
+
+def test_both_distributions_give_the_same_arrays(tmp_path, monkeypatch):
+    content = write_fake(tmp_path, monkeypatch)
+    read = {}
+    for name in cifar10.FOLDERS:
+        distribution = cifar10.Distribution(tmp_path / name)
+        distribution.check()
+        read[name] = distribution.read()
+    for one, other in zip(*read.values(), strict=True):
+        assert np.array_equal(one, other)
+    images, labels, _, test_labels = read["cifar-10-batches-py"]
+    assert images.shape == (100, 3, 32, 32)
+    assert np.array_equal(images[20:40].reshape(20, -1), content[1][0])
+    assert np.array_equal(labels[20:40], content[1][1])
+    assert np.array_equal(test_labels, content[5][1])
+
+
+def test_a_batch_file_that_would_run_code_is_refused(tmp_path, monkeypatch):
+    write_fake(tmp_path, monkeypatch)
+    (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(pickle.dumps(print))
+    with pytest.raises(pickle.UnpicklingError, match="not allowed"):
+        cifar10.Distribution(tmp_path / "cifar-10-batches-py").read()
+
+
+def test_a_damaged_or_missing_batch_is_named(tmp_path, monkeypatch):
+    write_fake(tmp_path, monkeypatch)
+    damaged = tmp_path / "cifar-10-batches-bin" / "data_batch_3.bin"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"\x07")
+    with pytest.raises(ChoiceError, match=r"data_batch_3.bin is damaged: its MD5 is [0-9a-f]{32}"):
+        cifar10.Distribution(damaged.parent).check()
+    damaged.unlink()
+    with pytest.raises(ChoiceError, match=r"data_batch_3.bin is missing"):
+        cifar10.Distribution(damaged.parent).check()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "words"),
+    [
+        (lambda place: None, "there is no such folder"),
+        (lambda place: place.mkdir(), "holds neither"),
+        (lambda place: place.write_text(""), "is a file"),
+    ],
+)
+def test_a_root_without_data_is_refused(tmp_path, prepare, words):
+    place = tmp_path / "root"
+    prepare(place)
+    with pytest.raises(ChoiceError, match=words):
+        source(DataConfig("cifar10")).check(DataConfig("cifar10", root=str(place)))
+    with pytest.raises(ChoiceError, match=r"data\.root is not given"):
+        source(DataConfig("cifar10")).check(DataConfig("cifar10"))
+
+
+@pytest.mark.slow
+def test_real_cifar10(cifar_root):
+    config = DataConfig("cifar10", root=str(cifar_root))
+    source(config).check(config)
+    data = load(config, CPU)
+    assert data.train.images.shape == (50_000, 3, 32, 32)
+    assert data.train.labels.bincount().tolist() == [5000] * 10
+    assert data.test.labels.bincount().tolist() == [1000] * 10
+    means = data.train.mean.mean((1, 2)) / 255
+    assert means.tolist() == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)  # the channel means that everyone uses

@@ -1,0 +1,109 @@
+"""The house's rule: data flow one way, so a module imports only from its own layer's list downwards."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+BASE = {"harness.choices", "harness.checks", "harness.config", "harness.layout", "harness.streams"}
+SHARED = {"harness.records", "harness.anatomy", "harness.evaluate"}
+ROOMS = {"data", "models", "probes"}
+ANALYSIS = {"harness.tables", "harness.plots"}
+ENTRIES = {"harness.run", "harness.report", "harness.sweep", "harness.pages"}
+TORCH_FREE = (
+    BASE | ANALYSIS | {"experiments", "harness.records", "harness.schedule", "harness.data.sources", "harness.data.cifar10"}
+)
+
+
+def allowed(module: str) -> set[str]:
+    """Return what of this project `module` may import (prefixes)."""
+    if module in BASE:
+        return BASE
+    if module in SHARED or module in {"harness.schedule", "harness.devices", "harness.environment"}:
+        return BASE | {"harness.choices"}
+    if module == "harness":
+        return BASE | {"harness.training"}
+    room = module.partition(".")[2].split(".")[0]
+    if room in ROOMS:
+        return BASE | SHARED | {f"harness.{room}"}
+    if module == "harness.training":
+        levels = {"harness.schedule", "harness.devices", "harness.environment"}
+        return BASE | SHARED | levels | {f"harness.{room}" for room in ROOMS}
+    if any(module == part or module.startswith(part + ".") for part in ANALYSIS):
+        return BASE | {"harness.records"} | ANALYSIS
+    if module.startswith("experiments"):
+        return BASE | {"harness.records", "experiments"} | ANALYSIS
+    assert module in ENTRIES, f"{module} is in no layer: give it one in tests/test_layers.py"
+    return {"harness", "experiments"}
+
+
+def imports(source: str) -> set[str]:
+    """Return every module that a source text imports, at its top or inside."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def faults(module: str, source: str) -> list[str]:
+    """Return the imports of a module that its layer forbids."""
+    ours = {name for name in imports(source) if name.split(".")[0] in ("harness", "experiments")}
+    right = allowed(module)
+    wrong = [name for name in ours if not any(name == ok or name.startswith(ok + ".") for ok in right | {module})]
+    foreign = {name.split(".")[0] for name in imports(source)}
+    if any(module == part or module.startswith(part + ".") for part in TORCH_FREE):
+        wrong += [name for name in ("torch", "hydra", "safetensors") if name in foreign]
+    if module not in ENTRIES:
+        wrong += [name for name in ("hydra", "omegaconf") if name in foreign]
+    return wrong
+
+
+def modules():
+    for folder in ("harness", "experiments"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+@pytest.mark.parametrize(("module", "path"), list(modules()), ids=lambda value: value if isinstance(value, str) else "")
+def test_imports_go_down_only(module, path):
+    assert faults(module, path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("harness.config", "from harness.records import Run"),
+        ("harness.config", "import harness.training"),
+        ("harness.records", "from harness.training import train"),
+        ("harness.tables", "import torch"),
+        ("harness.plots.errors", "from torch import Tensor"),
+        ("harness.plots.errors", "from harness.models.cifar import build"),
+        ("harness.models.cifar", "from harness.data.batches import Batch"),
+        ("harness.training", "from harness.report import conclude"),
+        ("harness.training", "import hydra"),
+        ("experiments.degradation", "from harness.training import train"),
+        ("harness.probes.builtin", "def f():\n    from harness.models.cifar import build"),
+    ],
+)
+def test_the_rule_can_fail(module, line):
+    assert faults(module, line) != []
+
+
+def test_reading_and_drawing_tables_loads_no_torch():
+    code = "import sys, harness, experiments.degradation, harness.plots, harness.tables; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_layout_and_choices_need_the_standard_library_alone():
+    for module, path in modules():
+        if module in BASE:
+            top = {name.split(".")[0] for name in imports(path.read_text())}
+            assert not top & {"torch", "numpy", "pandas", "yaml", "omegaconf"}, module

@@ -1,0 +1,85 @@
+"""What is written is read back, to the bit, or refused."""
+
+import math
+
+import pandas as pd
+import pytest
+from helpers import tiny
+
+from harness import layout, records
+from harness.records import RecordError, Run
+
+
+def test_numbers_come_back_to_the_bit_and_text_none_stays_text(tmp_path):
+    table = pd.DataFrame(
+        {
+            "name": ["none", "", "NA"],
+            "grad_norm": [9.0e-28, 0.1 + 0.2, 5e-324],
+            "loss": [math.inf, math.nan, -math.inf],
+            "layer": [1, 2, 110],
+        }
+    )
+    for name in ("t.csv", "t.csv.gz"):
+        records.write_table(tmp_path / name, table)
+        read = records.read_table(tmp_path / name)
+        assert read["name"].tolist() == ["none", "", "NA"]
+        assert read["grad_norm"].tolist() == table["grad_norm"].tolist()
+        assert read["loss"].tolist()[0::2] == [math.inf, -math.inf]
+        assert math.isnan(read["loss"][1])
+        assert read["layer"].tolist() == [1, 2, 110]
+
+
+def test_equal_tables_are_equal_files(tmp_path):
+    table = pd.DataFrame({"a": [1.5, 2.5]})
+    for name in ("one.csv.gz", "two.csv.gz"):
+        records.write_table(tmp_path / name, table)
+    assert (tmp_path / "one.csv.gz").read_bytes() == (tmp_path / "two.csv.gz").read_bytes()
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "status.json"
+    records.write_json(path, {"state": "done"})
+
+    def no_space(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", no_space)
+    with pytest.raises(OSError, match="No space"):
+        records.write_json(path, {"state": "failed"})
+    assert records.read_json(path) == {"state": "done"}
+    assert [p.name for p in tmp_path.iterdir()] == ["status.json"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"a": '])
+def test_a_damaged_status_is_no_result(tmp_path, content):
+    (tmp_path / layout.STATUS).write_text(content)
+    with pytest.raises(RecordError, match=r"status\.json"):
+        records.read_json(tmp_path / layout.STATUS)
+    assert not Run(tmp_path).finished()
+
+
+def test_a_table_without_a_column_or_cut_short_is_refused(tmp_path):
+    (tmp_path / layout.STEPS).write_text("step,loss\n0,1.5\n")
+    with pytest.raises(RecordError, match="lacks the column epoch"):
+        records.read_table(tmp_path / layout.STEPS)
+    with pytest.raises(RecordError, match="missing"):
+        records.read_table(tmp_path / layout.EPOCHS)
+    path = tmp_path / "x.csv.gz"
+    records.write_table(path, pd.DataFrame({"a": range(1000)}))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(RecordError, match="cannot be read"):
+        records.read_table(path)
+
+
+def test_a_row_with_an_unknown_column_is_refused():
+    with pytest.raises(KeyError, match="speed"):
+        records.rows(layout.STEPS, [{"step": 0, "speed": 1}])
+
+
+def test_creating_a_run_again_keeps_a_finished_one(tmp_path):
+    run = records.create(tiny(), tmp_path)
+    assert run.state == records.WAITING
+    records.write_status(run, records.DONE, step=12)
+    assert records.create(tiny(), tmp_path).state == records.DONE
+    records.write_status(run, records.FAILED, step=12)
+    assert records.create(tiny(), tmp_path).state == records.WAITING
