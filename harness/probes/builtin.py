@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.choices import PROBE
-from harness.probes.probe import Context, Row, fetch, norms
+from harness.probes.probe import Context, Exact, Row, fetch, norms
 
 
 @PROBE.register("layers")
@@ -26,9 +26,10 @@ class Layers:
         rows: list[Row] = []
         layers = context.layers
         before = [layer.weight.detach().clone() for layer in layers]
+        exact = Exact()
         moments: list[list[Tensor]] = [[] for _ in layers]
         places = zip(layers, moments, strict=True)
-        hooks = [layer.response.register_forward_hook(partial(_respond, into)) for layer, into in places]
+        hooks = [layer.response.register_forward_hook(partial(_respond, exact, into)) for layer, into in places]
         try:
             yield rows
         finally:
@@ -74,14 +75,17 @@ class Blocks:
         seen: list[dict[str, Tensor]] = [{} for _ in context.blocks]
         sizes: list[int] = [0] * len(context.blocks)
 
+        exact = Exact()
+
         def forward(i: int, module: nn.Module, inputs: object, output: Tensor) -> None:
-            seen[i]["forward"] = torch.linalg.vector_norm(output.detach(), dtype=torch.float64)
+            seen[i]["forward"] = torch.linalg.vector_norm(exact(output))
             sizes[i] = output.numel()
             output.register_hook(partial(backward, i))  # type: ignore[no-untyped-call]
 
         def backward(i: int, gradient: Tensor) -> None:
-            seen[i]["gradient"] = torch.linalg.vector_norm(gradient, dtype=torch.float64)
-            seen[i]["nonzero"] = torch.count_nonzero(gradient)
+            values = exact(gradient)
+            seen[i]["gradient"] = torch.linalg.vector_norm(values)
+            seen[i]["nonzero"] = torch.count_nonzero(values)
 
         hooks = [block.module.register_forward_hook(partial(forward, i)) for i, block in enumerate(context.blocks)]
         try:
@@ -107,8 +111,7 @@ class Blocks:
             )
 
 
-def _respond(into: list[Tensor], module: nn.Module, inputs: object, output: Tensor) -> None:
+def _respond(exact: Exact, into: list[Tensor], module: nn.Module, inputs: object, output: Tensor) -> None:
     """Keep mean and root mean square of a response, accumulated in float64."""
-    response = output.detach()
-    norm = torch.linalg.vector_norm(response, dtype=torch.float64)
-    into[:] = response.mean(dtype=torch.float64), norm / response.numel() ** 0.5
+    response = exact(output)
+    into[:] = response.mean(), torch.linalg.vector_norm(response) / response.numel() ** 0.5

@@ -58,6 +58,21 @@ def norms(tensors: Sequence[Tensor]) -> list[Tensor]:
     return list(torch._foreach_norm(list(tensors), 2, dtype=torch.float64))
 
 
+class Exact:
+    """Float64 copies of activations, in one buffer: fresh memory for each would cost more than the arithmetic."""
+
+    def __init__(self) -> None:
+        self._buffer = torch.empty(0, dtype=torch.float64)
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        """Return the values of `tensor` in float64, flat, in the order of memory; valid until the next call."""
+        n = tensor.numel()
+        if self._buffer.numel() < n or self._buffer.device != tensor.device:
+            self._buffer = torch.empty(n, dtype=torch.float64, device=tensor.device)
+        in_memory = tensor.detach().permute(0, 2, 3, 1) if tensor.ndim == 4 else tensor.detach()
+        return self._buffer[:n].copy_(in_memory.reshape(-1))
+
+
 def fetch(scalars: Sequence[Tensor]) -> list[float]:
     """Return zero-dimensional tensors as numbers, in one transfer from the device."""
     values: list[float] = torch.stack([scalar.double() for scalar in scalars]).tolist()

@@ -1,0 +1,81 @@
+"""Measure what probes cost, as ratios in one process: python tests/measure_probes.py [SECONDS a cell]
+
+Ordinary and probed steps take turns; the ratio is that of the medians. The share of a run of 64,000 steps is the number of
+its probed steps times what each costs beyond an ordinary one. The issue's bounds: 1.6 and 2 %.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from harness import records
+from harness.config import DataConfig, RunConfig
+from harness.data import batches
+from harness.data.sources import Arrays, Facts
+from harness.devices import exactly
+from harness.probes.probe import probe_steps
+from harness.training import Training
+
+FACTS = Facts(train=1000, test=10, channels=3, size=32, classes=10, padding=4, flip=True)
+
+
+class Random:
+    """Random images of CIFAR's shape: what is measured is time."""
+
+    facts = FACTS
+
+    @staticmethod
+    def read(config):
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randint(0, 256, (1000, 3, 32, 32), generator=generator, dtype=torch.uint8).numpy()
+        labels = torch.randint(0, 10, (1000,), generator=generator).numpy()
+        return Arrays(images, labels, images[:10], labels[:10])
+
+
+def measure(config, seconds):
+    """Return (median ordinary step, median probed step) in seconds."""
+    with tempfile.TemporaryDirectory() as folder, exactly(config):
+        training = Training(config, records.create(config, Path(folder)), {})
+        times = {False: [], True: []}
+        started, step = time.perf_counter(), 0
+        while time.perf_counter() - started < seconds or len(times[True]) < 5:
+            batch = training.batches.at(step)
+            probed = bool(step % 2)
+            before = time.perf_counter()
+            if probed:
+                with training._probed(1, batch):
+                    training._update(step, batch)
+            else:
+                training._update(step, batch)
+            training.unread.clear()
+            times[probed].append(time.perf_counter() - before)
+            step += 1
+    return tuple(statistics.median(times[probed][1:]) for probed in (False, True))
+
+
+def main():
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
+    batches.source = lambda config: Random if config.name == "cifar10" else original(config)
+    count = len(probe_steps(64_000))
+    print(f"{count} probed steps in 64,000\n\n{'cell':36} {'step':>9} {'probed':>9} {'ratio':>6} {'share of 64,000':>16}")
+    for data in ("digits", "cifar10"):
+        for precision in ("fp32", "bf16"):
+            for depth in (20, 56, 110):
+                for shortcut in ("none", "identity"):
+                    config = RunConfig(depth, shortcut, data=DataConfig(data), device="cpu", precision=precision)
+                    plain, probed = measure(config, seconds)
+                    share = count * (probed - plain) / (64_000 * plain)
+                    cell = f"{data} {precision} {shortcut} {depth}"
+                    print(
+                        f"{cell:36} {plain * 1e3:6.1f} ms {probed * 1e3:6.1f} ms {probed / plain:6.2f} {share:15.2%}", flush=True
+                    )
+
+
+original = batches.source
+
+if __name__ == "__main__":
+    main()
