@@ -147,7 +147,7 @@ class ScheduleConfig:
 
 
 SCHEDULES: Mapping[str, ScheduleConfig] = {
-    "digits": ScheduleConfig(steps=900, learning_rate=0.02, eval_every=55),
+    "digits": ScheduleConfig(steps=1_000, learning_rate=0.01, eval_every=50),
     "cifar10": ScheduleConfig(),
 }
 """The schedule that each data set's name stands for, as in conf/schedule/ (a test compares the two)."""
