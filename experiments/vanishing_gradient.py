@@ -8,5 +8,5 @@ from harness import plots
 
 EXPERIMENT = Experiment(
     "What becomes of the gradient on its way to the first layer, with and without batch normalisation and shortcuts?",
-    (plots.FIRST_LAYER, plots.ACTIVATIONS, plots.GRADIENTS, plots.HEAT_MAPS, plots.ERROR, plots.CURVES),
+    (plots.FIRST_LAYER, plots.ACTIVATIONS, plots.FORWARD, plots.GRADIENTS, plots.HEAT_MAPS, plots.ERROR, plots.CURVES),
 )

@@ -15,14 +15,14 @@ from harness.choices import ChoiceError
 from harness.config import DataConfig, RunConfig, ScheduleConfig
 
 if TYPE_CHECKING:
-    from harness.training import RunFailed, train
+    from harness.carry_out import RunFailed, train
 
 __all__ = ["ChoiceError", "DataConfig", "RunConfig", "RunFailed", "ScheduleConfig", "train"]
 
 
 def __getattr__(name: str) -> Any:
     if name in ("train", "RunFailed"):
-        from harness import training
+        from harness import carry_out
 
-        return getattr(training, name)
+        return getattr(carry_out, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -116,3 +116,4 @@ PROBE = Choice(
         "blocks": "each block's output norm and the norm of the loss gradient with respect to it",
     },
 )
+BUILT_IN = (SHORTCUT, NORM, INIT, DATA, PROBE)

@@ -1,8 +1,8 @@
 """What a run is asked to be: typed, validated at construction, and hashed.
 
 Every field is a key of the command line (`conf/config.yaml` comments each one). Closed choices are enums, open ones are
-names in `harness.choices`. A field says what a run computes, save for the places `data.root` and `data.download`, which
-say where its data come from and are no part of its identity.
+names in `harness.choices`. A field says what a run computes, save for `data.root`, `data.download`,
+`checkpoint_minutes` and the number of a device, which say where and how, and are no part of its identity.
 """
 
 from __future__ import annotations
@@ -136,6 +136,16 @@ class ScheduleConfig:
         """Return the steps at which the learning rate falls to a tenth; 1/2 and 3/4 of `steps` unless given."""
         return self._default_milestones() if self.milestones is None else self.milestones
 
+    def in_force(self) -> ScheduleConfig:
+        """Return the schedule with the parameters that its kind of warm-up does not use at their defaults."""
+        idle = {
+            Warmup.none: ("warmup_learning_rate", "warmup_steps", "warmup_error", "warmup_max_steps"),
+            Warmup.steps: ("warmup_error", "warmup_max_steps"),
+            Warmup.until_error: ("warmup_steps",),
+        }[self.warmup]
+        defaults: dict[str, Any] = {f.name: f.default for f in fields(self) if f.name in idle}
+        return replace(self, **defaults)
+
     def warmup_limit(self) -> int:
         """Return the step by which a warm-up has ended, whatever the error."""
         if self.warmup is Warmup.none:
@@ -147,10 +157,13 @@ class ScheduleConfig:
 
 
 SCHEDULES: Mapping[str, ScheduleConfig] = {
-    "digits": ScheduleConfig(steps=1_000, learning_rate=0.01, eval_every=50),
+    "digits": ScheduleConfig(steps=1_000, learning_rate=0.01, eval_every=55),
     "cifar10": ScheduleConfig(),
 }
 """The schedule that each data set's name stands for, as in conf/schedule/ (a test compares the two)."""
+
+NESTED: Mapping[str, type[DataConfig] | type[ScheduleConfig]] = {"data": DataConfig, "schedule": ScheduleConfig}
+"""The keys that are groups of keys."""
 
 _FOLLOWS_DATA = ScheduleConfig()
 FAMILY = (6, 2)
@@ -177,12 +190,16 @@ class RunConfig:
     device: str = "auto"
     threads: int | str = 1
     probes: tuple[str, ...] = ("blocks", "layers")
+    checkpoint_minutes: float = 2.0
     plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         plugins = names("plugins", self.plugins)
         for module in plugins:
             _load_plugin(module)
+        for key, kind in NESTED.items():
+            if not isinstance(getattr(self, key), kind):
+                raise ChoiceError(f"{key}={getattr(self, key)}: must be a {kind.__name__}")
         _check_depth(self.depth)
         whole("width", self.width, 1)
         whole("seed", self.seed, 0)
@@ -198,6 +215,7 @@ class RunConfig:
             whole("threads", self.threads, 1, also="auto")
         assign(
             self,
+            checkpoint_minutes=real("checkpoint_minutes", self.checkpoint_minutes, least=0),
             precision=member("precision", self.precision, Precision),
             probes=probes,
             plugins=plugins,
@@ -213,8 +231,7 @@ class RunConfig:
         values = dict(mapping)
         for module in names("plugins", values.get("plugins") or ()):
             _load_plugin(module)
-        nested: dict[str, type[DataConfig] | type[ScheduleConfig]] = {"data": DataConfig, "schedule": ScheduleConfig}
-        for key, kind in nested.items():
+        for key, kind in NESTED.items():
             if key in values:
                 values[key] = kind(**_known(values[key], kind, f"{key}."))
         return cls(**_known(values, cls, ""))
@@ -222,16 +239,18 @@ class RunConfig:
     def choices(self) -> dict[str, Any]:
         """Return every choice as nested plain values, milestones resolved, without the places."""
         data = {"name": self.data.name, "split": self.data.split.value, "augment": self.data.augment}
-        schedule = _plain(self.schedule) | {"milestones": list(self.schedule.milestone_steps())}
-        return _plain(self) | {"device": self.device.split(":")[0], "data": data, "schedule": schedule}
+        schedule = _plain(self.schedule.in_force()) | {"milestones": list(self.schedule.milestone_steps())}
+        plain = _plain(self) | {"device": self.device.split(":")[0], "data": data, "schedule": schedule}
+        return {key: value for key, value in plain.items() if key != "checkpoint_minutes"}
 
     def places(self) -> dict[str, Any]:
         """Return what says where, not what: needed to carry out the run, left out of its record."""
-        return {"device": self.device, "root": self.data.root, "download": self.data.download}
+        data = {"root": self.data.root, "download": self.data.download}
+        return {"device": self.device, "checkpoint_minutes": self.checkpoint_minutes, "data": data}
 
-    def at(self, device: str, root: str | None, download: bool) -> RunConfig:
+    def at(self, device: str, checkpoint_minutes: float, data: Mapping[str, Any]) -> RunConfig:
         """Return the same run at other `places`."""
-        return replace(self, device=device, data=replace(self.data, root=root, download=download))
+        return replace(self, device=device, checkpoint_minutes=checkpoint_minutes, data=replace(self.data, **data))
 
     def flat(self) -> dict[str, Any]:
         """Return the choices under the names of the command line: `depth`, `data`, `data.split`, `schedule.steps`."""
@@ -246,9 +265,11 @@ class RunConfig:
         if "auto" in (self.device, self.threads):
             raise ValueError("device and threads must be resolved before a run has an identity")
         different: dict[str, Any] = {"numerics": NUMERICS, "device": self.device.split(":")[0]}
-        different |= _different(replace(self, device="cpu", plugins=()), skip=("data", "schedule", "device"))
+        different |= _different(
+            replace(self, device="cpu", plugins=()), skip=("data", "schedule", "device", "checkpoint_minutes")
+        )
         different["data"] = _different(self.data, skip=("root", "download"))
-        different["schedule"] = _different(self.schedule, skip=_idle(self.schedule.warmup))
+        different["schedule"] = _different(self.schedule.in_force(), skip=())
         if self.plugins:
             different["plugins"] = {module: _digest(module) for module in self.plugins}
         text = json.dumps(different, sort_keys=True)
@@ -268,6 +289,13 @@ def flatten(choices: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[key] = value
     return {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in flat.items()}
+
+
+def with_defaults(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Return recorded choices completed by the defaults of keys that are younger than the record."""
+    defaults = RunConfig(device="cpu").choices()
+    nested = {key: defaults[key] | dict(choices.get(key, {})) for key in NESTED}
+    return defaults | dict(choices) | nested
 
 
 def varying(flats: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -295,23 +323,14 @@ def _check_depth(depth: object) -> None:
 def _load_plugin(module: str) -> None:
     try:
         import_module(module)
-    except ImportError as error:
-        raise ChoiceError(f"plugins={module}: cannot be imported: {error}") from error
+    except Exception as error:  # whatever a user's module raises
+        raise ChoiceError(f"plugins={module}: cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def _digest(module: str) -> str:
     spec = find_spec(module)
     source = spec.origin if spec else None
     return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
-
-
-def _idle(warmup: Warmup) -> tuple[str, ...]:
-    """Return the warm-up parameters that have no effect under this kind of warm-up."""
-    return {
-        Warmup.none: ("warmup_learning_rate", "warmup_steps", "warmup_error", "warmup_max_steps"),
-        Warmup.steps: ("warmup_error", "warmup_max_steps"),
-        Warmup.until_error: ("warmup_steps",),
-    }[warmup]
 
 
 def _different(config: Any, skip: tuple[str, ...]) -> dict[str, Any]:

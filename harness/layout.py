@@ -13,6 +13,11 @@ RUNS = "runs"
 SWEEPS = "sweeps"
 FINDINGS = "findings"
 LAUNCH = ".launch"
+LOCKS = ".locks"
+JOBS = "jobs.json"
+STOP = "stop"
+ENDED = "ended"
+BUSY = "busy"
 
 CONFIG = "config.json"
 STATUS = "status.json"
@@ -21,6 +26,7 @@ STEPS = "steps.csv"
 EPOCHS = "epochs.csv"
 LOG = "log.txt"
 WEIGHTS = "weights.safetensors"
+CHECKPOINT = "checkpoint.pt"
 
 SWEEP = "sweep.json"
 RUNS_TABLE = "runs.csv"
@@ -28,8 +34,13 @@ FIGURES = "figures"
 REPORT_HTML = "report.html"
 REPORT_MARKDOWN = "report.md"
 
-PRIVATE = (LOG, WEIGHTS)
+PRIVATE = (LOG, WEIGHTS, CHECKPOINT)
 """Files of a run that a finding leaves out: large, or of no use as evidence."""
+
+
+def table(name: str) -> str:
+    """Return the file name of a table: of the steps, the epochs, or what a probe of that name measured."""
+    return f"{name}.csv" if name in ("steps", "epochs") else probe_table(name)
 
 
 def probe_table(probe: str) -> str:
@@ -39,6 +50,11 @@ def probe_table(probe: str) -> str:
 
 def run_folder(results: Path, run: str) -> Path:
     return results / RUNS / run
+
+
+def lock(results: Path, run: str) -> Path:
+    """Return the file whose lock the run's only writer holds."""
+    return results / LOCKS / run
 
 
 def sweep_folder(results: Path, sweep: str) -> Path:

@@ -7,11 +7,14 @@ are written so that reading gives the same bits; the text `none` stays text.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
+import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +23,9 @@ from typing import Any
 import pandas as pd
 
 from harness import layout
-from harness.config import RunConfig
+from harness.config import RunConfig, with_defaults
+
+log = logging.getLogger("harness")
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     layout.STEPS: ("step", "epoch", "learning_rate", "loss", "error"),
@@ -55,8 +60,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 """Columns of every table. Errors are in percent, norms are 2-norms, `seconds` count from the start of the run.
 
 steps.csv     one row a training step: `step` updates had been made; loss and error of its batch, as trained on
-epochs.csv    one row an evaluation, after `step` updates: mean over the batches since the last one, then the training,
-              test and held-out images without augmentation in evaluation mode (empty where not measured)
+epochs.csv    one row an epoch and evaluation, after `step` updates: mean over the batches since the last row, then the
+              training, test and held-out images without augmentation in evaluation mode (empty where not measured)
 layers.csv.gz one row a probed step and weighted layer, with the weights after `step` updates, before the next
 blocks.csv.gz one row a probed step and block (0 is the stem): its output and the loss gradient with respect to it
 """
@@ -64,7 +69,9 @@ blocks.csv.gz one row a probed step and block (0 is the stem): its output and th
 TEXT = ("name", "kind")
 EXACT: Mapping[str, Any] = {} if pd.__version__ >= "3.1" else {"float_precision": "round_trip"}
 """What makes pandas read a number to the bit; since 3.1 it always does."""
-WAITING, RUNNING, DONE, DIVERGED, FAILED = "waiting", "running", "done", "diverged", "failed"
+WAITING, RUNNING, INTERRUPTED = "waiting", "running", "interrupted"
+DONE, DIVERGED, FAILED, KILLED, DAMAGED = "done", "diverged", "failed", "killed", "damaged"
+STATES = (WAITING, RUNNING, INTERRUPTED, DONE, DIVERGED, FAILED, KILLED)
 FINISHED = (DONE, DIVERGED)
 
 
@@ -72,15 +79,16 @@ class RecordError(Exception):
     """A record that is missing, or that cannot be read as what it should be."""
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole: aside in the same folder, flushed to disk, then renamed over `path`."""
+def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
+    """Write a file whole: aside in the same folder, flushed to disk if `durable`, then renamed over `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         Path(aside).chmod(0o644)
         Path(aside).replace(path)
     except BaseException:
@@ -88,12 +96,12 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise
 
 
-def write_text(path: Path, text: str) -> None:
-    write_bytes(path, text.encode())
+def write_text(path: Path, text: str, durable: bool = True) -> None:
+    write_bytes(path, text.encode(), durable)
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+def write_json(path: Path, content: Mapping[str, Any], durable: bool = True) -> None:
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n", durable)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -127,7 +135,7 @@ def read_table(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, keep_default_na=False, na_values=_numeric_gaps(path), **EXACT)
     except FileNotFoundError:
         raise RecordError(f"{path}: missing") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zlib.error) as error:
         raise RecordError(f"{path}: cannot be read: {error}") from error
     if columns and (lacking := [name for name in columns if name not in table.columns]):
         raise RecordError(f"{path}: lacks the column {lacking[0]}")
@@ -161,13 +169,16 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The choices, as in config.json."""
-        return read_json(self.folder / layout.CONFIG)
+        """The choices, as in config.json, with the defaults of keys that came later."""
+        return with_defaults(read_json(self.folder / layout.CONFIG))
 
     @property
     def status(self) -> dict[str, Any]:
         """The state, step, times and error text, as they stand now."""
-        return read_json(self.folder / layout.STATUS)
+        status = read_json(self.folder / layout.STATUS)
+        if status.get("state") not in STATES:
+            raise RecordError(f"{self.folder / layout.STATUS}: names no state")
+        return status
 
     @property
     def state(self) -> str:
@@ -207,6 +218,35 @@ class Run:
         """Error on the test images at the end, in percent."""
         return float(self.epochs["test_error"].iloc[-1])
 
+    @property
+    def has_status(self) -> bool:
+        return (self.folder / layout.STATUS).is_file()
+
+    @property
+    def checked_files(self) -> tuple[str, ...]:
+        """The files whose checksums a finished run records: all but its status and its log."""
+        tables = [layout.table(name) for name in ("steps", "epochs", *self.config["probes"])]
+        return (layout.CONFIG, layout.ENVIRONMENT, layout.WEIGHTS, *tables)
+
+    def check(self, but: Collection[str] = ()) -> None:
+        """Raise RecordError naming the first file that is missing, unreadable or not what its checksum says.
+
+        `but` names files that need not be there. Of an unfinished run, which has no checksums, only the status is read.
+        """
+        if not self.has_status:
+            if (self.folder / layout.CONFIG).exists() or not any(self.folder.iterdir()):
+                return  # made, and cut off before it began
+            raise RecordError(f"{self.folder / layout.STATUS}: missing")
+        status = self.status
+        if status["state"] in FINISHED:
+            for name, expected in status.get("sha256", {}).items():
+                path = self.folder / name
+                if not path.is_file():
+                    if name not in but:
+                        raise RecordError(f"{path}: missing")
+                elif _sha256(path) != expected:
+                    raise RecordError(f"{path}: damaged: its checksum is not the recorded one")
+
     def finished(self) -> bool:
         """Return whether the run came to a result, a diverged one included."""
         try:
@@ -216,15 +256,48 @@ class Run:
 
 
 def create(config: RunConfig, results: Path) -> Run:
-    """Return the run of `config` below `results`, its folder made and waiting unless it is finished already."""
+    """Return the run of `config` below `results`, its folder made, and waiting unless it was begun before.
+
+    A folder that is not what its records say is set aside, never deleted. The caller holds the run's lock.
+    """
     run = Run(layout.run_folder(results, config.run_name()))
+    if run.folder.exists():
+        try:
+            run.check()
+        except RecordError as error:
+            aside = set_aside(run.folder)
+            log.warning("%s; it is kept as %s, and the run is done again", error, aside.name)
     if not run.finished():
         run.folder.mkdir(parents=True, exist_ok=True)
         write_json(run.folder / layout.CONFIG, config.choices())
-        write_status(run, WAITING, step=0, steps=config.schedule.steps)
+        begun = (run.folder / layout.CHECKPOINT).exists()
+        facts = {key: value for key, value in run.status.items() if key != "state"} if begun and run.has_status else {}
+        write_status(run, INTERRUPTED if begun else WAITING, **({"step": 0, "steps": config.schedule.steps} | facts))
     return run
 
 
-def write_status(run: Run, state: str, **facts: Any) -> None:
+def write_status(run: Run, state: str, durable: bool = True, **facts: Any) -> None:
     """Replace status.json by `state` and `facts`."""
-    write_json(run.folder / layout.STATUS, {"state": state, **facts})
+    write_json(run.folder / layout.STATUS, {"state": state, **facts}, durable)
+
+
+def conclude(run: Run, state: str, **facts: Any) -> None:
+    """Write the state in which a run ended; of a finished one with the checksums of its files, its checkpoint removed."""
+    if state in FINISHED:
+        facts["sha256"] = {path.name: _sha256(path) for path in sorted(run.folder.iterdir()) if path.name in run.checked_files}
+    write_status(run, state, **facts)
+    if state in FINISHED:
+        (run.folder / layout.CHECKPOINT).unlink(missing_ok=True)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file or folder, and return its new place."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    return aside
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -24,7 +24,10 @@ from harness.plots.style import save
 from harness.records import RecordError, Run
 from harness.tables import Tables
 
-SHOWN = ("status", "train_error", "test_error", "train_loss", "seconds", "parameters", "run")
+ABOUT_RUNS = (
+    "Errors in percent, at the end, in evaluation mode; time in seconds; warmup_end is the step from which the learning rate "
+    "was the full one."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,21 +111,17 @@ def _asked(tables: Tables, question: str) -> Section:
 
 
 def _runs_shown(tables: Tables) -> pages.Table:
-    keys = [key for key in tables.varying if key not in ("run",)] or ["depth", "shortcut"]
-    extra = [name for name in ("holdout_error",) if tables.runs[name].notna().any()]
-    return pages.frame(tables.runs[[*keys, *SHOWN[:3], *extra, *SHOWN[3:]]])
+    return pages.frame(tables.runs[[*(tables.varying or ["depth", "shortcut"]), *tables.results]])
 
 
 def _troubles(tables: Tables) -> list[pages.Part]:
     """Say what happened to every run that did not simply end."""
-    parts: list[pages.Part] = [Text("Errors in percent, at the end, in evaluation mode; time in seconds.")]
+    parts: list[pages.Part] = [Text(ABOUT_RUNS)]
     for row in tables.runs.itertuples():
         if row.status == records.DIVERGED:
             parts.append(Text(f"{row.run} diverged: its loss left the finite numbers; its error is that of a guess."))
-        elif row.status == records.FAILED:
-            parts.append(Text(f"{row.run} failed: {row.error}"))
         elif row.status not in records.FINISHED:
-            parts.append(Text(f"{row.run} is not done ({row.status})."))
+            parts.append(Text(f"{row.run} is not done, {row.status}{': ' if row.error else '.'}{row.error}"))
     return parts
 
 

@@ -4,13 +4,15 @@
 
 With -m any key may have several values, separated by commas, and every combination is run: depth=20,56,110
 shortcut=none,identity. Hydra's grammar and overrides apply (hydra.org); hydra/launcher=basic runs one after the other.
-Exit code 0, 1 if a run failed, 2 if the command cannot be run (nothing was started).
+Exit code 0, 1 if a run failed, 2 if the command cannot be run (nothing was started), 130 if it was stopped (everything
+is saved, the same command goes on).
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -21,13 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.run", add_help=False, allow_abbrev=False)
     parser.add_argument("-m", "--multirun", action="store_true")
     parser.add_argument("-h", "--help", action="store_true")
-    parser.add_argument("-c", "--cfg", action="store_true")
     parser.add_argument("overrides", nargs="*")
     asked = parser.parse_intermixed_args(given)
     if asked.help:
         print(help_text())
         return 0
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    command = ["python", "-m", "harness.run", *given]
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -35,21 +37,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from harness.choices import ChoiceError
 
     try:
-        planned = sweep.plan(asked.overrides, asked.multirun, ["python", "-m", "harness.run", *given])
+        planned = sweep.plan(asked.overrides, asked.multirun, command)
     except (ChoiceError, HydraException, OmegaConfBaseException) as error:
         print(f"harness.run: {_first_words(error)}", file=sys.stderr)
         return 2
-    sweep.log_to_stderr()
-    left = sweep.start(planned)
-    if left:
-        sweep.launch(left, planned, [o for o in asked.overrides if sweep.is_launcher_override(o)])
-    from harness import report
+    from harness import launch, report, worker
 
+    worker.log_to_stderr()
+    left = launch.start(planned)
+    if not launch.carry_out_all(left, planned, [o for o in asked.overrides if sweep.is_launcher_override(o)]):
+        print(f"stopped, everything saved; this goes on from here: {shlex.join(command)}", file=sys.stderr)
+        return 130
     return report.conclude(planned.folder)
 
 
 def help_text() -> str:
     """Return the usage and every key with its comment, as conf/config.yaml has them."""
+    from harness.choices import BUILT_IN
     from harness.sweep import GROUPS, choices_of, conf_folder
 
     conf = conf_folder()
@@ -57,7 +61,9 @@ def help_text() -> str:
     keys = (conf / "config.yaml").read_text(encoding="utf-8").split("\n\n", 2)[2]
     schedule = (conf / "schedule" / "cifar10.yaml").read_text(encoding="utf-8")
     indented = "\n".join(f"  {line}" for line in schedule.splitlines())
-    return f"{__doc__}\nGroups: {'  '.join(groups)}\n\nKeys and defaults:\n\n{keys}\nschedule=cifar10:\n{indented}"
+    names = [f"{choice.key}={name}: {words}" for choice in BUILT_IN for name, words in choice.sentences.items()]
+    listed = "\n".join(names)
+    return f"{__doc__}\nGroups: {'  '.join(groups)}\n\n{listed}\n\nKeys and defaults:\n\n{keys}\nschedule=cifar10:\n{indented}"
 
 
 def _first_words(error: Exception) -> str:

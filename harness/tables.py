@@ -15,11 +15,13 @@ from typing import Any
 import pandas as pd
 
 from harness import layout, records
-from harness.config import flatten, varying
+from harness.config import ScheduleConfig, flatten, varying
 from harness.records import RecordError, Run
 
 RESULTS = ("status", "train_error", "test_error", "train_loss", "seconds", "parameters", "run")
-NEVER_SERIES = ("seed", "schedule.milestones", "schedule.eval_every", "probes", "plugins")
+OPTIONAL_RESULTS = ("holdout_error", "warmup_end")
+NO_ARM = ("seed", "schedule.eval_every", "probes")
+"""Keys that make no arm of a comparison: repetitions, and what is looked at."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Tables:
     def about(self) -> dict[str, Any]:
         """The contents of sweep.json; raises RecordError where the folder is no sweep."""
         about = records.read_json(self.folder / layout.SWEEP)
-        if not isinstance(about.get("runs"), list):
+        runs = about.get("runs")
+        if not isinstance(runs, list) or not runs or not all(isinstance(name, str) for name in runs):
             raise RecordError(f"{self.folder / layout.SWEEP}: names no runs")
         return about
 
@@ -48,31 +51,46 @@ class Tables:
     @cached_property
     def varying(self) -> list[str]:
         """The keys in which the runs differ."""
-        return varying([flatten(run.config) for run in self.all_runs])
+        return varying(self.flat)
+
+    @cached_property
+    def flat(self) -> list[dict[str, Any]]:
+        """The choices of every run, flattened; milestones that follow from the steps are empty, since they are no choice."""
+        found = [flatten(run.config) for run in self.all_runs]
+        for choices in found:
+            default = ScheduleConfig(steps=choices["schedule.steps"]).milestone_steps()
+            if choices["schedule.milestones"] == " ".join(map(str, default)):
+                choices["schedule.milestones"] = ""
+        return found
 
     @cached_property
     def x(self) -> str:
-        """The key on the horizontal axis: depth, or the first number that varies where depth does not."""
-        flat = flatten(self.all_runs[0].config)
-        numbers = [k for k in self.varying if k not in NEVER_SERIES and isinstance(flat[k], int | float)]
+        """The key on the horizontal axis: depth, or the first that varies where depth does not and is a number in every run."""
+        numbers = [key for key in self.varying if key not in NO_ARM and all(_is_number(flat[key]) for flat in self.flat)]
         return numbers[0] if numbers and "depth" not in self.varying else "depth"
 
     @cached_property
     def series_keys(self) -> list[str]:
         """The keys that make the arms of the comparison."""
-        return [key for key in self.varying if key not in (*NEVER_SERIES, self.x)]
+        return [key for key in self.varying if key not in (*NO_ARM, self.x)]
 
     @cached_property
     def runs(self) -> pd.DataFrame:
         """One row a run: every key, the results, `error` (text) of a failed one, `x` and `series`."""
-        return pd.DataFrame([self._row(run) for run in self.all_runs])
+        return pd.DataFrame([self._row(run, flat) for run, flat in zip(self.all_runs, self.flat, strict=True)])
+
+    @cached_property
+    def results(self) -> list[str]:
+        """The columns of results, of the optional ones those that some run has."""
+        optional = [name for name in OPTIONAL_RESULTS if self.runs[name].notna().any()]
+        return [*RESULTS[:3], *optional, *RESULTS[3:]]
 
     @cached_property
     def runs_table(self) -> pd.DataFrame:
         """What is written as runs.csv: every key, then the results."""
-        extra = [name for name in ("holdout_error",) if self.runs[name].notna().any()]
-        keys = list(flatten(self.all_runs[0].config))
-        return self.runs[[*keys, *RESULTS[:3], *extra, *RESULTS[3:]]]
+        table = self.runs[[*self.flat[0], *self.results]].copy()
+        table["schedule.milestones"] = [flatten(run.config)["schedule.milestones"] for run in self.all_runs]
+        return table
 
     @cached_property
     def finished(self) -> pd.DataFrame:
@@ -84,7 +102,7 @@ class Tables:
         frames = []
         for row in self.finished.itertuples():
             run = Run(layout.runs_of(self.folder) / str(row.run))
-            path = run.folder / (f"{name}.csv" if name in ("steps", "epochs") else layout.probe_table(name))
+            path = run.folder / layout.table(name)
             if path.is_file():
                 frame = records.read_table(path)
                 frames.append(frame.assign(run=row.run, series=row.series, x=row.x, seed=row.seed))
@@ -104,11 +122,21 @@ class Tables:
     def blocks(self) -> pd.DataFrame:
         return self.table("blocks")
 
-    def _row(self, run: Run) -> dict[str, Any]:
-        flat, status = flatten(run.config), run.status
-        results: dict[str, Any] = dict.fromkeys(("train_error", "test_error", "holdout_error", "train_loss"), float("nan"))
-        if status["state"] in records.FINISHED:
-            results = {name: run.epochs[name].iloc[-1] for name in results}
-        results |= {"status": status["state"], "seconds": status.get("seconds"), "parameters": status.get("parameters")}
+    def _row(self, run: Run, flat: dict[str, Any]) -> dict[str, Any]:
+        errors = ("train_error", "test_error", "holdout_error", "train_loss")
+        results: dict[str, Any] = dict.fromkeys(errors, float("nan"))
+        try:
+            run.check(but=layout.PRIVATE)
+            status = run.status if run.has_status else {"state": records.WAITING}
+            if status["state"] in records.FINISHED:
+                results = {name: run.epochs[name].iloc[-1] for name in errors}
+        except RecordError as error:
+            status = {"state": records.DAMAGED, "error": str(error).replace(f"{run.folder.parent}/", "")}
+        facts = {name: status.get(name) for name in ("seconds", "parameters", "warmup_end")}
         series = ", ".join(f"{key}={flat[key]}" for key in self.series_keys) or "all runs"
-        return flat | results | {"run": run.name, "error": status.get("error", ""), "series": series, "x": flat[self.x]}
+        about = {"status": status["state"], "error": status.get("error", ""), "run": run.name}
+        return flat | results | facts | about | {"series": series, "x": flat[self.x]}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,7 +1,8 @@
-"""One run: config, data and probes in; a run folder out.
+"""One training: config, data and probes in, rows and weights out.
 
 The order of things in a step is the paper's (He et al. 2015, 4.2): cut and augment a batch, forward, backward, update.
-Probes watch scheduled steps from outside; the loop knows none of them.
+Probes watch scheduled steps from outside; the loop knows none of them. A training may be left after any step and taken up
+again from its checkpoint, with the same bits in the end.
 """
 
 from __future__ import annotations
@@ -9,11 +10,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,76 +19,37 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness import anatomy, environment, layout, records
+from harness import anatomy, checkpoint, environment, layout, records
 from harness.choices import PROBE
 from harness.config import RunConfig, ScheduleConfig
 from harness.data.batches import Batch, Batches, Part, load
-from harness.data.sources import check
-from harness.devices import autocast, exactly, resolve
+from harness.devices import autocast
 from harness.evaluate import BATCH, Evaluation, evaluate, wrong_answers
 from harness.models.cifar import build
-from harness.probes.probe import Context, Probe, Row, probe_steps
+from harness.probes.probe import Context, Probe, probe_steps, settle
 from harness.records import Run
+from harness.rows import Rows
 from harness.schedule import WARMUP_WINDOW, fixed_warmup_end, learning_rate, warmup_fires
+from harness.stopping import Stop
+from harness.streams import stream_seed
 
 log = logging.getLogger("harness")
 
 FLUSH = 50
-"""Steps between two fetches of losses from the device; the results do not depend on it."""
-
-
-class RunFailed(RuntimeError):
-    """A run that ended in an error; the message holds it."""
-
-
-def train(config: RunConfig, results: str | Path = "results") -> Run:
-    """Train `config` and return its run, below `results`; a run that was done before is returned as it is.
-
-    Raises ChoiceError before anything is written if the choices, the device or the data do not allow it, and
-    RunFailed if the training ends in an error. A diverged run is a result.
-    """
-    config = resolve(config)
-    check(config)
-    run = records.create(config, Path(results))
-    if run.finished():
-        log.info("%s: done before, reused", run.name)
-        return run
-    carry_out(config, run, command="harness.train")
-    if run.state == records.FAILED:
-        raise RunFailed(run.status["error"])
-    return run
-
-
-def carry_out(config: RunConfig, run: Run, command: str) -> None:
-    """Train into the run's folder; whatever Exception ends it is recorded there, not raised."""
-    handler = logging.FileHandler(run.folder / layout.LOG, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    log.addHandler(handler)
-    started = time.monotonic()
-    facts: dict[str, Any] = {"started": _now(), "step": 0, "steps": config.schedule.steps}
-    try:
-        with exactly(config):
-            training = Training(config, run, facts)
-            state = training.finish() if training.go() else training.diverge()
-        about = environment.describe(training.device, int(config.threads), training.data.checksum, command)
-        about |= {"wall_seconds": time.monotonic() - started, "peak_memory": environment.peak_memory(training.device)}
-        records.write_json(run.folder / layout.ENVIRONMENT, about)
-    except Exception as error:
-        log.error("%s: failed\n%s", run.name, traceback.format_exc())
-        state, facts["error"] = records.FAILED, f"{type(error).__name__}: {error}"
-    finally:
-        log.removeHandler(handler)
-        handler.close()
-    records.write_status(run, state, **facts, ended=_now(), seconds=time.monotonic() - started)
+"""Steps between two fetches of losses from a GPU; the results do not depend on it."""
 
 
 class Training:
-    """The state of one training: net, optimiser, data, meter and the rows so far."""
+    """The state of one training: net, optimiser, data and the rows so far; `step` updates have been made.
 
-    def __init__(self, config: RunConfig, run: Run, facts: dict[str, Any]) -> None:
-        self.config, self.schedule, self.run, self.facts = config, config.schedule, run, facts
+    `facts` are what status.json says beside the state; they are kept up to date. `stop` asks to leave early.
+    """
+
+    def __init__(self, config: RunConfig, run: Run, facts: dict[str, Any], stop: Stop) -> None:
+        self.config, self.schedule, self.run, self.facts, self.stop = config, config.schedule, run, facts, stop
         self.device = torch.device(config.device)
         environment.reset_peak_memory(self.device)
+        torch.manual_seed(stream_seed(config.seed, "layers"))
         self.data = load(config.data, self.device)
         self.model = build(config, self.data.facts.channels, self.data.facts.classes).to(self.device)
         self.optimizer = make_optimizer(self.model, self.schedule)
@@ -99,50 +58,93 @@ class Training:
         self.probes: dict[str, Probe] = {name: PROBE[name]() for name in config.probes}
         self.layers, self.blocks = anatomy.layers(self.model), anatomy.blocks(self.model)
         self.warmup_end = fixed_warmup_end(self.schedule)
+        self.rows = Rows(probes={name: [] for name in config.probes})
         self.unread: list[tuple[int, float, Tensor, Tensor]] = []
-        self.step_rows: list[Row] = []
-        self.epoch_rows: list[Row] = []
-        self.probe_rows: dict[str, list[Row]] = {name: [] for name in config.probes}
-        self.started = time.monotonic()
+        self.flush_every = 1 if self.device.type == "cpu" else FLUSH
+        self.step, self.seconds_before = 0, 0.0
+        self.started = self.saved = self.told = time.monotonic()
         facts["parameters"] = sum(parameter.numel() for parameter in self.model.parameters())
-        records.write_status(run, records.RUNNING, **facts)
 
-    def go(self) -> bool:
-        """Make all updates, with evaluations and probes at their steps; return False as soon as the loss is not finite."""
-        probed, steps = set(probe_steps(self.schedule.steps)), self.schedule.steps
-        evaluations, milestones = self._evaluation_steps(), {*self.schedule.milestone_steps(), steps}
-        for step in range(steps):
-            if self.warmup_end is None and not self._flush():
-                return False
+    @property
+    def seconds(self) -> float:
+        """Time spent on this training, in this process and before."""
+        return self.seconds_before + time.monotonic() - self.started
+
+    def go(self) -> str:
+        """Train on from where it stands; return the state in which it ended: done, diverged or interrupted."""
+        steps, probed = self.schedule.steps, set(probe_steps(self.schedule.steps))
+        epochs, evaluations = set(range(0, steps + 1, self.batches.per_epoch)), self._evaluation_steps()
+        for step in range(self.step, steps):
             self._end_warmup(step)
             batch = self.batches.at(step)
             with self._probed(step, batch) if step in probed else ExitStack():
                 self._update(step, batch)
-            done = step + 1
-            if (done % FLUSH == 0 or done in evaluations) and not self._flush():
-                return False
-            if done in evaluations:
-                self._evaluate(done, with_train=done in milestones)
+            self.step = done = step + 1
+            leave = done < steps and bool(self.stop)
+            save = leave or (done < steps and time.monotonic() - self.saved > 60 * self.config.checkpoint_minutes)
+            if not (save or done in epochs | evaluations or done % self.flush_every == 0 or self.warmup_end is None):
+                continue
+            if not self._flush():
+                return self._diverge(self.rows.steps[-1]["step"], self.rows.steps[-1]["loss"])
+            if done in epochs | evaluations:
+                self._end_epoch(done, done in evaluations)
+            self._tell()
+            if save:
+                self.save()
+            if leave:
+                return records.INTERRUPTED
         with self._buffers_kept(), self._probed(steps, self.batches.at(steps)) as batch:
-            self._backward(batch)
-        return True
+            loss = float(self._backward(batch)[0])
+        return self._finish() if math.isfinite(loss) else self._diverge(steps, loss)
 
-    def finish(self) -> str:
-        """Write the tables and weights of a run that went to its end; return its state."""
+    def save(self) -> None:
+        """Write the checkpoint: everything that the rest of the training depends on, and the rows so far."""
+        state = {
+            "step": self.step,
+            "warmup_end": self.warmup_end,
+            "seconds": self.seconds,
+            "facts": self.facts,
+            "rows": self.rows.state(),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+        }
+        self.facts["step"] = self.step
+        checkpoint.save(self.run.folder / layout.CHECKPOINT, state)
+        self.saved = time.monotonic()
+
+    def resume(self) -> None:
+        """Take up the training from its checkpoint; raises RecordError if that is damaged."""
+        state = checkpoint.load(self.run.folder / layout.CHECKPOINT)
+        self.step, self.warmup_end, self.seconds_before = state["step"], state["warmup_end"], state["seconds"]
+        self.facts |= state["facts"] | {"step": self.step}
+        self.facts["resumed_from_step"] = [*self.facts.get("resumed_from_step", []), self.step]
+        self.rows = Rows(**state["rows"])
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"], self.device)
+        log.info("%s: goes on from step %d", self.run.name, self.step)
+
+    def _finish(self) -> str:
+        """Write the tables and weights of a run that went to its end."""
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
         records.write_bytes(self.run.folder / layout.WEIGHTS, save(weights))
-        self._write_tables()
+        self.rows.write(self.run.folder)
+        self.facts["step"] = self.step
         return records.DONE
 
-    def diverge(self) -> str:
+    def _diverge(self, step: int, loss: float) -> str:
         """Write the tables of a run whose loss left the finite numbers: a result, with the error of a guess."""
-        last, chance = self.step_rows[-1], self.data.facts.chance_error
-        self.facts["step"] = last["step"]
-        self.probe_rows = {name: [r for r in rows if r["step"] <= last["step"]] for name, rows in self.probe_rows.items()}
+        self.rows.cut(step)
         errors = ["train_error", "test_error", *(["holdout_error"] if self.data.holdout else [])]
-        self._add_epoch_row(last["step"], dict.fromkeys(errors, chance) | {"train_loss": last["loss"]})
-        self._write_tables()
-        log.info("%s: diverged at step %d (loss %s)", self.run.name, last["step"], last["loss"])
+        values = dict.fromkeys(errors, self.data.facts.chance_error) | {"train_loss": loss}
+        self.rows.add_epoch(step, self.batches.per_epoch, values, self.seconds)
+        self.rows.write(self.run.folder)
+        self.facts["step"] = step
+        log.info("%s: diverged at step %d (loss %s)", self.run.name, step, loss)
         return records.DIVERGED
 
     def _update(self, step: int, batch: Batch) -> None:
@@ -164,59 +166,51 @@ class Training:
 
     def _end_warmup(self, step: int) -> None:
         if self.warmup_end is None:
-            errors = [row["error"] for row in self.step_rows[-WARMUP_WINDOW:]]
+            errors = [row["error"] for row in self.rows.steps[-WARMUP_WINDOW:]]
             if warmup_fires(self.schedule, step, errors):
                 self.warmup_end = self.facts["warmup_end"] = step
                 log.info("%s: warm-up ended at step %d", self.run.name, step)
 
     def _flush(self) -> bool:
         """Fetch what the last steps left on the device into rows; return whether every loss was finite."""
-        if self.unread:
-            values = torch.stack([torch.stack([loss.double(), wrong.double()]) for *_, loss, wrong in self.unread]).tolist()
-            for (step, rate, *_), (loss, wrong) in zip(self.unread, values, strict=True):
-                error = 100.0 * wrong / self.schedule.batch_size
-                epoch = step // self.batches.per_epoch
-                self.step_rows.append({"step": step, "epoch": epoch, "learning_rate": rate, "loss": loss, "error": error})
-                if not math.isfinite(loss):
-                    return False
-            self.unread.clear()
+        values = torch.stack([torch.stack([loss.double(), wrong.double()]) for *_, loss, wrong in self.unread]).tolist()
+        for (step, rate, *_), (loss, wrong) in zip(self.unread, values, strict=True):
+            error = 100.0 * wrong / self.schedule.batch_size
+            epoch = step // self.batches.per_epoch
+            self.rows.steps.append({"step": step, "epoch": epoch, "learning_rate": rate, "loss": loss, "error": error})
+            if not math.isfinite(loss):
+                return False
+        self.unread.clear()
         return True
 
     def _evaluation_steps(self) -> set[int]:
         every = self.schedule.eval_every or self.batches.per_epoch
         return {*range(every, self.schedule.steps + 1, every), *self.schedule.milestone_steps(), self.schedule.steps}
 
-    def _evaluate(self, done: int, with_train: bool) -> None:
+    def _end_epoch(self, done: int, evaluated: bool) -> None:
+        """Add a row to the epochs: with the test error where it is measured, with the training error at the milestones."""
+        with_train = done in {*self.schedule.milestone_steps(), self.schedule.steps}
         parts = {"test": self.data.test, "holdout": self.data.holdout, "train": self.data.train if with_train else None}
-        found = {name: self._evaluation(part) for name, part in parts.items() if part is not None}
+        found = {name: self._evaluation(part) for name, part in parts.items() if part is not None and evaluated}
         values = {f"{name}_error": one.error for name, one in found.items()}
         values |= {f"{name}_loss": one.loss for name, one in found.items()}
-        row = self._add_epoch_row(done, values)
+        row = self.rows.add_epoch(done, self.batches.per_epoch, values, self.seconds)
+        test = f", test error {row['test_error']:.2f} %" if evaluated else ""
         log.info(
-            "%s: step %d of %d, batch loss %.4g, batch error %.2f %%, test error %.2f %%, %.0f s",
-            *(self.run.name, done, self.schedule.steps, row["batch_loss"], row["batch_error"]),
-            *(row["test_error"], row["seconds"]),
+            "%s: step %d of %d, batch loss %.4g, batch error %.2f %%%s, %.0f s",
+            *(self.run.name, done, self.schedule.steps, row["batch_loss"], row["batch_error"], test, row["seconds"]),
         )
-        self.facts["step"] = done
-        records.write_status(self.run, records.RUNNING, **self.facts)
+
+    def _tell(self) -> None:
+        """Say in status.json how far the training is, once a second."""
+        if time.monotonic() - self.told > 1.0:
+            last = self.rows.steps[-1]
+            self.facts |= {"step": self.step, "loss": last["loss"], "batch_error": last["error"], "seconds": self.seconds}
+            records.write_status(self.run, records.RUNNING, durable=False, **self.facts)
+            self.told = time.monotonic()
 
     def _evaluation(self, part: Part) -> Evaluation:
         return evaluate(self.model, part.in_order(BATCH), self.precision)
-
-    def _add_epoch_row(self, done: int, values: dict[str, float]) -> Row:
-        since = self.epoch_rows[-1]["step"] if self.epoch_rows else 0
-        recent = self.step_rows[since:]
-        row: Row = {
-            "step": done,
-            "epoch": done // self.batches.per_epoch,
-            "learning_rate": recent[-1]["learning_rate"],
-            "batch_loss": sum(r["loss"] for r in recent) / len(recent),
-            "batch_error": sum(r["error"] for r in recent) / len(recent),
-            **values,
-            "seconds": time.monotonic() - self.started,
-        }
-        self.epoch_rows.append(row)
-        return row
 
     @contextmanager
     def _probed(self, step: int, batch: Batch) -> Iterator[Batch]:
@@ -227,8 +221,9 @@ class Training:
         with ExitStack() as stack:
             found = {name: stack.enter_context(probe.watch(context)) for name, probe in self.probes.items()}
             yield batch
+        settle([row for rows in found.values() for row in rows])
         for name, rows in found.items():
-            self.probe_rows[name] += rows
+            self.rows.probes[name] += rows
 
     @contextmanager
     def _buffers_kept(self) -> Iterator[None]:
@@ -237,12 +232,6 @@ class Training:
         yield
         for buffer, before in zip(self.model.buffers(), kept, strict=True):
             buffer.copy_(before)
-
-    def _write_tables(self) -> None:
-        tables = {layout.STEPS: self.step_rows, layout.EPOCHS: self.epoch_rows}
-        tables |= {layout.probe_table(name): rows for name, rows in self.probe_rows.items()}
-        for name, content in tables.items():
-            records.write_table(self.run.folder / name, records.rows(name, content))
 
 
 def make_optimizer(model: nn.Module, schedule: ScheduleConfig) -> torch.optim.SGD:
@@ -254,7 +243,3 @@ def make_optimizer(model: nn.Module, schedule: ScheduleConfig) -> torch.optim.SG
     if free:
         groups.append({"params": free, "weight_decay": 0.0})
     return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=schedule.momentum, fused=True)
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

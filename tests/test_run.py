@@ -124,8 +124,7 @@ def test_a_sweep_leaves_nothing_but_runs_and_its_folder(sweep):
     home, _ = sweep
     assert [path.name for path in home.iterdir()] == ["results"]
     results = home / "results"
-    assert {path.name for path in results.iterdir()} - {".launch"} == {"runs", "sweeps"}
-    assert not any((results / ".launch").iterdir())
+    assert {path.name for path in results.iterdir()} == {"runs", "sweeps"}
     assert len(list((results / "runs").iterdir())) == 4
     folder = only(results / "sweeps")
     assert {path.name for path in folder.iterdir()} == {"sweep.json", "runs.csv", "figures", "report.md", "report.html"}

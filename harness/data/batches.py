@@ -85,7 +85,7 @@ def load(config: DataConfig, device: torch.device) -> Data:
 def _moments(images: Images) -> tuple[npt.NDArray[np.float64], float]:
     """Return the mean of every pixel [C, H, W], and the standard deviation about it over all pixels and images."""
     mean = images.mean(axis=0, dtype=np.float64)
-    counts = np.bincount(images.reshape(-1), minlength=256)
+    counts = sum(np.bincount(image.reshape(-1), minlength=256) for image in images)  # one by one: bincount copies to int64
     mean_square = float(counts @ np.arange(256.0) ** 2) / images.size
     return mean, float(np.sqrt(mean_square - (mean**2).mean()))
 

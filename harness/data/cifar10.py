@@ -89,6 +89,8 @@ def _fetch(place: Path) -> None:
     try:
         CIFAR10(str(place), download=True)
     except Exception as error:  # torchvision passes on whatever the network raises
+        if place.is_dir() and not any(place.iterdir()):
+            place.rmdir()
         raise ChoiceError(f"data.download=true: CIFAR-10 could not be fetched: {error}") from error
 
 

@@ -84,14 +84,19 @@ def images_trained_on(config: DataConfig) -> int:
     return train - train // 10 if config.split is Split.holdout else train
 
 
-def check(config: RunConfig) -> None:
-    """Raise ChoiceError if the run's data are missing, damaged or too few for a batch."""
+def check_batch(config: RunConfig) -> None:
+    """Raise ChoiceError if the run's data are too few for a batch."""
     images, batch = images_trained_on(config.data), config.schedule.batch_size
     if batch > images:
         raise ChoiceError(
             f"schedule.batch_size={batch}: larger than the data set; data={config.data.name}, "
             f"data.split={config.data.split.value} has {images} training images"
         )
+
+
+def check(config: RunConfig) -> None:
+    """Raise ChoiceError if the run's data are missing, damaged or too few for a batch."""
+    check_batch(config)
     source(config.data).check(config.data)
 
 

@@ -45,8 +45,8 @@ CURVES = Picture(
 GRADIENTS = Picture(
     "gradients",
     "Gradient of every layer",
-    "Norm of the loss gradient with respect to each layer's weights, accumulated in float64; the last layer is the linear "
-    "one. A tensor whose every element is zero stands on the dashed line.",
+    "Norm of the loss gradient with respect to each layer's weights, accumulated in float64; from the stem to the "
+    "last 3x3 convolution. A tensor whose every element is zero stands on the dashed line.",
     "layers",
     gradients.by_layer,
 )
@@ -65,10 +65,18 @@ ACTIVATIONS = Picture(
     "blocks",
     gradients.by_block,
 )
+FORWARD = Picture(
+    "forward",
+    "Signal after every block",
+    "Root mean square of the output of the stem and of each block. Without normalisation a gradient can be small because the "
+    "signal itself has faded, or large because it has grown.",
+    "blocks",
+    gradients.forward_by_block,
+)
 HEAT_MAPS = Picture(
     "heat-maps",
     "Gradient by step and layer, run by run",
-    f"Norm of the loss gradient with respect to each layer's weights; grey: exactly zero, or not finite. At most "
+    f"Norm of the loss gradient with respect to each layer's weights; pink: exactly zero, or not finite. At most "
     f"{gradients.HEAT_MAPS} runs are drawn, all are in the runs' layers.csv.gz.",
     "layers",
     gradients.heat_maps,
@@ -81,4 +89,4 @@ RESPONSES = Picture(
     "layers",
     responses.response_std,
 )
-ALL = (ERROR, CURVES, GRADIENTS, FIRST_LAYER, ACTIVATIONS, HEAT_MAPS, RESPONSES)
+ALL = (ERROR, CURVES, GRADIENTS, FIRST_LAYER, ACTIVATIONS, FORWARD, HEAT_MAPS, RESPONSES)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 from matplotlib.figure import Figure
 
-from harness.plots.style import MARKERS, key_axis, label_outer, ordered_colours, pages, panels, series_colours, shared_legend
+from harness.plots.style import key_axis, label_outer, ordered_colours, pages, panels, series_styles, shared_legend
 
 
 def error_against(runs: pd.DataFrame, x: str) -> Iterator[Figure]:
@@ -17,19 +17,19 @@ def error_against(runs: pd.DataFrame, x: str) -> Iterator[Figure]:
     of a guess.
     """
     figure, axes = panels(1, 2, sharey=True)
-    colours = series_colours(runs["series"])
+    styles = series_styles(runs["series"])
     for ax, column, name in zip(axes, ("train_error", "test_error"), ("Training error", "Test error"), strict=True):
-        for place, (series, group) in enumerate(runs.groupby("series", sort=False)):
-            colour, marker = colours[str(series)], MARKERS[place % len(MARKERS)]
+        for series, group in runs.groupby("series", sort=False):
+            style = styles[str(series)]
             means = group.groupby("x")[column].mean()
-            ax.plot(means.index, means, color=colour, linewidth=1.6, label=series, marker=marker, markersize=4)
-            ax.scatter(group["x"], group[column], s=16, color=colour, marker=marker, alpha=0.55, linewidths=0)
+            ax.plot(means.index, means, **style, linewidth=1.6, label=series, markersize=4)
+            ax.scatter(group["x"], group[column], s=16, color=style["color"], marker=style["marker"], alpha=0.55, linewidths=0)
             diverged = group[group["status"] == "diverged"]
             if len(diverged):
                 ax.scatter(diverged["x"], diverged[column], s=60, color="black", marker="x", label="diverged", zorder=3)
         ax.set_title(f"{name}: {_change(runs, column)}")
         key_axis(ax, x, runs["x"])
-        ax.set_ylim(bottom=0)
+    axes[0].set_ylim(0, 1.06 * max(runs[["train_error", "test_error"]].max().max(), 1.0))
     axes[0].set_ylabel("error at the end (%)")
     shared_legend(figure, axes)
     yield figure
@@ -53,8 +53,9 @@ def curves(epochs: pd.DataFrame, x: str) -> Iterator[Figure]:
         for ax, series in zip(axes, page, strict=False):
             for value, group in epochs[epochs["series"] == series].groupby("x"):
                 mean = group.groupby("step")[["batch_error", "test_error"]].mean()
+                test = mean["test_error"].dropna()
                 ax.plot(mean.index, mean["batch_error"], color=colours[value], linewidth=0.8, linestyle="--")
-                ax.plot(mean.index, mean["test_error"], color=colours[value], linewidth=1.8, label=f"{x} {value}")
+                ax.plot(test.index, test, color=colours[value], linewidth=1.8, label=f"{x} {value}")
             ax.set_title(f"{series}\n{_ends(epochs[epochs['series'] == series], x)}")
             ax.set_ylim(0, 100)
         label_outer(axes, len(page), "step (updates)", "error (%)\ndashed: training batches, bold: test")

@@ -19,13 +19,14 @@ from harness.plots.style import (
     ordered_colours,
     pages,
     panels,
-    series_colours,
+    series_styles,
     shared_legend,
 )
 
 EARLY = (1, 10)
-MOMENTS = ("at initialisation (step 0)", "median of steps 1 to 10", "at the end")
-HEAT_MAPS = 24
+MOMENTS = ("at initialisation (step 0)", "median of steps 1 to 10", "at the last probed step")
+HEAT_MAPS = 120
+ZERO = "#CC79A7"
 """Heat maps drawn at most; the tables hold the rest."""
 
 
@@ -49,10 +50,18 @@ def by_block(blocks: pd.DataFrame, x: str) -> Iterator[Figure]:
     yield from _against_place(blocks, x, "block", "block, from the input (0: stem)", "||dL/d output||")
 
 
-def _against_place(table: pd.DataFrame, x: str, place: str, place_label: str, value_label: str) -> Iterator[Figure]:
+def forward_by_block(blocks: pd.DataFrame, x: str) -> Iterator[Figure]:
+    """Yield the root mean square of each block's output against block, in the same manner."""
+    forward = blocks.assign(value=blocks["forward_norm"] / blocks["elements"] ** 0.5)
+    yield from _against_place(forward, x, "block", "block, from the input (0: stem)", "root mean square of the output", "value")
+
+
+def _against_place(
+    table: pd.DataFrame, x: str, place: str, place_label: str, value_label: str, column: str = "grad_norm"
+) -> Iterator[Figure]:
     values = sorted(table["x"].unique())
     colours = ordered_colours(values)
-    found = moments(table, [place], "grad_norm")
+    found = moments(table, [place], column)
     for page in pages(table["series"], 4):
         figure, axes = panels(len(page), 3, height=2.9, sharex=True, sharey="row")
         for row, series in enumerate(page):
@@ -62,7 +71,7 @@ def _against_place(table: pd.DataFrame, x: str, place: str, place_label: str, va
                 for value, group in frame.groupby("x"):
                     median = group.groupby(place)["value"].median()
                     ax.plot(median.index, drawn(median, level), color=colours[value], linewidth=1.4, label=f"{x} {value}")
-                ax.set_title(f"{series}, {name}\n{_ratio(frame, x, place)}")
+                ax.set_title(f"{series if name == MOMENTS[0] else ''}\n{name}\n{_ratio(frame, x, place)}", fontsize=9)
                 _say_if_not_finite(ax, frame)
             axes[3 * row].set_ylabel(value_label)
         for ax in axes[-3:]:
@@ -72,29 +81,29 @@ def _against_place(table: pd.DataFrame, x: str, place: str, place_label: str, va
 
 
 def _ratio(frame: pd.DataFrame, x: str, place: str) -> str:
-    """Say how much of the gradient at the last place is left at the first, for the largest x."""
+    """Say how the value at the first place stands to that at the last, for the largest x."""
     if frame.empty:
         return "not probed"
     deepest = frame[frame["x"] == frame["x"].max()].groupby(place)["value"].median()
     first, last = deepest.iloc[0], deepest.iloc[-1]
-    ratio = f"{first / last:.1e}" if last > 0 else "undefined (zero)"
+    ratio = f"{first / last:.1e}" if last > 0 and np.isfinite(first) else "undefined"
     return f"first / last {place} at {x} {frame['x'].max()}: {ratio}"
 
 
 def first_layer(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
     """Yield the first layer's ||dL/dW|| against the key `x`: one line an arm (median over seeds), one dot a run."""
     found = moments(layers[layers["layer"] == 1], [], "grad_norm")
-    colours = series_colours(layers["series"])
+    styles = series_styles(layers["series"])
     everything = pd.concat([frame["value"] for frame in found.values()])
     figure, axes = panels(1, 3, sharey=True)
     for ax, (name, frame) in zip(axes, found.items(), strict=True):
         level = log_axis(ax, everything)
         for series, group in frame.groupby("series", sort=False):
             median = group.groupby("x")["value"].median()
-            colour = colours[str(series)]
-            ax.plot(median.index, drawn(median, level), color=colour, linewidth=1.6, marker="o", markersize=4, label=series)
-            ax.scatter(group["x"], drawn(group["value"], level), s=14, color=colour, alpha=0.55, linewidths=0)
-        ax.set_title(f"{name}\n{_ends(frame)}")
+            style = styles[str(series)]
+            ax.plot(median.index, drawn(median, level), **style, linewidth=1.6, markersize=4, label=series)
+            ax.scatter(group["x"], drawn(group["value"], level), s=14, color=style["color"], alpha=0.55, linewidths=0)
+        ax.set_title(f"{name}\n{_ends(frame)}", fontsize=9)
         key_axis(ax, x, layers["x"])
         _say_if_not_finite(ax, frame)
     axes[0].set_ylabel("first layer's gradient norm ||dL/dW||")
@@ -106,27 +115,28 @@ def _ends(frame: pd.DataFrame) -> str:
     """Say how the value of each of at most two arms changes from the smallest to the largest x."""
     arms = [(str(series), group.groupby("x")["value"].median()) for series, group in frame.groupby("series", sort=False)]
     if len(arms) > 2 or any(len(median) < 2 for _, median in arms):
-        return f"{len(arms)} arms"
+        return f"{len(arms)} arm{'s' if len(arms) > 1 else ''}" if arms else "not probed"
     return ", ".join(f"{name.rpartition('=')[2]} {m.iloc[0]:.2g} → {m.iloc[-1]:.2g}" for name, m in arms)
 
 
 def heat_maps(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
-    """Yield, for each run, a map of ||dL/dW|| by probed step and layer; grey where it is exactly zero."""
+    """Yield, for each run, a map of ||dL/dW|| by probed step and layer; pink where it is exactly zero or not finite."""
     ordered = layers.drop_duplicates("run").sort_values(["series", "x", "seed"])["run"]
+    finite = layers["grad_norm"][np.isfinite(layers["grad_norm"]) & (layers["grad_norm"] > 0)]
+    scale = LogNorm(finite.min(), finite.max() * 1.0001) if len(finite) else LogNorm(1e-45, 1.0)
     for page in pages(pages(ordered, HEAT_MAPS)[0], 6):
         shown = layers[layers["run"].isin(page)]
-        finite = shown["grad_norm"][np.isfinite(shown["grad_norm"]) & (shown["grad_norm"] > 0)]
-        scale = LogNorm(finite.min(), finite.max() * 1.0001) if len(finite) else LogNorm(1e-45, 1.0)
         figure, axes = panels((len(page) + 2) // 3, min(len(page), 3), height=2.9)
         mesh = None
         for ax, run in zip(axes, page, strict=False):
             rows = shown[shown["run"] == run]
             grid = rows.pivot_table(index="layer", columns="step", values="grad_norm", dropna=False)
-            ax.set_facecolor("#9a9a9a")
+            ax.set_facecolor(ZERO)
             masked = np.ma.masked_less_equal(np.ma.masked_invalid(grid.to_numpy()), 0)
-            mesh = ax.pcolormesh(masked, norm=scale, cmap="cividis", rasterized=True)
+            edges = np.arange(grid.shape[1] + 1), np.arange(grid.shape[0] + 1) + 0.5
+            mesh = ax.pcolormesh(*edges, masked, norm=scale, cmap="cividis", rasterized=True)
             _step_ticks(ax, [int(step) for step in grid.columns])
-            ax.set_title(f"{rows['series'].iloc[0]}, {x} {rows['x'].iloc[0]}, seed {rows['seed'].iloc[0]}", fontsize=9)
+            ax.set_title(f"{rows['series'].iloc[0]}\n{x} {rows['x'].iloc[0]}, seed {rows['seed'].iloc[0]}", fontsize=9)
             ax.grid(False)
             ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         label_outer(axes, len(page), "step (probed steps, not to scale)", "layer, from the input")

@@ -31,10 +31,10 @@ def response_std(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
                 ax.plot(mean.index, mean, color=colours[value], linewidth=1.3, label=f"{x} {value}")
             medians = arm.groupby("x")["response_std"].median().iloc[[0, -1]]
             ax.set_title(f"{series}\nmedian: " + ", ".join(f"{m:.2g} at {x} {v}" for v, m in medians.items()))
-            if wide:
-                ax.set_yscale("log")
-            else:
-                ax.set_ylim(bottom=0)
+        if wide:
+            axes[0].set_yscale("log")
+        else:
+            axes[0].set_ylim(0, 1.06 * last["response_std"].max())
         label_outer(axes, len(page), "layer, from the input", "standard deviation of the response")
         shared_legend(figure, axes)
         yield figure

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito 2008, without the yellow, which is lost on white."""
 MARKERS = "osD^vP*X"
+LINES = ("-", "--", ":", "-.")
 FIXED = {"shortcut=identity": 0, "shortcut=none": 1, "shortcut=projection": 2, "shortcut=projection_all": 3}
 STYLE: dict[Any, Any] = {
     "font.size": 9.5,
@@ -54,11 +55,18 @@ def save(figure: Figure) -> dict[str, bytes]:
     return files
 
 
-def series_colours(series: Iterable[str]) -> dict[str, str]:
-    """Return a colour for each arm; the shortcuts keep theirs from sweep to sweep."""
+def series_styles(series: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return colour, marker and line for each arm, no two alike up to 56; the shortcuts keep theirs from sweep to sweep."""
     names = list(dict.fromkeys(series))
     places = [FIXED[name] for name in names] if all(name in FIXED for name in names) else range(len(names))
-    return {name: OKABE_ITO[place % len(OKABE_ITO)] for name, place in zip(names, places, strict=True)}
+    return {
+        name: {
+            "color": OKABE_ITO[place % len(OKABE_ITO)],
+            "marker": MARKERS[place % len(MARKERS)],
+            "linestyle": LINES[place // len(OKABE_ITO) % len(LINES)],
+        }
+        for name, place in zip(names, places, strict=True)
+    }
 
 
 def ordered_colours(values: Sequence[Any]) -> dict[Any, Any]:
@@ -68,16 +76,17 @@ def ordered_colours(values: Sequence[Any]) -> dict[Any, Any]:
     return {value: ramp(place) for value, place in zip(values, places, strict=True)}
 
 
-def shared_legend(figure: Figure, axes: Sequence[Axes], title: str = "") -> None:
-    """Put one legend for all panels below them."""
+def shared_legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """Put one legend for all panels below them, as many columns as its labels leave room for."""
     found: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     if found:
         with mpl.rc_context(STYLE):
-            columns = min(len(found), 5)
-            figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, title=title or None)
+            inches = 0.6 + 0.085 * max(len(label) for label in found)
+            columns = max(1, min(len(found), int(figure.get_figwidth() / inches)))
+            figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns)
 
 
 def label_outer(axes: Sequence[Axes], used: int, x_label: str, y_label: str) -> None:

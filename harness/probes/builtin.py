@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.choices import PROBE
-from harness.probes.probe import Context, Exact, Row, fetch, norms
+from harness.probes.probe import Context, Exact, Row, norms
 
 
 @PROBE.register("layers")
@@ -37,30 +37,22 @@ class Layers:
                 hook.remove()
         gradients = [torch.zeros_like(layer.weight) if layer.weight.grad is None else layer.weight.grad for layer in layers]
         updates = torch._foreach_sub([layer.weight.detach() for layer in layers], before)
-        columns = [
-            norms(gradients),
-            norms(before),
-            norms(updates),
-            [torch.count_nonzero(gradient) for gradient in gradients],
-            [mean for mean, _ in moments],
-            [norm for _, norm in moments],
-        ]
-        values = fetch([scalar for column in columns for scalar in column])
         n = len(layers)
+        sizes = norms([*gradients, *before, *updates])
         for i, layer in enumerate(layers):
-            gradient, weight, update, nonzero, mean, root_mean_square = values[i::n]
+            mean, mean_square = moments[i]
             rows.append(
                 {
                     "step": context.step,
                     "layer": layer.number,
                     "name": layer.name,
                     "kind": layer.kind,
-                    "grad_norm": gradient,
-                    "weight_norm": weight,
-                    "update_norm": update if context.step < context.steps else None,
-                    "nonzero": int(nonzero),
+                    "grad_norm": sizes[i],
+                    "weight_norm": sizes[n + i],
+                    "update_norm": sizes[2 * n + i] if context.step < context.steps else None,
+                    "nonzero": torch.count_nonzero(gradients[i]),
                     "elements": layer.weight.numel(),
-                    "response_std": max(root_mean_square**2 - mean**2, 0.0) ** 0.5,
+                    "response_std": (mean_square - mean**2).clamp(min=0).sqrt(),
                 }
             )
 
@@ -93,25 +85,22 @@ class Blocks:
         finally:
             for hook in hooks:
                 hook.remove()
-        values = fetch([one[key] for key in ("forward", "gradient", "nonzero") for one in seen])
-        n = len(seen)
         for i, block in enumerate(context.blocks):
-            output, gradient, nonzero = values[i::n]
             rows.append(
                 {
                     "step": context.step,
                     "block": block.number,
                     "name": block.name,
                     "stage": block.stage,
-                    "forward_norm": output,
-                    "grad_norm": gradient,
-                    "nonzero": int(nonzero),
+                    "forward_norm": seen[i]["forward"],
+                    "grad_norm": seen[i]["gradient"],
+                    "nonzero": seen[i]["nonzero"],
                     "elements": sizes[i],
                 }
             )
 
 
 def _respond(exact: Exact, into: list[Tensor], module: nn.Module, inputs: object, output: Tensor) -> None:
-    """Keep mean and root mean square of a response, accumulated in float64."""
+    """Keep mean and mean square of a response, accumulated in float64."""
     response = exact(output)
-    into[:] = response.mean(), torch.linalg.vector_norm(response) / response.numel() ** 0.5
+    into[:] = response.mean(), torch.dot(response, response) / response.numel()

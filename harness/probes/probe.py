@@ -39,7 +39,10 @@ class Context:
 
 
 class Probe(Protocol):
-    """A class registered in `harness.choices.PROBE`; its rows become the table NAME.csv.gz of the run."""
+    """A class registered in `harness.choices.PROBE`; its rows become the table NAME.csv.gz of the run.
+
+    A value of a row may be a zero-dimensional tensor: whoever collects the rows fetches them all at once.
+    """
 
     def watch(self, context: Context) -> AbstractContextManager[list[Row]]:
         """Return a context around the step; the list it gives holds the rows once the context is left."""
@@ -73,7 +76,10 @@ class Exact:
         return self._buffer[:n].copy_(in_memory.reshape(-1))
 
 
-def fetch(scalars: Sequence[Tensor]) -> list[float]:
-    """Return zero-dimensional tensors as numbers, in one transfer from the device."""
-    values: list[float] = torch.stack([scalar.double() for scalar in scalars]).tolist()
-    return values
+def settle(rows: Sequence[Row]) -> None:
+    """Replace the zero-dimensional tensors in rows by numbers, all in one transfer from the device."""
+    places = [(row, key, value) for row in rows for key, value in row.items() if isinstance(value, Tensor)]
+    if places:
+        values = torch.stack([value.double() for *_, value in places]).tolist()
+        for (row, key, tensor), value in zip(places, values, strict=True):
+            row[key] = value if tensor.is_floating_point() else int(value)

@@ -1,0 +1,124 @@
+"""From a config to a run's folder on disk, whatever happens on the way."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness import environment, layout, locks, records
+from harness.config import RunConfig
+from harness.data.sources import check
+from harness.devices import exactly, resolve
+from harness.records import RecordError, Run
+from harness.stopping import Stop, stop_on_signals
+from harness.training import Training
+
+log = logging.getLogger("harness")
+log.setLevel(logging.INFO)
+
+
+class RunFailed(RuntimeError):
+    """A run that ended in an error; the message holds it."""
+
+
+def train(config: RunConfig, results: str | Path = "results") -> Run:
+    """Train `config` and return its run, below `results`; a run that was done before is returned as it is.
+
+    Raises ChoiceError before anything is written if the choices, the device or the data do not allow it, and
+    RunFailed if the training ends in an error. A diverged run is a result. On Ctrl-C the state is saved first; the same
+    call goes on from there. While another process trains the same run, this one waits for it.
+    """
+    config = resolve(config)
+    check(config)
+    results = Path(results)
+    while True:
+        with locks.held(layout.lock(results, config.run_name())) as mine:
+            if mine:
+                run = records.create(config, results)
+                if run.finished():
+                    log.info("%s: done before, reused", run.name)
+                    return run
+                carry_out(config, run, command="harness.train")
+                break
+        time.sleep(1.0)
+    if run.state == records.INTERRUPTED:
+        raise KeyboardInterrupt
+    if run.state == records.FAILED:
+        raise RunFailed(run.status["error"])
+    return run
+
+
+def carry_out(config: RunConfig, run: Run, command: str) -> None:
+    """Train into the run's folder, from its checkpoint if there is one; what Exception ends it is recorded, not raised.
+
+    The caller holds the run's lock.
+    """
+    device = torch.device(config.device)
+    facts: dict[str, Any] = {"started": _now(), "step": 0, "steps": config.schedule.steps}
+    training = None
+    with _logged(run), stop_on_signals() as stop, torch.random.fork_rng([device] if device.type == "cuda" else []):
+        started = time.monotonic()
+        try:
+            records.write_status(run, records.RUNNING, **facts)
+            with exactly(config):
+                training = _ready(config, run, facts, stop)
+                about = environment.describe(device, int(config.threads), training.data.checksum, command)
+                records.write_json(run.folder / layout.ENVIRONMENT, about)
+                state = training.go()
+            about |= {"wall_seconds": training.seconds, "peak_memory": environment.peak_memory(device)}
+            records.write_json(run.folder / layout.ENVIRONMENT, about)
+        except Exception as error:
+            log.error("%s: failed\n%s", run.name, traceback.format_exc())
+            state, facts["error"] = records.FAILED, f"{type(error).__name__}: {error}"
+            if training:
+                _write_what_there_is(training)
+        facts |= {"ended": _now(), "seconds": training.seconds if training else time.monotonic() - started}
+        try:
+            records.conclude(run, state, **facts)
+        except OSError as error:
+            log.error("%s: its state could not be written: %s", run.name, error)
+
+
+def _ready(config: RunConfig, run: Run, facts: dict[str, Any], stop: Stop) -> Training:
+    """Return the training, taken up from its checkpoint if there is a sound one; a damaged one is set aside."""
+    saved = run.folder / layout.CHECKPOINT
+    training = Training(config, run, facts, stop)
+    if saved.exists():
+        try:
+            training.resume()
+        except RecordError as error:
+            aside = records.set_aside(saved)
+            log.warning("%s; it is kept as %s, and the run begins anew", error, aside.name)
+    return training
+
+
+def _write_what_there_is(training: Training) -> None:
+    try:
+        training.rows.write(training.run.folder)
+    except OSError as error:
+        log.error("%s: its tables could not be written: %s", training.run.name, error)
+
+
+@contextmanager
+def _logged(run: Run) -> Iterator[None]:
+    """Write the harness's log lines into the run's folder, too."""
+    handler = logging.FileHandler(run.folder / layout.LOG, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

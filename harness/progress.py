@@ -1,0 +1,145 @@
+"""How far the runs of a sweep are, read from their folders alone, and the live table of it on a terminal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from harness import layout, locks, records
+from harness.records import RecordError, Run
+from harness.stopping import Stop
+
+REFRESH = 0.5
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one run stands: its name, state, facts of its status, and how much work it is beside the others."""
+
+    name: str
+    state: str
+    facts: dict[str, Any]
+    work: float
+
+    @property
+    def fraction(self) -> float:
+        """How much of it is done, from 0 to 1."""
+        if self.state in (*records.FINISHED, records.FAILED, records.KILLED):
+            return 1.0
+        return float(self.facts.get("step", 0) / max(self.facts.get("steps", 1), 1))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time left at the pace so far, of a run that is being trained."""
+        step, seconds = self.facts.get("step", 0), self.facts.get("seconds")
+        if self.state != records.RUNNING or not seconds or not step:
+            return None
+        return float(seconds / step * (self.facts["steps"] - step))
+
+
+def places(sweep: Path) -> list[Place]:
+    """Return where every run of a sweep folder stands; raises RecordError where the folder is no sweep."""
+    about = records.read_json(sweep / layout.SWEEP)
+    runs, results = layout.runs_of(sweep), sweep.parent.parent
+    return [_place(Run(runs / str(name)), results) for name in about.get("runs", [])]
+
+
+def _place(run: Run, results: Path) -> Place:
+    try:
+        status, config = run.status, run.config
+    except RecordError as error:
+        return Place(run.name, records.DAMAGED, {"error": str(error)}, 1.0)
+    state = status["state"]
+    if state == records.RUNNING and not locks.is_held(layout.lock(results, run.name)):
+        state = records.INTERRUPTED
+    work = config["depth"] * config["width"] ** 2 * config["schedule"]["steps"] * config["schedule"]["batch_size"]
+    return Place(run.name, state, status, float(work))
+
+
+def summary(found: list[Place]) -> str:
+    """Return how many runs are in which state, and the time left for all at the pace of those that are being trained."""
+    counts = Counter(place.state for place in found)
+    words = ", ".join(f"{counts[state]} {state}" for state in (*records.STATES, records.DAMAGED) if counts[state])
+    paces = [place.work * place.fraction / place.facts["seconds"] for place in found if place.seconds_left is not None]
+    if not sum(paces):
+        return words
+    left = sum(place.work * (1 - place.fraction) for place in found)
+    return f"{words}; about {duration(left / sum(paces))} left"
+
+
+def table(found: list[Place], lines: int | None = None) -> list[str]:
+    """Return the table as lines, at most `lines`: the runs being trained first, then those with news, then the rest."""
+    order = [records.RUNNING, records.FAILED, records.KILLED, records.DAMAGED, records.DIVERGED, records.INTERRUPTED]
+    shown = sorted(found, key=lambda place: order.index(place.state) if place.state in order else len(order))
+    shown = shown if lines is None else shown[: max(lines - 3, 1)]
+    width = max((len(place.name) for place in shown), default=3)
+    head = f"{'run':{width}}  {'state':11}  {'step':>15}  {'loss':>9}  {'error':>7}  {'left':>8}"
+    rows = [_row(place, width) for place in shown]
+    hidden = len(found) - len(shown)
+    return [head, *rows, *([f"... and {hidden} more"] if hidden else []), summary(found)]
+
+
+def _row(place: Place, width: int) -> str:
+    facts = place.facts
+    step = f"{facts.get('step', 0)} of {facts.get('steps', '?')}"
+    loss = f"{facts['loss']:.4g}" if "loss" in facts else ""
+    error = f"{facts['batch_error']:.1f} %" if "batch_error" in facts else ""
+    left = duration(place.seconds_left) if place.seconds_left is not None else ""
+    why = f"  {facts['error']}" if facts.get("error") and place.state != records.RUNNING else ""
+    return f"{place.name:{width}}  {place.state:11}  {step:>15}  {loss:>9}  {error:>7}  {left:>8}{why}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: 45 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class Display:
+    """While its block runs: passes a wish to stop on to the workers, and on a terminal draws the table, in place."""
+
+    def __init__(self, sweep: Path, stop: Stop, stop_file: Path) -> None:
+        self.sweep, self.stop, self.stop_file = sweep, stop, stop_file
+        self.draws = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._drawn = 0
+
+    def __enter__(self) -> Display:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._over.set()
+        self._thread.join()
+        if self.draws:
+            self._draw()
+
+    def _watch(self) -> None:
+        told = time.monotonic() - REFRESH
+        while not self._over.wait(0.1):
+            if self.stop and not self.stop_file.exists():
+                self.stop_file.touch()
+            if self.draws and time.monotonic() - told > REFRESH:
+                self._draw()
+                told = time.monotonic()
+
+    def _draw(self) -> None:
+        size = shutil.get_terminal_size()
+        try:
+            lines = [line[: size.columns - 1] for line in table(places(self.sweep), size.lines - 1)]
+        except RecordError:
+            return
+        back = f"\x1b[{self._drawn}F" if self._drawn else ""
+        sys.stderr.write(back + "".join(f"\x1b[2K{line}\n" for line in lines) + "\x1b[0J")
+        sys.stderr.flush()
+        self._drawn = len(lines)
