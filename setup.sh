@@ -2,7 +2,11 @@
 # Create .venv and install the project into it; reuse it while it works and its requirements are the same.
 set -eu
 python=${1:-python3}
-wanted="$("$python" --version 2>&1) $(cat pyproject.toml constraints.txt | cksum)"
+requirements() { # what decides which packages are installed
+    sed -n '/^requires-python/p; /^dependencies/,/^]/p; /^dev = /p' pyproject.toml
+    cat constraints.txt setup.sh
+}
+wanted="$("$python" --version 2>&1) $(requirements | cksum)"
 if [ -x .venv/bin/python ] && [ "$(cat .venv/requirements 2>/dev/null)" = "$wanted" ] &&
     .venv/bin/python -c 'import torch, hydra, harness' 2>/dev/null; then
     exit 0

@@ -18,7 +18,13 @@ PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "hydra-co
 
 
 def describe(device: torch.device, threads: int, checksum: str, command: str) -> dict[str, Any]:
-    """Return package versions, torch's build, processor, threads, data checksum, code version and command line."""
+    """Return what `describe_machine` does, the data's checksum, the code's version and the command line."""
+    return describe_machine(device, threads) | {"data_checksum": checksum, "code": code_version(), "command": command}
+
+
+def describe_machine(device: torch.device | str, threads: int) -> dict[str, Any]:
+    """Return package versions, torch's build, processor and threads."""
+    device = torch.device(device)
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -31,9 +37,6 @@ def describe(device: torch.device, threads: int, checksum: str, command: str) ->
         "cpu": _cpu_model(),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "threads": threads,
-        "data_checksum": checksum,
-        "code": code_version(),
-        "command": command,
     }
 
 

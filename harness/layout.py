@@ -31,6 +31,7 @@ CHECKPOINT = "checkpoint.pt"
 SWEEP = "sweep.json"
 RUNS_TABLE = "runs.csv"
 FIGURES = "figures"
+VERIFICATION = "verification.json"
 REPORT_HTML = "report.html"
 REPORT_MARKDOWN = "report.md"
 

@@ -16,12 +16,12 @@ from datetime import date
 from pathlib import Path
 
 from experiments.declaration import find
-from harness import layout, pages, records
+from harness import layout, pages, records, reproducibility
 from harness.config import flatten
 from harness.pages import Code, Drawing, Section, Text
 from harness.plots import Picture
 from harness.plots.style import save
-from harness.records import RecordError, Run
+from harness.records import RecordError
 from harness.tables import Tables
 
 ABOUT_RUNS = (
@@ -74,7 +74,7 @@ def build(tables: Tables) -> None:
     drawn = [_pictures(tables, picture) for picture in experiment.pictures]
     figures = {file: content for _, files in drawn for file, content in files.items()}
     sections += [section for section, _ in drawn if section.parts]
-    sections.append(_reproducibility(tables))
+    sections.append(reproducibility.section(tables))
     title = f"{tables.about.get('experiment', 'none')}: " if experiment.question else ""
     html, markdown = pages.render(title + _extent(tables), sections)
     records.write_table(folder / layout.RUNS_TABLE, tables.runs_table)
@@ -136,44 +136,6 @@ def _pictures(tables: Tables, picture: Picture) -> tuple[Section, dict[str, byte
         files |= {f"{name}.{kind}": content for kind, content in saved.items()}
         parts.append(Drawing(name, picture.caption, saved["svg"].decode()))
     return Section(picture.title, parts), files
-
-
-def _reproducibility(tables: Tables) -> Section:
-    parts: list[pages.Part] = [Text("This asks for the same runs; those that are done are reused, the others are trained:")]
-    parts.append(Code(str(tables.about.get("command", ""))))
-    for about, runs in _environments(tables.all_runs):
-        parts += [Text(f"{len(runs)} run{'s' if len(runs) > 1 else ''} on:"), pages.facts(about)]
-    parts.append(
-        Text(
-            "With equal package versions, number of threads, device and type of CPU the numbers are the same to the last "
-            "bit, whatever else runs beside; otherwise they agree only within the spread between seeds. The seed is the "
-            "root of separate streams for initial values, order of the images and augmentation. Nothing was selected on "
-            "the test images."
-        )
-    )
-    return Section("Reproducibility", parts)
-
-
-def _environments(runs: Sequence[Run]) -> list[tuple[dict[str, str], list[str]]]:
-    """Return the distinct environments of the runs that have one, each with the names of its runs."""
-    found: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for run in runs:
-        if run.finished():
-            found.setdefault(tuple(_environment(run).items()), []).append(run.name)
-    return [(dict(about), names) for about, names in found.items()]
-
-
-def _environment(run: Run) -> dict[str, str]:
-    about = run.environment
-    code, packages = about["code"], about["packages"]
-    commit = code["commit"] or "not a git checkout"
-    return {
-        "code": f"{commit}{', with uncommitted changes' if code['dirty'] else ''}",
-        "data": f"{flatten(run.config)['data']}, {about['data_checksum']}",
-        "packages": ", ".join(f"{name} {version}" for name, version in packages.items() if version),
-        "python": f"{about['python']}, {about['system']}",
-        "processor": f"{about['gpu'] or about['cpu']} ({about['torch']['cpu_capability']}), {about['threads']} thread(s) a run",
-    }
 
 
 def _extent(tables: Tables) -> str:

@@ -126,14 +126,14 @@ def test_biases_stand_only_where_no_norm_follows_and_start_at_zero():
     assert all(bias.all() for name, bias in net(20, norm="none", init="torch").state_dict().items() if name.endswith("bias"))
 
 
-def test_a_residual_block_of_half_x_has_gradient_one_and_a_half():
-    """science.md 5.2: with F = 0.5 x and dL/dy = 1, dL/dx = 1 + 0.5, not 1."""
-    x = torch.ones((), requires_grad=True)
-    (0.5 * x + x).backward()
-    assert x.grad == 1.5
-
-
-def test_a_convolution_bias_before_batch_norm_gets_no_gradient():
-    conv, norm = torch.nn.Conv2d(3, 4, 3).double(), torch.nn.BatchNorm2d(4).double()
-    (norm(conv(torch.randn(8, 3, 6, 6, dtype=torch.float64))) ** 3).sum().backward()
-    assert conv.bias.grad.abs().max() < 1e-10 * conv.weight.grad.abs().max()
+def test_the_gradient_at_a_blocks_input_is_that_of_branch_and_shortcut_together():
+    """dL/dx = dL/dy (1 + dF/dx): with a branch of x/2 on positive values and dL/dy = 1 that is 1.5, in a plain block 0.5."""
+    for shortcut, expected in (("identity", 1.5), ("none", 0.5)):
+        block = BasicBlock(1, 1, 1, shortcut, "none").double()
+        for conv, centre in ((block.conv1, 0.5), (block.conv2, 1.0)):
+            torch.nn.init.zeros_(conv.weight)
+            torch.nn.init.zeros_(conv.bias)
+            conv.weight.data[0, 0, 1, 1] = centre
+        x = torch.ones(1, 1, 3, 3, dtype=torch.float64, requires_grad=True)
+        block(x).sum().backward()
+        assert torch.equal(x.grad, torch.full_like(x, expected))

@@ -11,6 +11,7 @@ import pytest
 from helpers import KEYS
 
 from harness import layout, report, run
+from harness import sweep as sweep_module
 
 ROOT = Path(__file__).resolve().parent.parent
 NUMBERS = (layout.STEPS, layout.probe_table("layers"), layout.probe_table("blocks"), layout.WEIGHTS)
@@ -57,6 +58,15 @@ BAD = [
     (["depth=[8"], ""),
     (["probes=[layers,speed]"], "probes=speed"),
     (["plugins=[no_such_module]"], "cannot be imported"),
+    (["~depth"], "no key can be left out"),
+    (["results="], "must be a folder's path"),
+    (["results=null"], "must be a folder's path"),
+    (["-m", "results=one,two"], "a sweep has one results"),
+    (["-m", "experiment=degradation,vanishing_gradient"], "a sweep has one experiment"),
+    (["-m", "hydra/launcher=nonsense"], "nonsense"),
+    (["-m", "hydra.launcher.n_jobs=abc"], "abc"),
+    (["-m", "hydra.lancher.x=2"], "lancher"),
+    (["-m", "data.split=holdout,full", "schedule.batch_size=1400"], "1294 training images"),
 ]
 
 
@@ -65,7 +75,8 @@ def test_bad_input_is_refused_with_exit_code_2_before_anything_is_written(argume
     results = tmp_path / "results"
     given = {argument.split("=")[0] for argument in arguments}
     rest = [key for key in KEYS if key.split("=")[0] not in given]
-    assert run.main([*arguments, *rest, f"results={results}"]) == 2
+    place = [] if "results" in given else [f"results={results}"]
+    assert run.main([*arguments, *rest, *place]) == 2
     error = capsys.readouterr().err
     assert words in error
     assert error.startswith("harness.run: ")
@@ -77,6 +88,29 @@ def test_a_results_folder_that_cannot_be_written_is_refused(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     harness_run(results=tmp_path / "file", expect=2)
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_plugin_that_breaks_is_refused(tmp_path, monkeypatch, capsys):
+    (tmp_path / "broken_plugin.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run.main(["plugins=[broken_plugin]", f"results={tmp_path / 'results'}"]) == 2
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argument", "published"),
+    [
+        ("depth=20,56", "depth=20,56"),
+        ("results=/home/someone/results", "results=PATH"),
+        ("results='/home/someone/my results'", "results=PATH"),
+        ('data.root="~/data"', "data.root=PATH"),
+        ("plugins=[/home/someone/x]", "plugins=PATH"),
+        ("results=C:\\Users\\someone", "results=PATH"),
+        ("schedule.milestones=[1,2]", "'schedule.milestones=[1,2]'"),
+    ],
+)
+def test_no_absolute_path_of_a_command_is_published(argument, published):
+    assert sweep_module.published(["python", argument]) == f"python {published}"
 
 
 def test_data_that_are_damaged_are_refused_with_the_md5(tmp_path, capsys):

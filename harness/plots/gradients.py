@@ -106,7 +106,7 @@ def first_layer(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
         ax.set_title(f"{name}\n{_ends(frame)}", fontsize=9)
         key_axis(ax, x, layers["x"])
         _say_if_not_finite(ax, frame)
-    axes[0].set_ylabel("first layer's gradient norm ||dL/dW||")
+    axes[0].set_ylabel("||dL/dW|| of the first layer")
     shared_legend(figure, axes)
     yield figure
 
@@ -154,4 +154,4 @@ def _step_ticks(ax: Axes, steps: list[int]) -> None:
 
 def _say_if_not_finite(ax: Axes, frame: pd.DataFrame) -> None:
     if count := int((~np.isfinite(frame["value"])).sum()):
-        ax.text(0.02, 0.02, f"{count} value(s) not finite, not drawn", transform=ax.transAxes, fontsize=7)
+        ax.text(0.02, 0.93, f"{count} value(s) not finite, not drawn", transform=ax.transAxes, fontsize=7)

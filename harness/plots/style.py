@@ -86,6 +86,7 @@ def shared_legend(figure: Figure, axes: Sequence[Axes]) -> None:
         with mpl.rc_context(STYLE):
             inches = 0.6 + 0.085 * max(len(label) for label in found)
             columns = max(1, min(len(found), int(figure.get_figwidth() / inches)))
+            figure.set_figheight(figure.get_figheight() + 0.22 * math.ceil(len(found) / columns))
             figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns)
 
 

@@ -1,0 +1,170 @@
+"""Train recorded runs again, elsewhere, and compare.
+
+    python -m harness.verify FOLDER [--runs N] [--root DATA]
+
+FOLDER is a sweep, a finding or a single run. With --runs N only N runs are trained again, spread over the sweep; --root
+names the folder of the data where they need one. With the torch, threads, device and processor of the record the check is
+exact: every number of every table, and the weights where they are kept, to the bit. Otherwise errors are compared within
+a tolerance. What was found is written to FOLDER/verification.json, and stands in the report's section on reproducibility.
+Exit code 0, 1 (differs), 2 (cannot be checked, and why).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness import layout, records
+from harness.choices import ChoiceError
+from harness.config import NUMERICS, RunConfig
+from harness.records import RecordError, Run
+from harness.tables import Tables
+
+TOLERANCE = 2.0
+"""Percentage points between final errors in a check that is not exact: the spread between seeds is of that size."""
+LOOSE = 0.05
+"""Relative difference of the first loss in a check that is not exact: same weights and images, other rounding."""
+
+
+class Unverifiable(Exception):
+    """A run that cannot be checked here; the message says why."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out the command line; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.verify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--runs", type=int, metavar="N")
+    parser.add_argument("--root", metavar="DATA")
+    asked = parser.parse_args(arguments)
+    if asked.runs is not None and asked.runs < 1:
+        print(f"harness.verify: --runs {asked.runs}: must be at least 1", file=sys.stderr)
+        return 2
+    folder = asked.folder.resolve()
+    try:
+        runs = sample(_runs(folder), asked.runs)
+        outcomes = [verify(run, asked.root) for run in runs]
+    except (RecordError, ChoiceError, Unverifiable) as error:
+        print(f"harness.verify: cannot be checked: {error}", file=sys.stderr)
+        return 2
+    records.write_json(folder / layout.VERIFICATION, {"runs": outcomes})
+    for outcome in outcomes:
+        print(f"{outcome['run']}: {outcome['kind']} check: {outcome['found']}")
+    return 0 if all(outcome["same"] for outcome in outcomes) else 1
+
+
+def _runs(folder: Path) -> list[Run]:
+    if (folder / layout.CONFIG).is_file():
+        return [Run(folder)]
+    return Tables(folder).all_runs
+
+
+def sample(runs: Sequence[Run], count: int | None) -> list[Run]:
+    """Return `count` runs spread evenly over the sweep, or all."""
+    if count is None or count >= len(runs):
+        return list(runs)
+    return [runs[place * len(runs) // count] for place in range(count)]
+
+
+def verify(run: Run, root: str | None) -> dict[str, Any]:
+    """Train the recorded run again in a folder of its own and return what the comparison found.
+
+    Raises Unverifiable where the record is of no finished run or of other numerics, RecordError where it is damaged, and
+    ChoiceError where device or data are missing.
+    """
+    run.check(but=layout.PRIVATE)
+    if not run.finished():
+        raise Unverifiable(f"{run.name} is not finished ({run.state})")
+    from harness.carry_out import train
+    from harness.environment import describe_machine
+
+    config = RunConfig.from_mapping(run.config)
+    config = replace(config, data=replace(config.data, root=root))
+    if config.run_name() != run.name.partition(".")[0]:
+        raise Unverifiable(
+            f"{run.name} was recorded by other code: here its choices make {config.run_name()} (NUMERICS {NUMERICS})"
+        )
+    differs = differences(run.environment, describe_machine(config.device, int(config.threads)))
+    with tempfile.TemporaryDirectory() as elsewhere:
+        again = train(config, elsewhere)
+        difference = exact_difference(run, again) if not differs else loose_difference(run, again)
+    kind = "exact" if not differs else f"tolerant ({', '.join(differs)} not those of the record; {TOLERANCE} points)"
+    return {"run": run.name, "kind": kind, "same": difference is None, "found": difference or "the same"}
+
+
+def differences(recorded: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """Return which of the things that decide the bits are not as recorded: torch, threads, device, processor."""
+    pairs = {
+        "torch": (recorded["packages"]["torch"], here["packages"]["torch"]),
+        "torch's build": (recorded["torch"], here["torch"]),
+        "threads": (recorded["threads"], here["threads"]),
+        "the GPU": (recorded["gpu"], here["gpu"]),
+        "the processor": (recorded["cpu"], here["cpu"]),
+    }
+    return [name for name, (before, now) in pairs.items() if before != now]
+
+
+def exact_difference(run: Run, again: Run) -> str | None:
+    """Return the first step and place at which two records differ in a bit, None if they do not."""
+    if run.state != again.state:
+        return f"the recorded run is {run.state}, this one {again.state}"
+    for name in ("steps", *run.config["probes"], "epochs"):
+        before, now = (records.read_table(one.folder / layout.table(name)) for one in (run, again))
+        if difference := table_difference(before.drop(columns="seconds", errors="ignore"), now):
+            return f"{layout.table(name)} differs {difference}"
+    return _weights_difference(run.folder / layout.WEIGHTS, again.folder / layout.WEIGHTS)
+
+
+def table_difference(before: pd.DataFrame, now: pd.DataFrame) -> str | None:
+    """Return where two tables differ first, by step, row and column, with both values; None if they do not."""
+    now = now[[name for name in before.columns if name in now.columns]]
+    if list(before.columns) != list(now.columns):
+        return f"in its columns: {', '.join(sorted(set(before.columns) ^ set(now.columns)))}"
+    rows = min(len(before), len(now))
+    unequal = (before.iloc[:rows] != now.iloc[:rows]) & ~(before.iloc[:rows].isna() & now.iloc[:rows].isna())
+    if unequal.to_numpy().any():
+        row = int(unequal.any(axis=1).to_numpy().argmax())
+        column = str(unequal.columns[int(unequal.iloc[row].to_numpy().argmax())])
+        place = f"at step {before['step'].iloc[row]}" + (f", {before['name'].iloc[row]}" if "name" in before else "")
+        return f"{place}, {column}: {before[column].iloc[row]!r} recorded, {now[column].iloc[row]!r} now"
+    return None if len(before) == len(now) else f"in its length: {len(before)} rows recorded, {len(now)} now"
+
+
+def _weights_difference(before: Path, now: Path) -> str | None:
+    if not before.is_file() or not now.is_file():
+        return None
+    import torch
+    from safetensors.torch import load_file
+
+    recorded, found = load_file(before), load_file(now)
+    for name, tensor in recorded.items():
+        if name not in found or not torch.equal(tensor, found[name]):
+            return f"the final weights differ, first in {name}"
+    return None
+
+
+def loose_difference(run: Run, again: Run) -> str | None:
+    """Return what differs beyond the stated tolerances, None if nothing does."""
+    if run.state != again.state:
+        return f"the recorded run is {run.state}, this one {again.state}"
+    first = [one.steps["loss"].iloc[0] for one in (run, again)]
+    if abs(first[0] - first[1]) > LOOSE * abs(first[0]):
+        return f"the first loss is {first[0]:.6g} recorded, {first[1]:.6g} now"
+    for name in ("train_error", "test_error"):
+        before, now = getattr(run, name), getattr(again, name)
+        if abs(before - now) > TOLERANCE:
+            return f"{name} is {before:.2f} recorded, {now:.2f} now"
+    return None
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
