@@ -17,9 +17,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +75,8 @@ def carry_out_all(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence
                 _launch(left, sweep, launcher, folder, quiet=display.draws)
                 ended = {path.name for path in (folder / layout.ENDED).iterdir()}
                 busy = {path.name for path in (folder / layout.BUSY).iterdir()}
-                if (folder / layout.STOP).exists():
-                    stop.ask(stop.signal or signal.SIGTERM)
+                if (folder / layout.STOP).exists() and not stop:
+                    stop.ask(signal.SIGTERM)
             left = [config for config in left if config.run_name() not in ended]
             fruitless = 0 if ended or busy else fruitless + 1
             if left and not stop and fruitless == FRUITLESS_ROUNDS:
@@ -122,7 +124,8 @@ def carry_out_one(folder: Path, number: int) -> None:
         return
     if job["apart"]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the sweep, by the file
-        state = _supervise(job, folder / layout.STOP)
+        with _end_with_parent():
+            state = _supervise(job, folder / layout.STOP)
     else:
         state = carry_out_job(job)
     if state == records.INTERRUPTED:
@@ -164,6 +167,24 @@ class Trainer:
             if not asked and (orphaned or stop.exists()):
                 self.process.terminate()
                 asked = True
+
+
+@cache
+def _end_with_parent() -> threading.Lock:
+    """Watch from now on whether the process that started this worker lives, and end with it when no run is in hand.
+
+    The lock is held while one is.
+    """
+    parent, busy = os.getppid(), threading.Lock()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(POLL)
+        with busy:
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    return busy
 
 
 _trainer: list[Trainer] = []

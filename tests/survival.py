@@ -1,0 +1,127 @@
+"""Kill a small sweep again and again, and count what was lost: python tests/survival.py [KILLS]
+
+Each time the sweep's command is started, a process of it (the parent, a launcher's worker, or one that trains) gets SIGKILL
+at a random moment, what is left of it is stopped, and the same command is given again. When a sweep is done, its numbers and
+weights are compared with those of one that was never disturbed, and the next sweep begins. Prints runs lost and files that
+differ: both must be 0.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from harness import layout
+
+ROOT = Path(__file__).resolve().parent.parent
+NUMBERS = [layout.table(name) for name in ("steps", "layers", "blocks")] + [layout.WEIGHTS]
+SWEEP = [
+    *("-m", "depth=8,14", "shortcut=none,identity", "width=4", "device=cpu"),
+    *("schedule.steps=300", "schedule.batch_size=32", "schedule.eval_every=50", "checkpoint_minutes=0.005"),
+]
+
+
+def start(results, arguments=SWEEP):
+    """Start the sweep's command in a process group of its own, its output to a file beside the results."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "harness.run", *arguments, f"results={results}"]
+    with results.with_suffix(".log").open("ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+
+
+def family(pid):
+    """Return the process ids of a process and all that descend from it, while they live."""
+    children = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
+            except OSError:
+                continue
+            children.setdefault(int(parent), []).append(int(entry.name))
+    found, left = [], [pid]
+    while left:
+        one = left.pop()
+        found.append(one)
+        left += children.get(one, [])
+    return found
+
+
+def alive(pids):
+    """Return those of the processes that still run (zombies do not)."""
+    running = []
+    for pid in pids:
+        try:
+            if (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                running.append(pid)
+        except OSError:
+            continue
+    return running
+
+
+def wait_gone(pids, seconds):
+    """Wait until the processes are gone; return those that are not after `seconds`."""
+    end = time.monotonic() + seconds
+    while (left := alive(pids)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return left
+
+
+def numbers(results):
+    """Return the bytes of every file of numbers, by run and name."""
+    folders = [folder for folder in (results / layout.RUNS).iterdir() if ".damaged-" not in folder.name]
+    return {
+        (folder.name, name): (folder / name).read_bytes() for folder in folders for name in NUMBERS if (folder / name).exists()
+    }
+
+
+def disturb(results, chance):
+    """Start the sweep, kill one process of it at a random moment; return (exit code or None, was one killed)."""
+    parent = start(results)
+    end = time.monotonic() + chance.uniform(2.5, 9.0)
+    while parent.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    members = family(parent.pid)
+    if parent.poll() is not None:
+        return parent.returncode, False
+    os.kill(chance.choice(members), signal.SIGKILL)
+    time.sleep(chance.uniform(0.0, 1.0))
+    if parent.poll() is None:
+        parent.send_signal(signal.SIGINT)
+    parent.wait(timeout=60)
+    left = wait_gone(members, 20)
+    assert not left, f"still running after their parent: {left}"
+    return None, True
+
+
+def survive(kills, seed=0, say=print):
+    """Kill `kills` times; return (kills made, sweeps finished, runs lost, files that differ)."""
+    chance, made, sweeps, lost, different = random.Random(seed), 0, 0, 0, 0
+    with tempfile.TemporaryDirectory() as home:
+        undisturbed = Path(home) / "undisturbed"
+        assert start(undisturbed).wait() == 0
+        expected = numbers(undisturbed)
+        while made < kills:
+            results, done = Path(home) / f"results-{sweeps}", False
+            while not done:
+                if made < kills:
+                    code, killed = disturb(results, chance)
+                    made += killed
+                else:
+                    code = start(results).wait()
+                done = code == 0
+                assert code in (0, 1, None, 130), results.with_suffix(".log").read_text()
+            sweeps += 1
+            found = numbers(results)
+            lost += len({run for run, _ in expected} - {run for run, _ in found})
+            different += sum(found.get(key) != content for key, content in expected.items())
+            say(f"{made} kills, {sweeps} sweeps finished, {lost} runs lost, {different} files differ", flush=True)
+    return made, sweeps, lost, different
+
+
+if __name__ == "__main__":
+    survive(int(sys.argv[1]) if len(sys.argv) > 1 else 50)

@@ -1,0 +1,370 @@
+"""Runs that are cut off go on to the same bits; what one run suffers costs no other; damage is found."""
+
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import survival
+from helpers import KEYS, tiny, tiny_schedule
+
+from harness import checkpoint, layout, locks, records, run, status
+from harness.carry_out import train
+from harness.config import DataConfig
+from harness.records import RecordError, Run
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class StopAfter:
+    """A wish to stop that comes after `steps` looks, one a step."""
+
+    signal = None
+
+    def __init__(self, steps):
+        self.left = steps
+
+    def __bool__(self):
+        self.left -= 1
+        return self.left < 0
+
+
+def stop_after(monkeypatch, steps):
+    @contextmanager
+    def stopping():
+        yield StopAfter(steps)
+
+    monkeypatch.setattr("harness.carry_out.stop_on_signals", stopping)
+
+
+def interrupted(config, results, steps, monkeypatch):
+    """Train until a wish to stop after `steps` more steps."""
+    with monkeypatch.context() as patch:
+        stop_after(patch, steps)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, results)
+
+
+def files(run):
+    names = [name for name in run.checked_files if name not in (layout.EPOCHS, layout.ENVIRONMENT)]
+    return {name: (run.folder / name).read_bytes() for name in names}
+
+
+CONFIGS = {
+    "plain": tiny(shortcut="none"),
+    "no norm": tiny(norm="none", data=DataConfig(augment=False)),
+    "bf16": tiny(precision="bf16", schedule=tiny_schedule(decay_norm=False)),
+    "holdout": tiny(data=DataConfig(split="holdout"), shortcut="projection"),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_run_goes_on_from_every_step_to_the_same_bits(name, tmp_path, monkeypatch):
+    config = CONFIGS[name]
+    whole = train(config, tmp_path / "whole")
+    for step in range(config.schedule.steps - 1):
+        results = tmp_path / str(step)
+        interrupted(config, results, step, monkeypatch)
+        (folder,) = (results / layout.RUNS).iterdir()
+        assert Run(folder).state == records.INTERRUPTED
+        assert Run(folder).status["step"] == step + 1
+        again = train(config, results)
+        assert again.status["resumed_from_step"] == [step + 1]
+        assert files(again) == files(whole)
+        assert again.epochs.drop(columns="seconds").equals(whole.epochs.drop(columns="seconds"))
+        assert not (folder / layout.CHECKPOINT).exists()
+
+
+def test_a_run_cut_off_at_every_single_step_ends_in_the_same_bits(tmp_path, monkeypatch):
+    schedule = tiny_schedule(steps=70, milestones=(), warmup="until_error", warmup_learning_rate=0.02, warmup_max_steps=60)
+    config = tiny(schedule=schedule)
+    whole = train(config, tmp_path / "whole")
+    cuts = 0
+    with monkeypatch.context() as patch:
+        stop_after(patch, 6)
+        while True:
+            try:
+                again = train(config, tmp_path / "cut")
+                break
+            except KeyboardInterrupt:
+                cuts += 1
+    assert cuts == 9
+    assert again.status["resumed_from_step"] == [7 * k for k in range(1, 10)]
+    assert again.status["warmup_end"] == whole.status["warmup_end"]
+    assert files(again) == files(whole)
+
+
+def test_random_layers_go_on_with_their_own_stream(tmp_path, monkeypatch):
+    """A shortcut with dropout draws from torch's generator: its state is part of the checkpoint."""
+    from torch.nn import functional
+
+    from harness.choices import SHORTCUT
+    from harness.models.shortcuts import Shortcut
+
+    class Dropped(Shortcut):
+        def forward(self, x, branch):
+            return branch + functional.dropout(self.match(x), 0.5, self.training)
+
+    SHORTCUT.register("dropped for a test", "random")(Dropped)
+    config = tiny(shortcut="dropped for a test")
+    whole = train(config, tmp_path / "whole")
+    interrupted(config, tmp_path / "cut", 5, monkeypatch)
+    assert files(train(config, tmp_path / "cut")) == files(whole)
+    SHORTCUT.sentences.pop("dropped for a test")
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_anew(tmp_path, monkeypatch, caplog):
+    whole = train(tiny(), tmp_path / "whole")
+    for damage in (lambda data: data[:-1], lambda data: data[:100] + b"x" + data[101:], lambda data: b""):
+        results = tmp_path / "cut"
+        interrupted(tiny(), results, 5, monkeypatch)
+        (folder,) = (results / layout.RUNS).iterdir()
+        path = folder / layout.CHECKPOINT
+        path.write_bytes(damage(path.read_bytes()))
+        with pytest.raises(RecordError, match=r"checkpoint\.pt: damaged"):
+            checkpoint.load(path)
+        again = train(tiny(), results)
+        assert "damaged: its checksum does not fit" in caplog.text
+        assert files(again) == files(whole)
+        assert "resumed_from_step" not in again.status
+        assert (folder / f"{layout.CHECKPOINT}.damaged-1").exists()
+        shutil.rmtree(results)
+
+
+@pytest.mark.parametrize("name", [layout.STEPS, layout.probe_table("layers"), layout.WEIGHTS, layout.CONFIG, layout.STATUS])
+@pytest.mark.parametrize("damage", ["altered", "cut short", "gone"])
+def test_a_damaged_run_is_named_set_aside_and_done_again(name, damage, tmp_path, caplog):
+    whole = train(tiny(), tmp_path)
+    before = files(whole)
+    path = whole.folder / name
+    data = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(data[: len(data) // 2] if damage == "cut short" else data[:-2] + bytes([data[-2] ^ 1]) + data[-1:])
+    if (name, damage) == (layout.STATUS, "gone"):  # as if cut off before it began
+        assert files(train(tiny(), tmp_path)) == before
+        return
+    assert files(train(tiny(), tmp_path)) == before
+    aside = whole.folder.with_name(f"{whole.folder.name}.damaged-1")
+    if name == layout.STATUS and damage == "altered" and not aside.exists():
+        return  # the changed byte is white space
+    assert aside.is_dir()
+    assert name in caplog.text
+
+
+def test_two_processes_do_not_write_one_run(tmp_path):
+    lock = layout.lock(tmp_path, "a-run")
+    with locks.held(lock) as mine:
+        assert mine
+        code = f"from harness import locks; from pathlib import Path\nwith locks.held(Path({str(lock)!r})) as mine: print(mine)"
+        other = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert other.stdout.strip() == "False"
+        assert locks.is_held(lock)
+    assert not locks.is_held(lock)
+    lock.parent.mkdir(exist_ok=True)
+    lock.write_text("left by a process that is dead")
+    with locks.held(lock) as mine:
+        assert mine
+
+
+def test_two_sweeps_at_once_share_their_runs(tmp_path):
+    both = [survival.start(tmp_path / "results", ["-m", "depth=8,14", "shortcut=none,identity", *KEYS]) for _ in range(2)]
+    assert [one.wait(timeout=120) for one in both] == [0, 0]
+    log = (tmp_path / "results.log").read_text()
+    assert log.count("step 12 of 12") == 4
+    assert "Traceback" not in log
+
+
+SUICIDE = """
+import os, signal
+from pathlib import Path
+from harness.choices import SHORTCUT
+from harness.models.shortcuts import Identity
+
+@SHORTCUT.register("deadly", "kills its process in its third step unless a file says otherwise")
+class Deadly(Identity):
+    calls = 0
+
+    def forward(self, x, branch):
+        Deadly.calls += 1
+        if Deadly.calls == 3 * 3 and not Path("harmless").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(x, branch)
+"""
+
+
+def test_a_killed_run_costs_no_other_and_the_same_command_goes_on(tmp_path):
+    (tmp_path / "deadly.py").write_text(SUICIDE)
+    arguments = ["-m", "plugins=[deadly]", "shortcut=none,deadly,identity", "depth=8", *KEYS, "results=results"]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+
+    def sweep():
+        command = [sys.executable, "-m", "harness.run", *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    first = sweep()
+    assert first.returncode == 1
+    runs = {folder.name.split("-")[1]: Run(folder) for folder in (tmp_path / "results" / "runs").iterdir()}
+    assert {name: one.state for name, one in runs.items()} == {"none": "done", "deadly": "killed", "identity": "done"}
+    assert "ended by SIGKILL" in first.stdout
+    assert "ended by SIGKILL" in next((tmp_path / "results" / "sweeps").glob("*/report.md")).read_text()
+    (tmp_path / "harmless").touch()
+    second = sweep()
+    assert second.returncode == 0, second.stderr
+    assert "2 of 3 runs were done before" in second.stderr
+
+
+def test_divergence_alone_is_no_failure(tmp_path):
+    wild = ["norm=none", "depth=26", "schedule.learning_rate=1e6,0.01", *[key for key in KEYS if "learning_rate" not in key]]
+    assert run.main(["-m", "hydra/launcher=basic", *wild, f"results={tmp_path}"]) == 0
+    states = sorted(Run(folder).state for folder in (tmp_path / "runs").iterdir())
+    assert states == ["diverged", "done"]
+
+
+LONG = ["-m", "depth=8,14", "shortcut=none,identity", "width=4", "device=cpu", "schedule.steps=4000", "schedule.batch_size=32"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_sweep_ends_soon_with_everything_saved(number, tmp_path):
+    results = tmp_path / "results"
+    parent = survival.start(results, LONG)
+    wait_for(lambda: sum('"running"' in path.read_text() for path in results.glob("runs/*/status.json")) == 2)
+    time.sleep(1.5)
+    members = survival.family(parent.pid)
+    asked = time.monotonic()
+    parent.send_signal(number)
+    assert parent.wait(timeout=30) == 130
+    assert time.monotonic() - asked < 15  # 5 seconds on a machine that does nothing else; it is measured, not tested
+    assert not survival.wait_gone(members, 10)
+    log = results.with_suffix(".log").read_text()
+    assert "this goes on from here: python -m harness.run -m depth=8,14" in log
+    states = [Run(folder).state for folder in (results / "runs").iterdir()]
+    assert states.count("interrupted") == 2
+    assert states.count("waiting") == 2
+    assert all(path.stat().st_size > 1000 for path in results.glob("runs/*/checkpoint.pt"))
+    assert len(list(results.glob("runs/*/checkpoint.pt"))) == 2
+
+
+def test_workers_end_when_the_parent_is_killed(tmp_path):
+    results = tmp_path / "results"
+    parent = survival.start(results, LONG)
+    wait_for(lambda: sum('"running"' in path.read_text() for path in results.glob("runs/*/status.json")) == 2)
+    members = survival.family(parent.pid)
+    assert len(members) >= 5  # the parent, two workers, their two trainers
+    parent.kill()
+    parent.wait()
+    assert not survival.wait_gone(members, 20)
+    assert len(list(results.glob("runs/*/checkpoint.pt"))) == 2  # and they saved what they had
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def test_status_says_how_far_a_sweep_is_from_its_files_alone(tmp_path, capsys, monkeypatch):
+    assert run.main(["-m", "hydra/launcher=basic", "depth=8,14", *KEYS, f"results={tmp_path / 'results'}"]) == 0
+    capsys.readouterr()
+    (cut,) = (tmp_path / "results" / "runs").glob("*-8-*")
+    records.write_status(Run(cut), records.RUNNING, step=6, steps=12, loss=2.25, batch_error=50.0, seconds=3.0)
+    monkeypatch.chdir(tmp_path)
+    assert status.main([]) == 0
+    text = capsys.readouterr().out
+    assert "interrupted" in text  # nobody holds its lock
+    with locks.held(layout.lock(tmp_path / "results", cut.name)):
+        other = subprocess.run(
+            [sys.executable, "-m", "harness.status"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    line = next(line for line in other.splitlines() if cut.name in line)
+    assert line.split()[1:] == ["running", "6", "of", "12", "2.25", "50.0", "%", "3", "s"]
+    assert "1 running, 1 done; about 3 s left" in other
+    assert status.main([str(tmp_path)]) == 2
+    assert "sweep.json: missing" in capsys.readouterr().err
+
+
+def test_on_a_terminal_one_live_table_is_drawn(tmp_path):
+    arguments = ["-m", "depth=8,14", "shortcut=none", *KEYS, f"results={tmp_path / 'results'}"]
+    parent, child = pty.openpty()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "120", "LINES": "30"}
+    command = [sys.executable, "-m", "harness.run", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=child, env=environment)
+    os.close(child)
+    seen = b""
+    while process.poll() is None or select.select([parent], [], [], 0)[0]:
+        if select.select([parent], [], [], 0.1)[0]:
+            try:
+                seen += os.read(parent, 4096)
+            except OSError:
+                break
+    os.close(parent)
+    assert process.wait() == 0
+    text = seen.decode()
+    assert "2 waiting" in text
+    assert "2 done" in text
+    assert "\x1b[" in text
+    assert "batch loss" not in text  # the log lines go to the runs' log.txt alone
+
+
+def test_a_full_disk_stops_the_run_with_a_clear_error_and_spares_what_was_there(tmp_path):
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(place)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("a small file system can be mounted by root alone")
+    try:
+        first = ["depth=8", "shortcut=none", *KEYS, f"results={place}"]
+        code = f"import sys; from harness.run import main; sys.exit(main({first!r}))"
+        assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode in (0, 1, 2)
+        (one,) = (place / "runs").iterdir()
+        good = {path.name: path.read_bytes() for path in one.iterdir()}
+        assert Run(one).state == "done"
+        (place / "ballast").write_bytes(b"\0" * max(0, shutil.disk_usage(place).free - 30_000))
+        done = subprocess.run(
+            [sys.executable, "-m", "harness.run", "depth=8", "shortcut=identity", *KEYS, f"results={place}"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode != 0
+        assert "No space left on device" in done.stderr + done.stdout
+        assert {path.name: path.read_bytes() for path in one.iterdir()} == good
+        Run(one).check()
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_kills_at_random_moments_lose_nothing():
+    assert survival.survive(3, seed=1)[2:] == (0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_fifty_kills_at_random_moments_lose_nothing():
+    kills, _, lost, different = survival.survive(50, seed=2)
+    assert (kills, lost, different) == (50, 0, 0)
+
+
+@pytest.mark.slow
+def test_two_hundred_runs_of_one_step_in_one_sweep(tmp_path):
+    seeds = ",".join(map(str, range(200)))
+    keys = [*[key for key in KEYS if "steps" not in key], "schedule.steps=1", "depth=8", f"seed={seeds}", f"results={tmp_path}"]
+    assert run.main(["-m", *keys]) == 0
+    assert len(list((tmp_path / "runs").glob("*/status.json"))) == 200
+    assert {json.loads(path.read_text())["state"] for path in (tmp_path / "runs").glob("*/status.json")} == {"done"}
