@@ -23,13 +23,8 @@ TOOLS = {"harness.schedule", "harness.devices", "harness.environment", "harness.
 ROOMS = {"data", "models", "probes"}
 ANALYSIS = {"harness.tables", "harness.plots"}
 ENTRIES = {
-    "harness.run",
-    "harness.report",
-    "harness.sweep",
-    "harness.pages",
-    "harness.launch",
-    "harness.worker",
-    "harness.progress",
+    f"harness.{name}"
+    for name in ("run", "report", "sweep", "pages", "launch", "worker", "progress", "reproducibility", "status", "verify")
 }
 TORCH_FREE = (
     BASE | ANALYSIS | {"experiments", "harness.records", "harness.schedule", "harness.data.sources", "harness.data.cifar10"}
