@@ -91,7 +91,9 @@ def _launch(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence[str],
     """Hand the runs to Hydra's launcher and wait; what became of them is on disk, in their folders and in `folder`."""
     serial = "hydra/launcher=basic" in launcher or (len(configs) == 1 and not launcher)
     jobs = [{"run": c.run_name(), "choices": c.choices(), "places": _absolute(c.places())} for c in configs]
-    common = {"results": str(sweep.results), "command": sweep.command, "apart": not serial, "quiet": quiet}
+    chosen = [override for override in launcher if override.startswith("hydra/launcher=")]
+    parent = None if chosen and "joblib" not in chosen[-1] else os.getpid()  # other launchers start their jobs elsewhere
+    common = {"results": str(sweep.results), "command": sweep.command, "apart": not serial, "quiet": quiet, "parent": parent}
     records.write_json(folder / layout.JOBS, common | {"jobs": jobs})
     for name in (layout.ENDED, layout.BUSY):
         (folder / name).mkdir()
@@ -100,7 +102,7 @@ def _launch(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence[str],
         return
     threads = max(int(config.threads) for config in configs)
     workers = max(1, min(available_cores() // threads, len(jobs)))
-    choice = [] if any(o.startswith("hydra/launcher=") for o in launcher) else [f"hydra.launcher.n_jobs={workers}"]
+    choice = [f"hydra.launcher.n_jobs={workers}"] if parent and not serial else []
     arguments = ["-m", f"folder={quoted(str(folder))}", f"job=range({len(jobs)})", *choice, *launcher]
     main = hydra.main(config_path=str(conf_folder()), config_name="launch", version_base="1.3")(work)
     try:
@@ -124,7 +126,7 @@ def carry_out_one(folder: Path, number: int) -> None:
         return
     if job["apart"]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the sweep, by the file
-        with _end_with_parent():
+        with _end_with_parent(job["parent"] or os.getppid()):
             state = _supervise(job, folder / layout.STOP)
     else:
         state = carry_out_job(job)
@@ -151,7 +153,7 @@ class Trainer:
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        parent, asked = os.getppid(), False
+        parent, asked = job["parent"] or os.getppid(), False
         with suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(job).encode() + b"\n")
             self.process.stdin.flush()
@@ -170,12 +172,12 @@ class Trainer:
 
 
 @cache
-def _end_with_parent() -> threading.Lock:
+def _end_with_parent(parent: int) -> threading.Lock:
     """Watch from now on whether the process that started this worker lives, and end with it when no run is in hand.
 
     The lock is held while one is.
     """
-    parent, busy = os.getppid(), threading.Lock()
+    busy = threading.Lock()
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -29,7 +29,7 @@ def section(tables: Tables) -> Section:
     environments = _environments(tables)
     for about, names in environments:
         parts += [Text(f"{len(names)} run{'s' if len(names) > 1 else ''} on:"), pages.facts(about)]
-    parts += [Text(PROMISE), *_verification(tables), checklist(tables, len(environments))]
+    parts += [Text(PROMISE), *_verification(tables), Text("Checklist:"), checklist(tables, len(environments))]
     return Section("Reproducibility", parts)
 
 
