@@ -17,12 +17,16 @@ from harness import environment, layout, locks, records
 from harness.config import RunConfig
 from harness.data.sources import check
 from harness.devices import exactly, resolve
-from harness.records import RecordError, Run
+from harness.records import Run
 from harness.stopping import Stop, stop_on_signals
 from harness.training import Training
 
 log = logging.getLogger("harness")
 log.setLevel(logging.INFO)
+
+
+RESERVE_BYTES = 16 * 1024
+"""Kept free for a run's last status while it is trained, so that a full disk can be reported on it."""
 
 
 class RunFailed(RuntimeError):
@@ -39,6 +43,7 @@ def train(config: RunConfig, results: str | Path = "results") -> Run:
     config = resolve(config)
     check(config)
     results = Path(results)
+    waited = False
     while True:
         with locks.held(layout.lock(results, config.run_name())) as mine:
             if mine:
@@ -48,6 +53,9 @@ def train(config: RunConfig, results: str | Path = "results") -> Run:
                     return run
                 carry_out(config, run, command="harness.train")
                 break
+        if not waited:
+            log.info("%s: another process trains it; waiting", config.run_name())
+        waited = True
         time.sleep(1.0)
     if run.state == records.INTERRUPTED:
         raise KeyboardInterrupt
@@ -65,9 +73,10 @@ def carry_out(config: RunConfig, run: Run, command: str) -> None:
     facts: dict[str, Any] = {"started": _now(), "step": 0, "steps": config.schedule.steps}
     training = None
     with _logged(run), stop_on_signals() as stop, torch.random.fork_rng([device] if device.type == "cuda" else []):
-        started = time.monotonic()
+        started, reserve = time.monotonic(), run.folder / layout.RESERVE
         try:
             records.write_status(run, records.RUNNING, **facts)
+            records.write_bytes(reserve, bytes(RESERVE_BYTES))
             with exactly(config):
                 training = _ready(config, run, facts, stop)
                 about = environment.describe(device, int(config.threads), training.data.checksum, command)
@@ -81,6 +90,7 @@ def carry_out(config: RunConfig, run: Run, command: str) -> None:
             if training:
                 _write_what_there_is(training)
         facts |= {"ended": _now(), "seconds": training.seconds if training else time.monotonic() - started}
+        reserve.unlink(missing_ok=True)  # on a full disk, the room to say so
         try:
             records.conclude(run, state, **facts)
         except OSError as error:
@@ -94,9 +104,13 @@ def _ready(config: RunConfig, run: Run, facts: dict[str, Any], stop: Stop) -> Tr
     if saved.exists():
         try:
             training.resume()
-        except RecordError as error:
+        except Exception as error:  # damaged, or saved by code or a torch that this one cannot read
             aside = records.set_aside(saved)
-            log.warning("%s; it is kept as %s, and the run begins anew", error, aside.name)
+            log.warning("%s: %s; it is kept as %s, and the run begins anew", type(error).__name__, error, aside.name)
+            for key in set(facts) - {"started", "step", "steps"}:
+                del facts[key]
+            facts["step"] = 0
+            return Training(config, run, facts, stop)
     return training
 
 

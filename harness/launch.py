@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -32,7 +33,7 @@ from harness import layout, locks, records
 from harness.config import RunConfig, available_cores
 from harness.progress import Display
 from harness.records import RecordError, Run
-from harness.stopping import stop_on_signals
+from harness.stopping import Stop, outer_stop, stop_on_signals
 from harness.sweep import Sweep, conf_folder
 from harness.worker import carry_out_job
 
@@ -68,11 +69,11 @@ def carry_out_all(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence
 
     False means that it was stopped by Ctrl-C or SIGTERM, everything saved.
     """
-    left, fruitless = list(configs), 0
+    left, fruitless, waited = list(configs), 0, False
     with stop_on_signals() as stop:
         while left and not stop:
             with _launch_folder(sweep.results) as folder, Display(sweep.folder, stop, folder / layout.STOP) as display:
-                _launch(left, sweep, launcher, folder, quiet=display.draws)
+                _launch(left, sweep, launcher, folder, display.draws, stop)
                 ended = {path.name for path in (folder / layout.ENDED).iterdir()}
                 busy = {path.name for path in (folder / layout.BUSY).iterdir()}
                 if (folder / layout.STOP).exists() and not stop:
@@ -83,13 +84,16 @@ def carry_out_all(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence
                 _give_up(left, sweep.results)
                 break
             if busy and not ended:
-                time.sleep(1.0)  # another sweep trains what is left
+                if not waited:
+                    log.info("another sweep trains what is left; waiting for it")
+                waited = True
+                time.sleep(1.0)
         return not stop
 
 
-def _launch(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence[str], folder: Path, quiet: bool) -> None:
+def _launch(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence[str], folder: Path, quiet: bool, stop: Stop) -> None:
     """Hand the runs to Hydra's launcher and wait; what became of them is on disk, in their folders and in `folder`."""
-    serial = "hydra/launcher=basic" in launcher or (len(configs) == 1 and not launcher)
+    serial, alone = "hydra/launcher=basic" in launcher, len(configs) == 1 and not launcher
     jobs = [{"run": c.run_name(), "choices": c.choices(), "places": _absolute(c.places())} for c in configs]
     chosen = [override for override in launcher if override.startswith("hydra/launcher=")]
     parent = None if chosen and "joblib" not in chosen[-1] else os.getpid()  # other launchers start their jobs elsewhere
@@ -97,19 +101,22 @@ def _launch(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence[str],
     records.write_json(folder / layout.JOBS, common | {"jobs": jobs})
     for name in (layout.ENDED, layout.BUSY):
         (folder / name).mkdir()
-    if serial and not launcher:
+    if alone:
         carry_out_one(folder, 0)
+        while _trainer:
+            _trainer.pop().close()
         return
     threads = max(int(config.threads) for config in configs)
     workers = max(1, min(available_cores() // threads, len(jobs)))
-    choice = [f"hydra.launcher.n_jobs={workers}"] if parent and not serial else []
+    choice = [f"hydra.launcher.n_jobs={workers}"] if parent else []
     arguments = ["-m", f"folder={quoted(str(folder))}", f"job=range({len(jobs)})", *choice, *launcher]
     main = hydra.main(config_path=str(conf_folder()), config_name="launch", version_base="1.3")(work)
     try:
-        with _arguments(arguments):
+        with _arguments(arguments), _sigint_for_other_threads():
             main()
-    except Exception as error:  # a launcher whose worker was killed raises whatever it likes
-        log.warning("a worker was lost (%s); what is left is launched again", type(error).__name__)
+    except BrokenProcessPool:
+        if not stop:
+            log.warning("a worker was lost; what is left is launched again")
 
 
 def work(cfg: DictConfig) -> None:
@@ -122,15 +129,16 @@ def carry_out_one(folder: Path, number: int) -> None:
     jobs = records.read_json(folder / layout.JOBS)
     job = {**jobs, **jobs["jobs"][number]}
     del job["jobs"]
-    if (folder / layout.STOP).exists():
+    if (folder / layout.STOP).exists() or outer_stop():
         return
-    if job["apart"]:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the sweep, by the file
+    if not job["apart"]:
+        state = carry_out_job(job)
+    elif job["parent"] == os.getpid():
+        state = _supervise(job, folder / layout.STOP)
+    else:
         with _end_with_parent(job["parent"] or os.getppid()):
             state = _supervise(job, folder / layout.STOP)
-    else:
-        state = carry_out_job(job)
-    if state == records.INTERRUPTED:
+    if state == records.INTERRUPTED and (not job["apart"] or (folder / layout.STOP).exists()):
         (folder / layout.STOP).touch()
     elif state is not None:
         (folder / layout.ENDED / job["run"]).touch()
@@ -153,7 +161,7 @@ class Trainer:
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        parent, asked = job["parent"] or os.getppid(), False
+        parent, asked = os.getppid() if job["parent"] in (None, os.getpid()) else job["parent"], False
         with suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(job).encode() + b"\n")
             self.process.stdin.flush()
@@ -169,6 +177,13 @@ class Trainer:
             if not asked and (orphaned or stop.exists()):
                 self.process.terminate()
                 asked = True
+
+    def close(self) -> None:
+        """End the child, which ends with its input."""
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream:
+                stream.close()
+        self.process.wait()
 
 
 @cache
@@ -195,19 +210,29 @@ _trainer: list[Trainer] = []
 
 def _supervise(job: dict[str, Any], stop: Path) -> str | None:
     """Have the job's run trained apart; return its state, killed if the trainer died, None if another process has the run."""
+    if _trainer and _trainer[0].process.poll() is not None:
+        _trainer.pop().close()
     if not _trainer:
         _trainer.append(Trainer())
     lives, state = _trainer[0].train(job, stop)
     if lives:
         return state
-    code = _trainer.pop().process.returncode
-    run = Run(layout.run_folder(Path(job["results"]), job["run"]))
-    if state == records.INTERRUPTED:
-        _note(run, records.INTERRUPTED)
-        return records.INTERRUPTED
+    trainer = _trainer.pop()
+    trainer.close()
+    code = trainer.process.returncode
+    results = Path(job["results"])
+    run = Run(layout.run_folder(results, job["run"]))
     name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     reason = f"its process was ended by {name}" + ("; perhaps memory ran out" if code == -signal.SIGKILL else "")
-    _note(run, records.KILLED, error=reason)
+    with locks.held(layout.lock(results, run.name)) as mine:
+        if not mine:
+            return None
+        if run.finished():
+            return run.state
+        if state == records.INTERRUPTED:
+            _note(run, records.INTERRUPTED)
+            return records.INTERRUPTED
+        _note(run, records.KILLED, error=reason)
     log.warning("%s: %s", run.name, reason)
     return records.KILLED
 
@@ -253,12 +278,38 @@ def _arguments(arguments: list[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _launch_folder(results: Path) -> Iterator[Path]:
-    """Give a folder for what Hydra, its launcher and its workers write, and remove it afterwards."""
-    (results / layout.LAUNCH).mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=results / layout.LAUNCH))
+def _sigint_for_other_threads() -> Iterator[None]:
+    """Let Ctrl-C reach this process by another thread than this one, whose mask the processes that it starts inherit.
+
+    They are not to heed it: whoever started them tells them when to stop.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield folder
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _launch_folder(results: Path) -> Iterator[Path]:
+    """Give a folder for what Hydra, its launcher and its workers write, and remove it afterwards.
+
+    What a launch that was killed left there is removed, too.
+    """
+    place = results / layout.LAUNCH
+    for old in place.glob("*/"):
+        if not locks.is_held(old / layout.ALIVE) and time.time() - old.stat().st_mtime > 60:
+            shutil.rmtree(old, ignore_errors=True)
+    while True:
+        try:
+            place.mkdir(exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=place))
+            break
+        except (FileNotFoundError, FileExistsError):
+            continue  # another launch has just removed the empty folder
+    try:
+        with locks.held(folder / layout.ALIVE):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         for empty in (folder.parent, results / layout.LOCKS):

@@ -8,12 +8,13 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness import layout, locks, records
+from harness import layout, records
 from harness.records import RecordError, Run
 from harness.stopping import Stop
 
@@ -48,18 +49,15 @@ class Place:
 def places(sweep: Path) -> list[Place]:
     """Return where every run of a sweep folder stands; raises RecordError where the folder is no sweep."""
     about = records.read_json(sweep / layout.SWEEP)
-    runs, results = layout.runs_of(sweep), sweep.parent.parent
-    return [_place(Run(runs / str(name)), results) for name in about.get("runs", [])]
+    runs = layout.runs_of(sweep)
+    return [_place(Run(runs / str(name))) for name in about.get("runs", [])]
 
 
-def _place(run: Run, results: Path) -> Place:
+def _place(run: Run) -> Place:
     try:
-        status, config = run.status, run.config
+        status, config, state = run.status, run.config, run.state_now
     except RecordError as error:
         return Place(run.name, records.DAMAGED, {"error": str(error)}, 1.0)
-    state = status["state"]
-    if state == records.RUNNING and not locks.is_held(layout.lock(results, run.name)):
-        state = records.INTERRUPTED
     work = config["depth"] * config["width"] ** 2 * config["schedule"]["steps"] * config["schedule"]["batch_size"]
     return Place(run.name, state, status, float(work))
 
@@ -122,7 +120,8 @@ class Display:
         self._over.set()
         self._thread.join()
         if self.draws:
-            self._draw()
+            with suppress(Exception):
+                self._draw()
 
     def _watch(self) -> None:
         told = time.monotonic() - REFRESH
@@ -130,7 +129,8 @@ class Display:
             if self.stop and not self.stop_file.exists():
                 self.stop_file.touch()
             if self.draws and time.monotonic() - told > REFRESH:
-                self._draw()
+                with suppress(Exception):  # a terminal that is gone must not keep a wish to stop from being passed on
+                    self._draw()
                 told = time.monotonic()
 
     def _draw(self) -> None:

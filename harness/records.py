@@ -22,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness import layout
+from harness import layout, locks
 from harness.config import RunConfig, with_defaults
 
 log = logging.getLogger("harness")
@@ -219,6 +219,13 @@ class Run:
         return float(self.epochs["test_error"].iloc[-1])
 
     @property
+    def state_now(self) -> str:
+        """The state, interrupted where the status says running and no process holds the run's lock."""
+        state, results = self.state, self.folder.parent.parent
+        running = state == RUNNING and not locks.is_held(layout.lock(results, self.name))
+        return INTERRUPTED if running else state
+
+    @property
     def has_status(self) -> bool:
         return (self.folder / layout.STATUS).is_file()
 
@@ -265,8 +272,10 @@ def create(config: RunConfig, results: Path) -> Run:
         try:
             run.check()
         except RecordError as error:
-            aside = set_aside(run.folder)
+            begun = (run.folder / layout.CHECKPOINT).exists()
+            aside = set_aside(run.folder / layout.STATUS if begun else run.folder)
             log.warning("%s; it is kept as %s, and the run is done again", error, aside.name)
+    _clear(run)
     if not run.finished():
         run.folder.mkdir(parents=True, exist_ok=True)
         write_json(run.folder / layout.CONFIG, config.choices())
@@ -274,6 +283,14 @@ def create(config: RunConfig, results: Path) -> Run:
         facts = {key: value for key, value in run.status.items() if key != "state"} if begun and run.has_status else {}
         write_status(run, INTERRUPTED if begun else WAITING, **({"step": 0, "steps": config.schedule.steps} | facts))
     return run
+
+
+def _clear(run: Run) -> None:
+    """Remove what a process that was killed in the middle of a write left behind."""
+    for path in run.folder.glob(".*"):
+        path.unlink()
+    if run.finished():
+        (run.folder / layout.CHECKPOINT).unlink(missing_ok=True)
 
 
 def write_status(run: Run, state: str, durable: bool = True, **facts: Any) -> None:

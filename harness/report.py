@@ -94,7 +94,9 @@ def keep(sweep: Path, name: str) -> Path:
     finding.mkdir(parents=True)
     shutil.copy2(sweep / layout.SWEEP, finding)
     for source in sources:
-        shutil.copytree(source, finding / layout.RUNS / source.name, ignore=shutil.ignore_patterns(*layout.PRIVATE))
+        shutil.copytree(
+            source, finding / layout.RUNS / source.name, ignore=shutil.ignore_patterns(*layout.PRIVATE, ".*", "*.damaged-*")
+        )
     return finding
 
 

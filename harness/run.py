@@ -20,6 +20,22 @@ from collections.abc import Sequence
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _main(given)
+    except KeyboardInterrupt:
+        return _stopped(given)
+    except OSError as error:  # a full disk, above all; what was written before is whole
+        print(f"harness.run: {error}", file=sys.stderr)
+        return 1
+
+
+def _stopped(given: Sequence[str]) -> int:
+    command = shlex.join(["python", "-m", "harness.run", *given])
+    print(f"stopped, everything saved; this goes on from here: {command}", file=sys.stderr)
+    return 130
+
+
+def _main(given: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.run", add_help=False, allow_abbrev=False)
     parser.add_argument("-m", "--multirun", action="store_true")
     parser.add_argument("-h", "--help", action="store_true")
@@ -45,9 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     worker.log_to_stderr()
     left = launch.start(planned)
-    if not launch.carry_out_all(left, planned, [o for o in asked.overrides if sweep.is_launcher_override(o)]):
-        print(f"stopped, everything saved; this goes on from here: {shlex.join(command)}", file=sys.stderr)
-        return 130
+    try:
+        carried_out = launch.carry_out_all(left, planned, [o for o in asked.overrides if sweep.is_launcher_override(o)])
+    except (ValueError, TypeError, HydraException) as error:  # what launchers say to settings that they cannot use
+        print(f"harness.run: the launcher failed: {error}", file=sys.stderr)
+        return 2
+    if not carried_out:
+        return _stopped(given)
     return report.conclude(planned.folder)
 
 

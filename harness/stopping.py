@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stop:
@@ -27,14 +27,25 @@ class Stop:
         self.signal = number
 
 
+def outer_stop() -> Stop | None:
+    """Return the Stop of the block around, if there is one."""
+    owner = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return owner if isinstance(owner, Stop) else None
+
+
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Give a Stop that SIGTERM and SIGINT ask within the block; elsewhere than in the main thread none does."""
-    stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
+    """Give a Stop that SIGTERM, SIGINT and SIGHUP ask within the block; a block inside another has the same Stop.
+
+    Elsewhere than in the main thread no signal asks it, and one that is ignored (nohup) stays so.
+    """
+    outer = outer_stop()
+    stop = Stop() if outer is None else outer
+    if threading.current_thread() is not threading.main_thread() or outer is not None:
         yield stop
         return
-    before = {number: signal.signal(number, stop.ask) for number in SIGNALS}
+    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop.ask) for number in heeded}
     try:
         yield stop
     finally:

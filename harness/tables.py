@@ -127,7 +127,7 @@ class Tables:
         results: dict[str, Any] = dict.fromkeys(errors, float("nan"))
         try:
             run.check(but=layout.PRIVATE)
-            status = run.status if run.has_status else {"state": records.WAITING}
+            status = run.status | {"state": run.state_now} if run.has_status else {"state": records.WAITING}
             if status["state"] in records.FINISHED:
                 results = {name: run.epochs[name].iloc[-1] for name in errors}
         except RecordError as error:

@@ -39,6 +39,10 @@ FLUSH = 50
 """Steps between two fetches of losses from a GPU; the results do not depend on it."""
 
 
+class Left(Exception):
+    """The wish to stop, met in the middle of an evaluation."""
+
+
 class Training:
     """The state of one training: net, optimiser, data and the rows so far; `step` updates have been made.
 
@@ -62,6 +66,7 @@ class Training:
         self.unread: list[tuple[int, float, Tensor, Tensor]] = []
         self.flush_every = 1 if self.device.type == "cpu" else FLUSH
         self.step, self.seconds_before = 0, 0.0
+        self.evaluating = False
         self.started = self.saved = self.told = time.monotonic()
         facts["parameters"] = sum(parameter.numel() for parameter in self.model.parameters())
 
@@ -72,8 +77,17 @@ class Training:
 
     def go(self) -> str:
         """Train on from where it stands; return the state in which it ended: done, diverged or interrupted."""
+        try:
+            return self._go()
+        except Left:
+            self.save()
+            return records.INTERRUPTED
+
+    def _go(self) -> str:
         steps, probed = self.schedule.steps, set(probe_steps(self.schedule.steps))
         epochs, evaluations = set(range(0, steps + 1, self.batches.per_epoch)), self._evaluation_steps()
+        if self.evaluating:
+            self._end_epoch(self.step, self.step in evaluations)
         for step in range(self.step, steps):
             self._end_warmup(step)
             batch = self.batches.at(step)
@@ -102,6 +116,7 @@ class Training:
         state = {
             "step": self.step,
             "warmup_end": self.warmup_end,
+            "evaluating": self.evaluating,
             "seconds": self.seconds,
             "facts": self.facts,
             "rows": self.rows.state(),
@@ -118,6 +133,7 @@ class Training:
         """Take up the training from its checkpoint; raises RecordError if that is damaged."""
         state = checkpoint.load(self.run.folder / layout.CHECKPOINT)
         self.step, self.warmup_end, self.seconds_before = state["step"], state["warmup_end"], state["seconds"]
+        self.evaluating = state["evaluating"]
         self.facts |= state["facts"] | {"step": self.step}
         self.facts["resumed_from_step"] = [*self.facts.get("resumed_from_step", []), self.step]
         self.rows = Rows(**state["rows"])
@@ -189,12 +205,14 @@ class Training:
 
     def _end_epoch(self, done: int, evaluated: bool) -> None:
         """Add a row to the epochs: with the test error where it is measured, with the training error at the milestones."""
+        self.evaluating = True
         with_train = done in {*self.schedule.milestone_steps(), self.schedule.steps}
         parts = {"test": self.data.test, "holdout": self.data.holdout, "train": self.data.train if with_train else None}
         found = {name: self._evaluation(part) for name, part in parts.items() if part is not None and evaluated}
         values = {f"{name}_error": one.error for name, one in found.items()}
         values |= {f"{name}_loss": one.loss for name, one in found.items()}
         row = self.rows.add_epoch(done, self.batches.per_epoch, values, self.seconds)
+        self.evaluating = False
         test = f", test error {row['test_error']:.2f} %" if evaluated else ""
         log.info(
             "%s: step %d of %d, batch loss %.4g, batch error %.2f %%%s, %.0f s",
@@ -210,7 +228,13 @@ class Training:
             self.told = time.monotonic()
 
     def _evaluation(self, part: Part) -> Evaluation:
-        return evaluate(self.model, part.in_order(BATCH), self.precision)
+        return evaluate(self.model, self._unless_stopped(part.in_order(BATCH)), self.precision)
+
+    def _unless_stopped(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            if self.evaluating and self.stop:
+                raise Left
+            yield batch
 
     @contextmanager
     def _probed(self, step: int, batch: Batch) -> Iterator[Batch]:

@@ -6,7 +6,7 @@ FOLDER is a sweep, a finding or a single run. With --runs N only N runs are trai
 names the folder of the data where they need one. With the torch, threads, device and processor of the record the check is
 exact: every number of every table, and the weights where they are kept, to the bit. Otherwise errors are compared within
 a tolerance. What was found is written to FOLDER/verification.json, and stands in the report's section on reproducibility.
-Exit code 0, 1 (differs), 2 (cannot be checked, and why).
+Exit code 0, 1 (one differs), 2 (one cannot be checked, and why).
 """
 
 from __future__ import annotations
@@ -51,15 +51,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     folder = asked.folder.resolve()
     try:
-        runs = sample(_runs(folder), asked.runs)
-        outcomes = [verify(run, asked.root) for run in runs]
-    except (RecordError, ChoiceError, Unverifiable) as error:
+        outcomes = [_outcome(run, asked.root) for run in sample(_runs(folder), asked.runs)]
+        _keep(folder, outcomes)
+    except (RecordError, OSError) as error:
         print(f"harness.verify: cannot be checked: {error}", file=sys.stderr)
         return 2
-    records.write_json(folder / layout.VERIFICATION, {"runs": outcomes})
     for outcome in outcomes:
         print(f"{outcome['run']}: {outcome['kind']} check: {outcome['found']}")
-    return 0 if all(outcome["same"] for outcome in outcomes) else 1
+    if any(outcome["same"] is False for outcome in outcomes):
+        return 1
+    return 2 if any(outcome["same"] is None for outcome in outcomes) else 0
+
+
+def _outcome(run: Run, root: str | None) -> dict[str, Any]:
+    """Return what the check of one run found, or why there was none."""
+    from harness.carry_out import RunFailed
+
+    try:
+        return verify(run, root)
+    except (RecordError, ChoiceError, Unverifiable, RunFailed) as error:
+        return {"run": run.name, "kind": "no", "same": None, "found": f"cannot be checked: {error}"}
+
+
+def _keep(folder: Path, outcomes: Sequence[dict[str, Any]]) -> None:
+    """Write the outcomes beside those of other runs of the folder, and build a sweep's report anew."""
+    path = folder / layout.VERIFICATION
+    before = records.read_json(path)["runs"] if path.is_file() else []
+    new = {outcome["run"] for outcome in outcomes}
+    records.write_json(path, {"runs": [*(one for one in before if one["run"] not in new), *outcomes]})
+    if (folder / layout.SWEEP).is_file():
+        from harness.report import build
+
+        build(Tables(folder))
 
 
 def _runs(folder: Path) -> list[Run]:
@@ -98,7 +121,9 @@ def verify(run: Run, root: str | None) -> dict[str, Any]:
         again = train(config, elsewhere)
         difference = exact_difference(run, again) if not differs else loose_difference(run, again)
     kind = "exact" if not differs else f"tolerant ({', '.join(differs)} not those of the record; {TOLERANCE} points)"
-    return {"run": run.name, "kind": kind, "same": difference is None, "found": difference or "the same"}
+    kept = (run.folder / layout.WEIGHTS).is_file() or run.state == records.DIVERGED
+    same = "the same" if kept else "the same (the weights were not kept)"
+    return {"run": run.name, "kind": kind, "same": difference is None, "found": difference or same}
 
 
 def differences(recorded: dict[str, Any], here: dict[str, Any]) -> list[str]:
@@ -117,26 +142,31 @@ def exact_difference(run: Run, again: Run) -> str | None:
     """Return the first step and place at which two records differ in a bit, None if they do not."""
     if run.state != again.state:
         return f"the recorded run is {run.state}, this one {again.state}"
-    for name in ("steps", *run.config["probes"], "epochs"):
+    found = []
+    for name in (*reversed(run.config["probes"]), "steps", "epochs"):
         before, now = (records.read_table(one.folder / layout.table(name)) for one in (run, again))
         if difference := table_difference(before.drop(columns="seconds", errors="ignore"), now):
-            return f"{layout.table(name)} differs {difference}"
+            found.append((difference[0], f"{layout.table(name)} differs {difference[1]}"))
+    if found:
+        return min(found, key=lambda pair: pair[0])[1]  # of equal steps the first, so the layer before the loss
     return _weights_difference(run.folder / layout.WEIGHTS, again.folder / layout.WEIGHTS)
 
 
-def table_difference(before: pd.DataFrame, now: pd.DataFrame) -> str | None:
-    """Return where two tables differ first, by step, row and column, with both values; None if they do not."""
+def table_difference(before: pd.DataFrame, now: pd.DataFrame) -> tuple[float, str] | None:
+    """Return the step at which two tables differ first, and where, with both values; None if they do not."""
     now = now[[name for name in before.columns if name in now.columns]]
     if list(before.columns) != list(now.columns):
-        return f"in its columns: {', '.join(sorted(set(before.columns) ^ set(now.columns)))}"
+        return -1, f"in its columns: {', '.join(sorted(set(before.columns) ^ set(now.columns)))}"
     rows = min(len(before), len(now))
     unequal = (before.iloc[:rows] != now.iloc[:rows]) & ~(before.iloc[:rows].isna() & now.iloc[:rows].isna())
     if unequal.to_numpy().any():
         row = int(unequal.any(axis=1).to_numpy().argmax())
         column = str(unequal.columns[int(unequal.iloc[row].to_numpy().argmax())])
-        place = f"at step {before['step'].iloc[row]}" + (f", {before['name'].iloc[row]}" if "name" in before else "")
-        return f"{place}, {column}: {before[column].iloc[row]!r} recorded, {now[column].iloc[row]!r} now"
-    return None if len(before) == len(now) else f"in its length: {len(before)} rows recorded, {len(now)} now"
+        step = before["step"].iloc[row]
+        place = f"at step {step}" + (f", {before['name'].iloc[row]}" if "name" in before else "")
+        return step, f"{place}, {column}: {before[column].iloc[row]!r} recorded, {now[column].iloc[row]!r} now"
+    length = f"in its length: {len(before)} rows recorded, {len(now)} now"
+    return None if len(before) == len(now) else (float("inf"), length)
 
 
 def _weights_difference(before: Path, now: Path) -> str | None:

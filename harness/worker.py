@@ -15,11 +15,13 @@ import queue
 import signal
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from harness import layout, locks, records
 from harness.config import RunConfig
+from harness.records import Run
 
 log = logging.getLogger("harness")
 
@@ -35,9 +37,16 @@ def carry_out_job(job: dict[str, Any]) -> str | None:
     with locks.held(layout.lock(results, job["run"])) as mine:
         if not mine:
             return None
-        run = records.create(config, results)
-        if not run.finished():
-            carry_out(config, run, job["command"])
+        try:
+            run = records.create(config, results)
+            if not run.finished():
+                carry_out(config, run, job["command"])
+        except Exception as error:  # what carry_out could not record itself
+            log.exception("%s: failed", job["run"])
+            run = Run(layout.run_folder(results, job["run"]))
+            with suppress(OSError):
+                records.write_status(run, records.FAILED, error=f"{type(error).__name__}: {error}")
+            return records.FAILED
         return run.state
 
 
@@ -58,12 +67,7 @@ def main() -> int:
     jobs: queue.Queue[str | None] = queue.Queue()
     threading.Thread(target=_read, args=(jobs,), daemon=True).start()
     while (line := jobs.get()) is not None:
-        try:
-            state = carry_out_job(json.loads(line))
-        except Exception as error:
-            log.exception("the job could not be carried out")
-            state = f"{records.FAILED}: {type(error).__name__}: {error}"
-        print(json.dumps(state), file=answers, flush=True)
+        print(json.dumps(carry_out_job(json.loads(line))), file=answers, flush=True)
     return 0
 
 

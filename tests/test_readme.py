@@ -107,7 +107,7 @@ def test_a_finding_is_small_and_rebuilds_its_table_from_its_runs(finding, tmp_pa
 
 
 def test_the_readme_shows_the_numbers_of_its_finding():
-    (name,) = set(re.findall(r"results/findings/([^/)\s\]]+)", README))
+    (name,) = set(re.findall(r"results/findings/(\d[^/)\s\]]+)", README))
     table = pd.read_csv(ROOT / "results" / "findings" / name / layout.RUNS_TABLE, keep_default_na=False)
     for row in table.itertuples():
         shown = [line.split() for line in README.splitlines() if row.run in line]

@@ -218,6 +218,11 @@ def test_absolute_paths_of_the_command_are_not_recorded(tmp_path):
     assert "results=PATH" in (only(tmp_path / "runs") / layout.ENVIRONMENT).read_text()
 
 
+def test_settings_that_a_launcher_cannot_use_are_no_lost_worker(tmp_path, capsys):
+    harness_run("-m", "depth=8,14", "hydra.launcher.n_jobs=0", results=tmp_path, expect=2)
+    assert "the launcher failed: n_jobs" in capsys.readouterr().err
+
+
 def test_one_failing_run_costs_no_other(tmp_path):
     plugin = tmp_path / "broken_shortcut.py"
     plugin.write_text(
