@@ -79,12 +79,14 @@ def facts(pairs: Mapping[str, Any]) -> Table:
 
 
 def word(value: Any) -> str:
-    """Return a value as people read it: four significant digits, nothing for what is missing."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
+    """Return a value as people read it: four significant digits of what is no whole number, nothing for what is missing."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "" if value is None or math.isnan(value) else str(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.4g}"
+    return str(int(value)) if isinstance(value, float) else str(value)
 
 
 def plain_table(table: Table) -> str:

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NUMBERS = [layout.table(name) for name in ("steps", "layers", "blocks")] + [layout.WEIGHTS]
 SWEEP = [
     *("-m", "depth=8,14", "shortcut=none,identity", "width=4", "device=cpu"),
-    *("schedule.steps=1200", "schedule.batch_size=32", "schedule.eval_every=200", "checkpoint_minutes=0.005"),
+    *("schedule.steps=800", "schedule.batch_size=32", "schedule.eval_every=200", "checkpoint_minutes=0.005"),
 ]
 
 
@@ -86,7 +86,7 @@ def numbers(results):
 def disturb(results, chance):
     """Start the sweep, kill one process of it at a random moment; return (exit code or None, was one killed)."""
     parent = start(results)
-    end = time.monotonic() + chance.uniform(3.0, 12.0)
+    end = time.monotonic() + chance.uniform(3.0, 10.0)
     while parent.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
     members = family(parent.pid)

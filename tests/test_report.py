@@ -205,7 +205,7 @@ def test_an_unfinished_run_is_listed_and_makes_the_exit_code_1(folder, tmp_path,
     victim = sorted((results / layout.RUNS).iterdir())[0]
     records.write_status(records.Run(victim), records.RUNNING, step=3, steps=12)
     assert report.main([str(sweep)]) == 1
-    assert f"{victim.name} is not done, running." in (sweep / layout.REPORT_MARKDOWN).read_text()
+    assert f"{victim.name} is not done, interrupted." in (sweep / layout.REPORT_MARKDOWN).read_text()
     assert len(pd.read_csv(sweep / layout.RUNS_TABLE)) == 8
 
 
@@ -219,11 +219,15 @@ def test_text_is_escaped_in_both_reports():
 
 
 def test_numbers_are_written_for_people():
-    assert [pages.word(value) for value in (0.1 + 0.2, 1727962, 1.3e-28, float("nan"), None, True, "none")] == [
+    assert [
+        pages.word(value) for value in (0.1 + 0.2, 1727962, 11090.0, 1.3e-28, float("nan"), float("inf"), None, True, "none")
+    ] == [
         "0.3",
         "1727962",
+        "11090",
         "1.3e-28",
         "",
+        "inf",
         "",
         "yes",
         "none",
