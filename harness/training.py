@@ -119,6 +119,7 @@ class Training:
             "evaluating": self.evaluating,
             "seconds": self.seconds,
             "facts": self.facts,
+            "machine": self._machine(),
             "rows": self.rows.state(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -136,13 +137,19 @@ class Training:
         self.evaluating = state["evaluating"]
         self.facts |= state["facts"] | {"step": self.step}
         self.facts["resumed_from_step"] = [*self.facts.get("resumed_from_step", []), self.step]
-        self.rows = Rows(**state["rows"])
+        if state["machine"] != self._machine():
+            self.facts["resumed_elsewhere"] = True
+            log.warning("%s: was begun with another torch or processor; its bits are those of neither alone", self.run.name)
+        self.rows = Rows.from_state(state["rows"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
         if state["random_cuda"] is not None:
             torch.cuda.set_rng_state(state["random_cuda"], self.device)
         log.info("%s: goes on from step %d", self.run.name, self.step)
+
+    def _machine(self) -> dict[str, Any]:
+        return environment.describe_machine(self.device, int(self.config.threads))
 
     def _finish(self) -> str:
         """Write the tables and weights of a run that went to its end."""

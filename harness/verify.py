@@ -117,6 +117,8 @@ def verify(run: Run, root: str | None) -> dict[str, Any]:
             f"{run.name} was recorded with other numerics: here its choices make {config.run_name()} (NUMERICS {NUMERICS})"
         )
     differs = differences(run.environment, describe_machine(config.device, int(config.threads)))
+    if run.status.get("resumed_elsewhere"):
+        differs.append("one machine throughout")
     with tempfile.TemporaryDirectory() as elsewhere:
         again = train(config, elsewhere)
         difference = exact_difference(run, again) if not differs else loose_difference(run, again)

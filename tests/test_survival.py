@@ -124,6 +124,17 @@ def test_random_layers_go_on_with_their_own_stream(tmp_path, monkeypatch):
     SHORTCUT.sentences.pop("dropped for a test")
 
 
+def test_a_run_that_went_on_on_another_machine_says_so(tmp_path, monkeypatch, caplog):
+    interrupted(tiny(), tmp_path, 5, monkeypatch)
+    monkeypatch.setattr("harness.environment._cpu_model", lambda: "another processor")
+    assert train(tiny(), tmp_path).status["resumed_elsewhere"] is True
+    assert "begun with another torch or processor" in caplog.text
+
+
+def test_saving_every_two_minutes_takes_at_most_one_percent():
+    assert survival.checkpoint_share() < 0.01
+
+
 def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_anew(tmp_path, monkeypatch, caplog):
     whole = train(tiny(), tmp_path / "whole")
     for damage in (lambda data: data[:-1], lambda data: data[:100] + b"x" + data[101:], lambda data: b""):
