@@ -374,10 +374,10 @@ def test_fifty_kills_at_random_moments_lose_nothing():
     assert (kills, lost, different) == (50, 0, 0)
 
 
-@pytest.mark.slow
-def test_two_hundred_runs_of_one_step_in_one_sweep(tmp_path):
-    seeds = ",".join(map(str, range(200)))
+@pytest.mark.parametrize("runs", [8, pytest.param(200, marks=pytest.mark.slow)])
+def test_many_runs_of_one_step_in_one_sweep(runs, tmp_path):
+    seeds = ",".join(map(str, range(runs)))
     keys = [*[key for key in KEYS if "steps" not in key], "schedule.steps=1", "depth=8", f"seed={seeds}", f"results={tmp_path}"]
     assert run.main(["-m", *keys]) == 0
-    assert len(list((tmp_path / "runs").glob("*/status.json"))) == 200
+    assert len(list((tmp_path / "runs").glob("*/status.json"))) == runs
     assert {json.loads(path.read_text())["state"] for path in (tmp_path / "runs").glob("*/status.json")} == {"done"}
