@@ -1,7 +1,7 @@
 """A net's weighted layers and blocks, in forward order, numbered and named as the papers count them.
 
-Read off the module tree: convolutions `convK` respond after their neighbour `normK`, what lies inside a `shortcut` is a
-projection, `stem` and `stages` hold the blocks.
+Read off the module tree: convolutions `convK` respond after their neighbour `normK` if there is one, what lies inside a
+`shortcut` is a projection or a gate, `stem` and `stages` hold the blocks.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import nn
 class Layer:
     """A weighted layer.
 
-    `number` counts from 1 in forward order, None for a projection, which the papers do not count; `kind` is conv,
-    linear or projection; the output of `response` is the layer's response, after its norm, before ReLU and addition.
+    `number` counts from 1 in forward order, None for a projection or gate, which the papers do not count; `kind` is conv,
+    linear, projection or gate; the output of `response` is the layer's response, after its norm, before ReLU and addition.
     """
 
     number: int | None
@@ -45,7 +45,7 @@ def layers(model: nn.Module) -> list[Layer]:
             continue
         parent, _, own = name.rpartition(".")
         if ".shortcut" in name:
-            place, kind = None, "projection"
+            place, kind = None, "gate" if own == "gate" else "projection"
         else:
             number += 1
             place, kind = number, "linear" if isinstance(module, nn.Linear) else "conv"

@@ -79,7 +79,12 @@ SHORTCUT = Choice(
         "identity": "option A: identity; where the shape changes, subsampling and zero channels (no parameters)",
         "none": "no shortcut: the plain net",
         "projection": "option B: 1x1 convolution and norm where the shape changes, identity elsewhere",
-        "projection_all": "option C: 1x1 convolution and norm at every block",
+        "projection_all": "option C: 1x1 convolution and norm at every block (the 1x1 convolution of He et al. 2016, 3)",
+        "scaling": "shortcut_scale times option A, plus branch_scale times the branch",
+        "exclusive_gate": "g times the branch plus (1 - g) times option A; g is a 1x1 convolution's sigmoid, its bias gate_bias",
+        "shortcut_only_gate": "the branch plus (1 - g) times option A",
+        "dropout": "option A with dropout, of rate shortcut_dropout",
+        "concatenation": "the branch's channels join those of its input (family densenet alone)",
     },
 )
 NORM = Choice(

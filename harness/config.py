@@ -1,8 +1,8 @@
 """What a run is asked to be: typed, validated at construction, and hashed.
 
 Every field is a key of the command line (`conf/config.yaml` comments each one). Closed choices are enums, open ones are
-names in `harness.choices`. A field says what a run computes, save for `data.root`, `data.download`,
-`checkpoint_minutes` and the number of a device, which say where and how, and are no part of its identity.
+names in `harness.choices`. A field says what a run computes, save for `data.root`, `data.download`, the number of a
+device and `PLACES`, which say where and how, and are no part of its identity.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from enum import Enum
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from harness.checks import assign, flag, member, names, real, whole
-from harness.choices import DATA, INIT, NORM, PROBE, SHORTCUT, ChoiceError, unknown
+from harness.choices import DATA, PROBE, ChoiceError, unknown
+from harness.network import Family, NetworkConfig
 
 NUMERICS = 1
 """Part of every run's identity; raised when a change of the code changes a golden loss, so that no stale run is reused."""
@@ -164,25 +165,20 @@ SCHEDULES: Mapping[str, ScheduleConfig] = {
 
 NESTED: Mapping[str, type[DataConfig] | type[ScheduleConfig]] = {"data": DataConfig, "schedule": ScheduleConfig}
 """The keys that are groups of keys."""
+PLACES = ("activation_checkpointing", "checkpoint_minutes")
+"""Keys, beside the place of the data and the number of a device, that change no number of a run."""
 
 _FOLLOWS_DATA = ScheduleConfig()
-FAMILY = (6, 2)
-"""A CIFAR net of basic blocks has 6n+2 weighted layers (He et al. 2015, 4.2)."""
 
 
 @dataclass(frozen=True)
-class RunConfig:
-    """One training with one set of choices.
+class RunConfig(NetworkConfig):
+    """One training with one set of choices: a network, and how it is trained.
 
     Raises ChoiceError (a ValueError) at construction for any choice that cannot be run. `schedule` follows `data`
     where it is not given.
     """
 
-    depth: int = 20
-    shortcut: str = "identity"
-    norm: str = "batch"
-    init: str = "he"
-    width: int = 16
     seed: int = 0
     data: DataConfig = field(default_factory=DataConfig)
     schedule: ScheduleConfig = _FOLLOWS_DATA
@@ -190,6 +186,7 @@ class RunConfig:
     device: str = "auto"
     threads: int | str = 1
     probes: tuple[str, ...] = ("blocks", "layers")
+    activation_checkpointing: bool = False
     checkpoint_minutes: float = 2.0
     plugins: tuple[str, ...] = ()
 
@@ -200,12 +197,9 @@ class RunConfig:
         for key, kind in NESTED.items():
             if not isinstance(getattr(self, key), kind):
                 raise ChoiceError(f"{key}={getattr(self, key)}: must be a {kind.__name__}")
-        _check_depth(self.depth)
-        whole("width", self.width, 1)
+        super().__post_init__()
         whole("seed", self.seed, 0)
-        SHORTCUT.check(self.shortcut)
-        NORM.check(self.norm)
-        INIT.check(self.init)
+        flag("activation_checkpointing", self.activation_checkpointing)
         probes = tuple(sorted(set(names("probes", self.probes))))
         for probe in probes:
             PROBE.check(probe)
@@ -241,16 +235,16 @@ class RunConfig:
         data = {"name": self.data.name, "split": self.data.split.value, "augment": self.data.augment}
         schedule = _plain(self.schedule.in_force()) | {"milestones": list(self.schedule.milestone_steps())}
         plain = _plain(self) | {"device": self.device.split(":")[0], "data": data, "schedule": schedule}
-        return {key: value for key, value in plain.items() if key != "checkpoint_minutes"}
+        return {key: value for key, value in plain.items() if key not in PLACES}
 
     def places(self) -> dict[str, Any]:
         """Return what says where, not what: needed to carry out the run, left out of its record."""
         data = {"root": self.data.root, "download": self.data.download}
-        return {"device": self.device, "checkpoint_minutes": self.checkpoint_minutes, "data": data}
+        return {"device": self.device, "data": data} | {key: getattr(self, key) for key in PLACES}
 
-    def at(self, device: str, checkpoint_minutes: float, data: Mapping[str, Any]) -> RunConfig:
+    def at(self, data: Mapping[str, Any], **places: Any) -> RunConfig:
         """Return the same run at other `places`."""
-        return replace(self, device=device, checkpoint_minutes=checkpoint_minutes, data=replace(self.data, **data))
+        return replace(self, data=replace(self.data, **data), **places)
 
     def flat(self) -> dict[str, Any]:
         """Return the choices under the names of the command line: `depth`, `data`, `data.split`, `schedule.steps`."""
@@ -265,9 +259,9 @@ class RunConfig:
         if "auto" in (self.device, self.threads):
             raise ValueError("device and threads must be resolved before a run has an identity")
         different: dict[str, Any] = {"numerics": NUMERICS, "device": self.device.split(":")[0]}
-        different |= _different(
-            replace(self, device="cpu", plugins=()), skip=("data", "schedule", "device", "checkpoint_minutes")
-        )
+        of_network = [f.name for f in fields(NetworkConfig)]
+        different |= {name: _bare(value) for name, value in self.chosen().items()}
+        different |= _different(self, skip=(*of_network, *PLACES, "data", "schedule", "device", "plugins"))
         different["data"] = _different(self.data, skip=("root", "download"))
         different["schedule"] = _different(self.schedule.in_force(), skip=())
         if self.plugins:
@@ -277,7 +271,8 @@ class RunConfig:
 
     def run_name(self) -> str:
         """Return the name of the run's folder: a readable label and the identity."""
-        return f"{self.data.name}-{self.shortcut}-{self.depth}-seed{self.seed}-{self.identity()}"
+        family = "" if self.family is Family.cifar else f"{self.family.value}-"
+        return f"{self.data.name}-{family}{self.shortcut}-{self.depth}-seed{self.seed}-{self.identity()}"
 
 
 def flatten(choices: Mapping[str, Any]) -> dict[str, Any]:
@@ -309,15 +304,6 @@ def available_cores() -> int:
     if slurm.isdigit():
         return int(slurm)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _check_depth(depth: object) -> None:
-    whole("depth", depth, None)
-    step, rest = FAMILY
-    if (given := cast(int, depth)) < step + rest or (given - rest) % step:
-        below = max((given - rest) // step * step + rest, step + rest)
-        near = f"nearest are {below} and {below + step}" if given > step + rest else f"the smallest is {below}"
-        raise ChoiceError(f"depth={depth}: this family has depth 6n+2; {near}")
 
 
 def _load_plugin(module: str) -> None:

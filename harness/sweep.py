@@ -21,7 +21,7 @@ from harness.choices import ChoiceError, unknown
 from harness.config import NESTED, RunConfig, varying
 from harness.data.sources import check, check_batch
 
-GROUPS = ("data", "schedule", "experiment")
+GROUPS = ("data", "schedule", "variant", "experiment")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def published(command: Sequence[str]) -> str:
 
 def _check_words(overrides: Iterable[str]) -> None:
     """Raise ChoiceError for a key or a group's choice that does not exist, with the nearest one that does."""
-    plain = [f.name for f in fields(RunConfig)] + ["results", "experiment"]
+    plain = [f.name for f in fields(RunConfig)] + ["results", "variant", "experiment"]
     keys = plain + [f"{group}.{f.name}" for group, kind in NESTED.items() for f in fields(kind)]
     for override in overrides:
         key, _, value = override.partition("=")

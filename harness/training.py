@@ -25,7 +25,7 @@ from harness.config import RunConfig, ScheduleConfig
 from harness.data.batches import Batch, Batches, Part, load
 from harness.devices import autocast
 from harness.evaluate import BATCH, Evaluation, evaluate, wrong_answers
-from harness.models.cifar import build
+from harness.models.build import build
 from harness.probes.probe import Context, Probe, probe_steps, settle
 from harness.records import Run
 from harness.rows import Rows

@@ -15,6 +15,7 @@ BASE = {
     "harness.config",
     "harness.layout",
     "harness.locks",
+    "harness.network",
     "harness.stopping",
     "harness.streams",
 }
@@ -101,12 +102,12 @@ def test_imports_go_down_only(module, path):
         ("harness.records", "from harness.training import train"),
         ("harness.tables", "import torch"),
         ("harness.plots.errors", "from torch import Tensor"),
-        ("harness.plots.errors", "from harness.models.cifar import build"),
-        ("harness.models.cifar", "from harness.data.batches import Batch"),
+        ("harness.plots.errors", "from harness.models.build import build"),
+        ("harness.models.build", "from harness.data.batches import Batch"),
         ("harness.training", "from harness.report import conclude"),
         ("harness.training", "import hydra"),
         ("experiments.degradation", "from harness.training import train"),
-        ("harness.probes.builtin", "def f():\n    from harness.models.cifar import build"),
+        ("harness.probes.builtin", "def f():\n    from harness.models.build import build"),
     ],
 )
 def test_the_rule_can_fail(module, line):

@@ -11,7 +11,7 @@ from harness import anatomy
 from harness.choices import PROBE
 from harness.config import RunConfig
 from harness.evaluate import Evaluation
-from harness.models.cifar import build
+from harness.models.build import build
 from harness.probes.probe import Context, norms, probe_steps, settle
 
 

@@ -18,7 +18,7 @@ from harness import layout, records
 from harness.carry_out import train
 from harness.config import DataConfig, RunConfig, ScheduleConfig
 from harness.devices import exactly
-from harness.models.cifar import build
+from harness.models.build import build
 from harness.training import make_optimizer
 
 NUMBERS = (layout.STEPS, layout.probe_table("layers"), layout.probe_table("blocks"), layout.WEIGHTS)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.choices import INIT
+from harness.models.shortcuts import Gate
 from harness.streams import stream_seed
 
 
@@ -51,7 +52,8 @@ def initialise(model: nn.Module, init: str, seed: int) -> None:
     """Set every convolution and linear layer of `model`; norms keep gamma 1 and beta 0.
 
     Convolutions are drawn by `init`, with zero biases; linear layers keep PyTorch's default weights with zero biases,
-    since the papers initialise convolutions only. With init=torch the biases are PyTorch's, too.
+    since the papers initialise convolutions only. With init=torch the biases are PyTorch's, too. A gate's bias starts where
+    the gate says.
     """
     for name, module in model.named_modules():
         if not isinstance(module, nn.Conv2d | nn.Linear):
@@ -61,6 +63,8 @@ def initialise(model: nn.Module, init: str, seed: int) -> None:
         if module.bias is not None:
             bound = 1.0 / math.sqrt(fans(module.weight)[0]) if init == "torch" else 0.0
             module.bias.uniform_(-bound, bound, generator=_generator(seed, f"{name}.bias"))
+        if isinstance(module, Gate):
+            nn.init.constant_(module.get_parameter("bias"), module.initial_bias)
 
 
 def _generator(seed: int, tensor: str) -> torch.Generator:

@@ -1,29 +1,41 @@
-"""Shortcuts: how a block's input meets its residual branch.
+"""Shortcuts: how a block's input x meets its residual branch F; h is x in the branch's shape, by option A.
 
-| name | He et al. 2015, section 3.3 and 4.1 | parameters |
-|---|---|---|
-| none | the plain net | 0 |
-| identity | option A | 0 |
-| projection | option B | 1x1 convolution and norm where the shape changes |
-| projection_all | option C | 1x1 convolution and norm at every block |
+| name | before the addition's ReLU | parameters | source |
+|---|---|---|---|
+| none | F | | the plain net |
+| identity | F + h | | option A (He et al. 2015, 3.3) |
+| projection | F + norm(W x), F + x | where the shape changes | option B |
+| projection_all | F + norm(W x) | at every block | option C; the 1x1 convolution of He et al. 2016, Table 1 |
+| scaling | b F + s h | | constant scaling (2016, Table 1) |
+| exclusive_gate | g F + (1 - g) h | g's 1x1 convolution and bias, at every block | exclusive gating (ibid.) |
+| shortcut_only_gate | F + (1 - g) h | the same | shortcut-only gating (ibid.) |
+| dropout | F + dropout(h) | | dropout shortcut (ibid.) |
 
 A new shortcut is one subclass of `Shortcut` registered under its name.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.choices import SHORTCUT
-from harness.models.norms import make_norm, needs_bias
+from harness.models.convolutions import convolution
+from harness.models.norms import make_norm
+from harness.network import NetworkConfig
 
 
 class Shortcut(nn.Module):
     """Joins a block's input x [B, C_in, H, W] and its residual branch [B, C_out, H/stride, W/stride].
 
-    Subclasses define `forward(x, branch)`, the value before the block's last ReLU.
+    Subclasses define `forward(x, branch)`, the value before the block's last ReLU. `projects` says whether x passes a
+    convolution on its way to the addition.
     """
+
+    projects: bool = False
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, norm: str) -> None:
         super().__init__()
@@ -57,37 +69,107 @@ class Identity(Shortcut):
         return branch + self.match(x)
 
 
-@SHORTCUT.register("projection_all")
-class ProjectionAll(Shortcut):
-    """Option C: a 1x1 convolution and norm at every block."""
+class Projecting(Shortcut):
+    """A 1x1 convolution `conv` and its `norm`, where the shortcut projects."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, norm: str) -> None:
         super().__init__(in_channels, out_channels, stride, norm)
-        after = make_norm(norm, out_channels)
-        self.conv = nn.Conv2d(in_channels, out_channels, 1, stride, bias=needs_bias(after))
-        self.norm = after
+        self.projects = self.projects_here()
+        if self.projects:
+            self.conv = convolution(in_channels, out_channels, 1, stride, norm)
+            self.norm = make_norm(norm, out_channels)
+
+    def projects_here(self) -> bool:
+        raise NotImplementedError
 
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
-        projected: Tensor = self.norm(self.conv(x))
+        projected: Tensor = self.norm(self.conv(x)) if self.projects else x
         return branch + projected
 
 
 @SHORTCUT.register("projection")
-class Projection(Shortcut):
-    """Option B: a 1x1 convolution and norm where the shape changes, identity elsewhere."""
+class Projection(Projecting):
+    """Option B: a projection where the shape changes, identity elsewhere."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, norm: str) -> None:
-        super().__init__(in_channels, out_channels, stride, norm)
-        if self.changes_shape:
-            after = make_norm(norm, out_channels)
-            self.conv = nn.Conv2d(in_channels, out_channels, 1, stride, bias=needs_bias(after))
-            self.norm = after
+    def projects_here(self) -> bool:
+        return self.changes_shape
+
+
+@SHORTCUT.register("projection_all")
+class ProjectionAll(Projecting):
+    """Option C: a projection at every block."""
+
+    def projects_here(self) -> bool:
+        return True
+
+
+@SHORTCUT.register("scaling")
+class Scaling(Shortcut):
+    """Constant scaling of both paths (He et al. 2016, 3.1)."""
+
+    def __init__(self, *place: Any, shortcut_scale: float, branch_scale: float) -> None:
+        super().__init__(*place)
+        self.shortcut_scale, self.branch_scale = shortcut_scale, branch_scale
 
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
-        projected: Tensor = self.norm(self.conv(x)) if self.changes_shape else x
-        return branch + projected
+        return self.branch_scale * branch + self.shortcut_scale * self.match(x)
 
 
-def make_shortcut(name: str, in_channels: int, out_channels: int, stride: int, norm: str) -> Shortcut:
-    made: Shortcut = SHORTCUT[name](in_channels, out_channels, stride, norm)
+class Gate(nn.Conv2d):
+    """The 1x1 convolution under a gate's sigmoid; its bias starts at `initial_bias` (He et al. 2016, 3.1)."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, initial_bias: float) -> None:
+        super().__init__(in_channels, out_channels, 1, stride)
+        self.initial_bias = initial_bias
+
+
+class Gated(Shortcut):
+    """A shortcut under the gate g(x) = sigmoid(W x + b), one value for each channel and position of the branch."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, norm: str, gate_bias: float) -> None:
+        super().__init__(in_channels, out_channels, stride, norm)
+        self.gate = Gate(in_channels, out_channels, stride, gate_bias)
+
+
+@SHORTCUT.register("exclusive_gate")
+class ExclusiveGate(Gated):
+    """What the gate lets through of the branch it keeps from the shortcut, as in a highway net."""
+
+    def forward(self, x: Tensor, branch: Tensor) -> Tensor:
+        gate = torch.sigmoid(self.gate(x))
+        return gate * branch + (1 - gate) * self.match(x)
+
+
+@SHORTCUT.register("shortcut_only_gate")
+class ShortcutOnlyGate(Gated):
+    """The gate acts on the shortcut alone."""
+
+    def forward(self, x: Tensor, branch: Tensor) -> Tensor:
+        return branch + (1 - torch.sigmoid(self.gate(x))) * self.match(x)
+
+
+@SHORTCUT.register("dropout")
+class Dropout(Shortcut):
+    """Dropout on the output of the identity shortcut (He et al. 2016, 3.1); the kept values are divided by their share."""
+
+    def __init__(self, *place: Any, shortcut_dropout: float) -> None:
+        super().__init__(*place)
+        self.rate = shortcut_dropout
+
+    def forward(self, x: Tensor, branch: Tensor) -> Tensor:
+        return branch + functional.dropout(self.match(x), self.rate, self.training)
+
+
+@SHORTCUT.register("concatenation")
+class Concatenation(Shortcut):
+    """The branch's channels join those of its input (Huang et al. 2017, eq. 2)."""
+
+    def forward(self, x: Tensor, branch: Tensor) -> Tensor:
+        return torch.cat([x, branch], dim=1)
+
+
+def make_shortcut(config: NetworkConfig, in_channels: int, out_channels: int, stride: int) -> Shortcut:
+    """Return the shortcut that `config` names, with the values of its keys."""
+    kind = SHORTCUT[config.shortcut]
+    made: Shortcut = kind(in_channels, out_channels, stride, config.norm, **config.shortcut_settings())
     return made

@@ -1,0 +1,29 @@
+"""From a config to a net, initialised."""
+
+from __future__ import annotations
+
+import torch
+
+from harness.config import RunConfig
+from harness.models.checkpointing import Staged
+from harness.models.densenet import DenseNet
+from harness.models.initialisation import initialise
+from harness.models.residual import ResidualNet
+from harness.network import Family, NetworkConfig
+from harness.streams import stream_seed
+
+
+def architecture(config: NetworkConfig, channels: int, classes: int) -> Staged:
+    """Return the net of `config` with whatever values PyTorch's constructors give it."""
+    family = DenseNet if config.family is Family.densenet else ResidualNet
+    return family(config, channels, classes)
+
+
+def build(config: RunConfig, channels: int, classes: int) -> Staged:
+    """Return the initialised net of `config` on the CPU, in channels-last layout; no global random state changes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(config.seed, "constructors"))
+        model = architecture(config, channels, classes)
+    initialise(model, config.init, config.seed)
+    model.recompute = config.activation_checkpointing
+    return model.to(memory_format=torch.channels_last)

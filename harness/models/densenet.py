@@ -1,0 +1,97 @@
+"""DenseNet-BC (Huang et al. 2017, arXiv:1608.06993, sections 3 and 4), the comparator of residual nets on CIFAR.
+
+| part | on 32x32 images, growth k |
+|---|---|
+| stem | 3x3 convolution, 2k channels |
+| stages 1 to 3 | n dense layers each: BN ReLU 1x1 convolution to 4k channels, BN ReLU 3x3 convolution to k, joined to the input |
+| between them | BN ReLU 1x1 convolution to half the channels, 2x2 average with stride 2 |
+| head | BN ReLU, global average, linear layer |
+
+Depth 6n+4. 769,162 parameters at depth 100, growth 12, 10 classes (0.8M in Table 2 of the paper).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness.models.checkpointing import Staged
+from harness.models.convolutions import convolution
+from harness.models.norms import make_norm
+from harness.models.shortcuts import make_shortcut
+from harness.network import NetworkConfig
+
+BOTTLENECK = 4
+"""Channels of the 1x1 convolution, in growths (section 3, "Bottleneck layers")."""
+COMPRESSION = 2
+"""Channels into a transition for each one out of it (section 3, "Compression": theta = 0.5)."""
+
+
+class Stem(nn.Module):
+    """The first convolution; its norm and ReLU belong to the layers after it."""
+
+    def __init__(self, in_channels: int, config: NetworkConfig) -> None:
+        super().__init__()
+        self.conv = convolution(in_channels, int(config.width), 3, 1, config.norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv(x)
+        return out
+
+
+class DenseLayer(nn.Module):
+    """[B, C, H, W] to [B, C + growth, H, W]."""
+
+    def __init__(self, config: NetworkConfig, in_channels: int) -> None:
+        super().__init__()
+        inner = BOTTLENECK * config.growth
+        self.before = make_norm(config.norm, in_channels)
+        self.conv1 = convolution(in_channels, inner, 1, 1, config.norm)
+        self.norm1 = make_norm(config.norm, inner)
+        self.conv2 = convolution(inner, config.growth, 3, 1, config.norm)
+        self.shortcut = make_shortcut(config, in_channels, config.growth, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = self.conv1(functional.relu(self.before(x)))
+        joined: Tensor = self.shortcut(x, self.conv2(functional.relu(self.norm1(branch))))
+        return joined
+
+
+class Transition(nn.Module):
+    """[B, C, H, W] to [B, C/2, H/2, W/2]."""
+
+    def __init__(self, config: NetworkConfig, in_channels: int) -> None:
+        super().__init__()
+        self.before = make_norm(config.norm, in_channels)
+        self.conv1 = convolution(in_channels, in_channels // COMPRESSION, 1, 1, config.norm)
+        self.pool = nn.AvgPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.pool(self.conv1(functional.relu(self.before(x))))
+        return out
+
+
+class DenseNet(Staged):
+    """[B, C, H, W] to logits [B, classes]; a transition is the first block of the stage that it leads to."""
+
+    def __init__(self, config: NetworkConfig, channels: int, classes: int) -> None:
+        super().__init__()
+        self.stem = Stem(channels, config)
+        stages, width = [], int(config.width)
+        for number, count in enumerate(config.stage_blocks):
+            blocks: list[nn.Module] = []
+            if number:
+                blocks.append(Transition(config, width))
+                width //= COMPRESSION
+            for _ in range(count):
+                blocks.append(DenseLayer(config, width))
+                width += config.growth
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.ModuleList(stages)
+        self.after = make_norm(config.norm, width)
+        self.linear = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.after(self.through_stages(self.stem(x))))
+        logits: Tensor = self.linear(x.mean(dim=(2, 3)))
+        return logits
