@@ -12,6 +12,8 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+MANY = 12
+"""Names that a message still lists when one of them is close."""
 
 
 class ChoiceError(ValueError):
@@ -19,11 +21,13 @@ class ChoiceError(ValueError):
 
 
 def unknown(key: str, given: object, allowed: Iterable[str]) -> ChoiceError:
-    """Return the error for a name outside `allowed`, with the nearest valid name where one is close."""
+    """Return the error for a name outside `allowed`, with the nearest valid name where one is close, or else all of them."""
     names = list(allowed)
-    close = get_close_matches(str(given), names, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return ChoiceError(f"{key}={given}: unknown; allowed: {', '.join(names)}{hint}")
+    close = get_close_matches(str(given), names, n=3 if len(names) > MANY else 1)
+    words = [] if close and len(names) > MANY else [f"allowed: {', '.join(names)}"]
+    if close:
+        words.append(f"did you mean {' or '.join(close)}?")
+    return ChoiceError(f"{key}={given}: unknown; {'; '.join(words)}")
 
 
 class Choice:

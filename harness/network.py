@@ -193,6 +193,18 @@ class NetworkConfig:
         """The number of blocks in each stage."""
         return DEPTHS[self.family, cast(BlockKind, self.block)].stage_blocks(self.depth) or ()
 
+    def check_images(self, side: int, batch_size: int) -> None:
+        """Raise ChoiceError where images of `side` pixels, or so few of them, are too small for the net to be trained on."""
+        halvings = {Family.cifar: 2, Family.imagenet: 5, Family.densenet: 2}[self.family]
+        if self.family is Family.densenet and side < 2**halvings:
+            raise ChoiceError(f"family=densenet: images of {side}x{side} are too small; the least is {2**halvings}x{2**halvings}")
+        last = side // 2**halvings if self.family is Family.densenet else -(-side // 2**halvings)
+        if self.norm == "batch" and batch_size * last * last < 2:
+            raise ChoiceError(
+                f"schedule.batch_size={batch_size}: batch normalisation needs two values a channel, and after family "
+                f"{self.family.value} an image of {side}x{side} is one; nearest is schedule.batch_size=2"
+            )
+
     def shortcut_settings(self) -> dict[str, float]:
         """Return the values of the keys that belong to the shortcut."""
         return {key: getattr(self, key) for key in SHORTCUT_KEYS.get(self.shortcut, ())}

@@ -55,7 +55,7 @@ def _main(given: list[str]) -> int:
     try:
         planned = sweep.plan(asked.overrides, asked.multirun, command)
     except (ChoiceError, HydraException, OmegaConfBaseException) as error:
-        print(f"harness.run: {_first_words(error)}", file=sys.stderr)
+        print(f"harness.run: {sweep.first_words(error)}", file=sys.stderr)
         return 2
     from harness import launch, report, worker
 
@@ -84,13 +84,6 @@ def help_text() -> str:
     names = [f"{choice.key}={name}: {words}" for choice in BUILT_IN for name, words in choice.sentences.items()]
     listed = "\n".join(names)
     return f"{__doc__}\nGroups: {'  '.join(groups)}\n\n{listed}\n\nKeys and defaults:\n\n{keys}\nschedule=cifar10:\n{indented}"
-
-
-def _first_words(error: Exception) -> str:
-    """Return what an error says, without the lines that Hydra adds about its internals."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kept = [line for line in lines if not line.startswith(("full_key", "object_type", "reference_type", "Available options in"))]
-    return " ".join(kept) or type(error).__name__
 
 
 if __name__ == "__main__":

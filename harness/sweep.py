@@ -70,10 +70,7 @@ def plan(overrides: Sequence[str], multirun: bool, command: Sequence[str]) -> Sw
         if experiment != "none" and not multirun:
             raise ChoiceError(f"experiment={experiment}: is a sweep: add -m")
         params = [f"{key}={value}" for key, value in (base.hydra.sweeper.get("params") or {}).items()]
-        lines = OverridesParser.create().parse_overrides([*params, *own])
-        jobs = BasicSweeper.split_arguments(lines, None)[0] if multirun else [own]
-        _check_words({word for job in jobs for word in job})
-        composed = [compose("config", job) for job in jobs]
+    composed = compose_jobs([*params, *own] if multirun else own)
     pairs = [from_composed(cfg) for cfg in composed]
     configs = [config for config, _ in pairs]
     check_all(config for config in configs if not config.data.download)
@@ -81,6 +78,25 @@ def plan(overrides: Sequence[str], multirun: bool, command: Sequence[str]) -> Sw
     results = _writable(pairs[0][1])
     check_all(config for config in configs if config.data.download)
     return Sweep(resolved, experiment, results, published(command))
+
+
+def compose_jobs(overrides: Sequence[str]) -> list[DictConfig]:
+    """Return the composed config of every combination of the values that the overrides give.
+
+    Raises ChoiceError, or Hydra's and OmegaConf's own errors, for what cannot be composed.
+    """
+    lines = OverridesParser.create().parse_overrides(list(overrides))
+    jobs = BasicSweeper.split_arguments(lines, None)[0]
+    _check_words({word for job in jobs for word in job})
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return [compose("config", job) for job in jobs]
+
+
+def first_words(error: Exception) -> str:
+    """Return what an error says, without the lines that Hydra adds about its internals."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kept = [line for line in lines if not line.startswith(("full_key", "object_type", "reference_type", "Available options in"))]
+    return " ".join(kept) or type(error).__name__
 
 
 def published(command: Sequence[str]) -> str:

@@ -25,7 +25,19 @@ ROOMS = {"data", "models", "probes"}
 ANALYSIS = {"harness.tables", "harness.plots"}
 ENTRIES = {
     f"harness.{name}"
-    for name in ("run", "report", "sweep", "pages", "launch", "worker", "progress", "reproducibility", "status", "verify")
+    for name in (
+        "run",
+        "report",
+        "sweep",
+        "pages",
+        "launch",
+        "worker",
+        "progress",
+        "reproducibility",
+        "status",
+        "verify",
+        "describe",
+    )
 }
 TORCH_FREE = (
     BASE | ANALYSIS | {"experiments", "harness.records", "harness.schedule", "harness.data.sources", "harness.data.cifar10"}

@@ -6,13 +6,13 @@ step, and forward hooks see each pass once.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
@@ -43,18 +43,14 @@ def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractC
 
 @contextmanager
 def _unseen(block: nn.Module) -> Iterator[None]:
-    """Let a pass update no running statistics and call no forward hook: it has been seen before."""
+    """Let a pass leave the running statistics and call no forward hook: it has been seen before."""
     modules = list(block.modules())
-    norms = [module for module in modules if isinstance(module, _BatchNorm)]
-    tracked, hooks = [norm.track_running_stats for norm in norms], [module._forward_hooks for module in modules]
-    for norm in norms:
-        norm.track_running_stats = False
+    kept = [(module, module._buffers, module._forward_hooks) for module in modules]
     for module in modules:
-        module._forward_hooks = type(module._forward_hooks)()
+        module._buffers = {name: buffer if buffer is None else buffer.clone() for name, buffer in module._buffers.items()}
+        module._forward_hooks = OrderedDict()
     try:
         yield
     finally:
-        for norm, kept in zip(norms, tracked, strict=True):
-            norm.track_running_stats = kept
-        for module, own in zip(modules, hooks, strict=True):
-            module._forward_hooks = own
+        for module, buffers, hooks in kept:
+            module._buffers, module._forward_hooks = buffers, hooks
