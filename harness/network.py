@@ -210,12 +210,13 @@ class NetworkConfig:
         return {key: getattr(self, key) for key in SHORTCUT_KEYS.get(self.shortcut, ())}
 
     def chosen(self) -> dict[str, Any]:
-        """Return the keys of the network that are not what they would be if only family, depth and growth were given."""
-        plain = NetworkConfig(depth=self.depth, family=self.family, growth=self.growth)
-        names = [f.name for f in fields(NetworkConfig)]
-        different = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(plain, name)}
-        given = {name: getattr(self, name) for name in ("depth", "family", "growth") if getattr(self, name) != _default(name)}
-        return different | given
+        """Return the keys of the network that are not what they would be if they had not been given."""
+        followed: dict[str, Any] = {"width": WIDTH.get(self.family, 2 * self.growth)}
+        if self.family is Family.densenet:
+            followed["shortcut"] = "concatenation"
+        followed["block"] = BlockKind.basic if self.family is Family.cifar else self.block
+        values = {f.name: (getattr(self, f.name), followed.get(f.name, f.default)) for f in fields(NetworkConfig)}
+        return {name: value for name, (value, default) in values.items() if value != default}
 
 
 def _block_for(family: Family, depth: object, given: object) -> BlockKind:

@@ -14,6 +14,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # the very expansion that Hydra's sweeps use
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from harness import layout
@@ -96,6 +97,8 @@ def first_words(error: Exception) -> str:
     """Return what an error says, without the lines that Hydra adds about its internals."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     kept = [line for line in lines if not line.startswith(("full_key", "object_type", "reference_type", "Available options in"))]
+    if isinstance(error, OverrideParseException):
+        kept.insert(0, f"{error.override}:")
     return " ".join(kept) or type(error).__name__
 
 
