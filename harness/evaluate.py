@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 BATCH = 500
-"""Images in a batch of evaluation; it changes no result beyond rounding."""
+LARGE = 64
+"""Side in pixels above which a batch of evaluation has fewer images."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,11 @@ class Evaluation:
 
     loss: float
     error: float
+
+
+def batch_size(side: int) -> int:
+    """Return the number of images, `side` pixels wide, in a batch of evaluation; it changes no result beyond rounding."""
+    return max(1, BATCH * LARGE**2 // max(side, LARGE) ** 2)
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ from harness.choices import PROBE
 from harness.config import RunConfig, ScheduleConfig
 from harness.data.batches import Batch, Batches, Part, load
 from harness.devices import autocast
-from harness.evaluate import BATCH, Evaluation, evaluate, wrong_answers
+from harness.evaluate import Evaluation, batch_size, evaluate, wrong_answers
 from harness.models.build import build
 from harness.probes.probe import Context, Probe, probe_steps, settle
 from harness.records import Run
@@ -235,7 +235,8 @@ class Training:
             self.told = time.monotonic()
 
     def _evaluation(self, part: Part) -> Evaluation:
-        return evaluate(self.model, self._unless_stopped(part.in_order(BATCH)), self.precision)
+        batches = part.in_order(batch_size(self.data.facts.size))
+        return evaluate(self.model, self._unless_stopped(batches), self.precision)
 
     def _unless_stopped(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:

@@ -13,6 +13,7 @@ from harness.config import DataConfig, RunConfig, ScheduleConfig
 from harness.data import cifar10, sources
 from harness.data.batches import Batches, load
 from harness.data.sources import check, proportional, source, stratified_split
+from harness.evaluate import batch_size
 
 CPU = torch.device("cpu")
 
@@ -99,6 +100,10 @@ def test_cifar_images_are_mirrored_half_of_the_time():
     rising = sum(bool(image[0, 16, 20] > image[0, 16, 12]) for image in images)
     assert 70 < rising < 130  # 4.2 standard deviations of a fair coin
     assert {float(v) for v in images[:, 0, 16, 16].unique()} > {14.0, 16.0, 18.0}
+
+
+def test_an_evaluation_batch_is_500_of_the_small_images_and_fewer_of_larger_ones():
+    assert [batch_size(side) for side in (8, 32, 64, 65, 128, 224, 100_000)] == [500, 500, 500, 484, 125, 40, 1]
 
 
 def test_a_batch_larger_than_the_data_is_refused():
