@@ -40,8 +40,7 @@ def train(config: RunConfig, results: str | Path = "results") -> Run:
     RunFailed if the training ends in an error. A diverged run is a result. On Ctrl-C the state is saved first; the same
     call goes on from there. While another process trains the same run, this one waits for it.
     """
-    config = resolve(config)
-    check(config)
+    config = check(resolve(config))
     results = Path(results)
     waited = False
     while True:

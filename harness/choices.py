@@ -115,6 +115,8 @@ DATA = Choice(
     {
         "digits": "1,797 real 8x8 images of handwritten digits, embedded (scikit-learn)",
         "cifar10": "60,000 real 32x32 colour images in 10 classes, read below data.root",
+        "cifar100": "60,000 real 32x32 colour images in 100 classes, read below data.root",
+        "image_folder": "your own images, data.root/train/CLASS/* and data.root/test/CLASS/*, cut to data.image_size",
     },
 )
 PROBE = Choice(

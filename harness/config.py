@@ -49,15 +49,28 @@ class Warmup(str, Enum):
     until_error = "until_error"
 
 
+IMAGE_FOLDER = "image_folder"
+IMAGE_SIZE = 224
+"""Side in pixels to which a user's own images are cut, as in He et al. 2015, section 3.4."""
+FIXED = ("digits", "cifar10", "cifar100")
+"""The data sets whose name says which images they are, and of what size."""
+
+
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images, and what is done to them."""
+    """Which images, and what is done to them.
+
+    `image_size`, the side in pixels, and `content` are None for `FIXED` data sets. `content` says which images were found
+    below `root`; it is filled in when they are checked (`harness.data.sources`), and where it is given they must be those.
+    """
 
     name: str = "digits"
     root: str | None = None
     download: bool = False
     split: Split = Split.full
     augment: bool = True
+    image_size: int | None = None
+    content: str | None = None
 
     def __post_init__(self) -> None:
         DATA.check(self.name)
@@ -66,6 +79,19 @@ class DataConfig:
         flag("data.download", self.download)
         flag("data.augment", self.augment)
         assign(self, split=member("data.split", self.split, Split))
+        for key in ("image_size", "content"):
+            if self.name in FIXED and (given := getattr(self, key)) is not None:
+                raise ChoiceError(
+                    f"data.{key}={given}: data={self.name} has its own images, of one size; for {IMAGE_FOLDER} alone"
+                )
+        if self.content is not None and not re.fullmatch(r"sha256:[0-9a-f]{16}", str(self.content)):
+            raise ChoiceError(f"data.content={self.content}: must be sha256: and 16 hexadecimal digits, or null")
+        if self.name == IMAGE_FOLDER:
+            if self.download:
+                raise ChoiceError(f"data.download=true: data={IMAGE_FOLDER} is of your own images; there is nothing to fetch")
+            assign(self, image_size=IMAGE_SIZE if self.image_size is None else self.image_size)
+        if self.image_size is not None:
+            whole("data.image_size", self.image_size, 1)
 
 
 @dataclass(frozen=True)
@@ -160,13 +186,17 @@ class ScheduleConfig:
 SCHEDULES: Mapping[str, ScheduleConfig] = {
     "digits": ScheduleConfig(steps=1_000, learning_rate=0.01, eval_every=55),
     "cifar10": ScheduleConfig(),
+    "cifar100": ScheduleConfig(),
+    IMAGE_FOLDER: ScheduleConfig(steps=600_000, batch_size=256),
 }
 """The schedule that each data set's name stands for, as in conf/schedule/ (a test compares the two)."""
 
 NESTED: Mapping[str, type[DataConfig] | type[ScheduleConfig]] = {"data": DataConfig, "schedule": ScheduleConfig}
 """The keys that are groups of keys."""
 PLACES = ("activation_checkpointing", "checkpoint_minutes")
-"""Keys, beside the place of the data and the number of a device, that change no number of a run."""
+"""Keys, beside `DATA_PLACES` and the number of a device, that change no number of a run."""
+DATA_PLACES = ("root", "download")
+"""The keys of `data` that say where the images are, not which."""
 
 _FOLLOWS_DATA = ScheduleConfig()
 
@@ -232,14 +262,14 @@ class RunConfig(NetworkConfig):
 
     def choices(self) -> dict[str, Any]:
         """Return every choice as nested plain values, milestones resolved, without the places."""
-        data = {"name": self.data.name, "split": self.data.split.value, "augment": self.data.augment}
+        data = {key: value for key, value in _plain(self.data).items() if key not in DATA_PLACES}
         schedule = _plain(self.schedule.in_force()) | {"milestones": list(self.schedule.milestone_steps())}
         plain = _plain(self) | {"device": self.device.split(":")[0], "data": data, "schedule": schedule}
         return {key: value for key, value in plain.items() if key not in PLACES}
 
     def places(self) -> dict[str, Any]:
         """Return what says where, not what: needed to carry out the run, left out of its record."""
-        data = {"root": self.data.root, "download": self.data.download}
+        data = {key: getattr(self.data, key) for key in DATA_PLACES}
         return {"device": self.device, "data": data} | {key: getattr(self, key) for key in PLACES}
 
     def at(self, data: Mapping[str, Any], **places: Any) -> RunConfig:
@@ -254,15 +284,18 @@ class RunConfig(NetworkConfig):
         """Return the hash of what can change the run's numbers: 10 hexadecimal digits of SHA-256.
 
         Only choices away from their defaults count, so a new key with a default leaves old hashes as they were; the
-        device counts by its type. Raises ValueError while device or threads are still `auto` (see `harness.devices`).
+        device counts by its type. Raises ValueError while device or threads are still `auto` (see `harness.devices`), or
+        while it is not known which images a user's own are (see `harness.data.sources`).
         """
         if "auto" in (self.device, self.threads):
             raise ValueError("device and threads must be resolved before a run has an identity")
+        if self.data.name == IMAGE_FOLDER and self.data.content is None:
+            raise ValueError("the images must be checked before a run has an identity")
         different: dict[str, Any] = {"numerics": NUMERICS, "device": self.device.split(":")[0]}
         of_network = [f.name for f in fields(NetworkConfig)]
         different |= {name: _bare(value) for name, value in self.chosen().items()}
         different |= _different(self, skip=(*of_network, *PLACES, "data", "schedule", "device", "plugins"))
-        different["data"] = _different(self.data, skip=("root", "download"))
+        different["data"] = _different(self.data, skip=DATA_PLACES)
         different["schedule"] = _different(self.schedule.in_force(), skip=())
         if self.plugins:
             different["plugins"] = {module: _digest(module) for module in self.plugins}

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from harness import layout
 from harness.choices import ChoiceError, unknown
 from harness.config import NESTED, RunConfig, varying
-from harness.data.sources import check, check_batch
+from harness.data.sources import check_all
 
 GROUPS = ("data", "schedule", "variant", "experiment")
 
@@ -74,10 +74,10 @@ def plan(overrides: Sequence[str], multirun: bool, command: Sequence[str]) -> Sw
     composed = compose_jobs([*params, *own] if multirun else own)
     pairs = [from_composed(cfg) for cfg in composed]
     configs = [config for config, _ in pairs]
-    check_all(config for config in configs if not config.data.download)
-    resolved = _resolved(configs)
+    to_fetch = [config for config in configs if config.data.download]
+    resolved = _resolved([*check_all([config for config in configs if not config.data.download]), *to_fetch])
     results = _writable(pairs[0][1])
-    check_all(config for config in configs if config.data.download)
+    check_all(to_fetch)
     return Sweep(resolved, experiment, results, published(command))
 
 
@@ -142,16 +142,6 @@ def from_composed(cfg: DictConfig) -> tuple[RunConfig, str]:
     if not isinstance(results, str) or not results:
         raise ChoiceError(f"results={results}: must be a folder's path")
     return RunConfig.from_mapping(values), results
-
-
-def check_all(configs: Iterable[RunConfig]) -> None:
-    """Raise ChoiceError if a config's data are missing, damaged or too few; files are read once for all configs."""
-    sources = {}
-    for config in configs:
-        check_batch(config)
-        sources[config.data.name, config.data.root] = config
-    for config in sources.values():
-        check(config)
 
 
 def _resolved(configs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:

@@ -1,6 +1,7 @@
-"""Images, splits and batches; CIFAR-10 from both official distributions."""
+"""Images, splits and batches; CIFAR-10 and CIFAR-100 from their official distributions."""
 
 import hashlib
+import os
 import pickle
 from collections import Counter
 
@@ -10,8 +11,8 @@ import torch
 
 from harness.choices import ChoiceError
 from harness.config import DataConfig, RunConfig, ScheduleConfig
-from harness.data import cifar10, sources
-from harness.data.batches import Batches, load
+from harness.data import cifar, memory, sources
+from harness.data.batches import Batches, Part, load
 from harness.data.sources import check, proportional, source, stratified_split
 from harness.evaluate import batch_size
 
@@ -95,15 +96,60 @@ def test_each_image_gets_its_own_crop_of_the_padded_normalised_image_and_digits_
 def test_cifar_images_are_mirrored_half_of_the_time():
     facts = sources.Facts(train=200, test=10, channels=3, size=32, classes=10, padding=4, flip=True)
     ramp = torch.arange(32, dtype=torch.uint8).expand(200, 3, 32, 32).contiguous()
-    part = load(DataConfig(), CPU).train.__class__(ramp, torch.zeros(200, dtype=torch.long), torch.zeros(3, 32, 32), 1.0)
+    part = Part(ramp, torch.zeros(200, dtype=torch.long), torch.zeros(3, 32, 32), 1.0)
     images = Batches(part, facts, 200, 0, True).at(0).images
     rising = sum(bool(image[0, 16, 20] > image[0, 16, 12]) for image in images)
     assert 70 < rising < 130  # 4.2 standard deviations of a fair coin
     assert {float(v) for v in images[:, 0, 16, 16].unique()} > {14.0, 16.0, 18.0}
 
 
+def test_a_crop_of_images_with_a_margin_is_a_window_of_image_and_mean_alike():
+    """Images of 10x10 with a margin of 1, seen as 8x8: pixel (r, c) is 10 r + c, so that a crop tells where it was cut."""
+    facts = sources.Facts(train=90, test=1, channels=1, size=8, classes=2, padding=0, flip=True, margin=1)
+    image = torch.arange(100, dtype=torch.uint8).reshape(1, 1, 10, 10)
+    mean = (torch.arange(100) % 7).float().reshape(1, 10, 10)
+    part = Part(image.expand(90, 1, 10, 10).contiguous(), torch.zeros(90, dtype=torch.long), mean, 2.0, 1)
+    normalised = ((image.float() - mean) / 2)[0]
+    windows = {(r, c): normalised[:, r : r + 8, c : c + 8] for r in range(3) for c in range(3)}
+    seen = Counter()
+    for crop in Batches(part, facts, 90, 0, True).at(0).images:
+        (found,) = [
+            (place, mirrored)
+            for place, window in windows.items()
+            for mirrored in (False, True)
+            if torch.equal(crop, window.flip(-1) if mirrored else window)
+        ]
+        seen[found] += 1
+    assert len(seen) == 18  # nine places, either way round, among 90 images
+    (unchanged,) = part.in_order(90)
+    assert all(torch.equal(one, windows[1, 1]) for one in unchanged.images)
+    assert torch.equal(Batches(part, facts, 90, 0, False).at(0).images, unchanged.images)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 37, 100])
+def test_a_holdout_has_every_class_in_proportion_and_a_guess_its_error(classes):
+    labels = np.repeat(np.arange(classes), 20)
+    rest, taken = stratified_split(labels, proportional(labels, len(labels) // 10), "holdout")
+    assert np.bincount(labels[taken]).tolist() == [2] * classes
+    assert np.bincount(labels[rest]).tolist() == [18] * classes
+    facts = sources.Facts(train=1, test=1, channels=3, size=8, classes=classes, padding=0, flip=True)
+    assert facts.chance_error == pytest.approx(100 * (classes - 1) / classes)
+
+
 def test_an_evaluation_batch_is_500_of_the_small_images_and_fewer_of_larger_ones():
     assert [batch_size(side) for side in (8, 32, 64, 65, 128, 224, 100_000)] == [500, 500, 500, 484, 125, 40, 1]
+
+
+def test_more_images_than_memory_holds_are_refused(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 2 * 1797 * 64 - 1)
+    with pytest.raises(ChoiceError, match=r"data=digits: 1,797 images of 8x8 take 0\.0 GiB of memory, more than half"):
+        check(RunConfig())
+    monkeypatch.setattr(memory, "available", lambda: 2 * 1797 * 64)
+    check(RunConfig())
+
+
+def test_the_available_memory_is_some_and_not_more_than_the_machine_has():
+    assert 2**26 < memory.available() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def test_a_batch_larger_than_the_data_is_refused():
@@ -115,19 +161,24 @@ def test_a_batch_larger_than_the_data_is_refused():
 
 
 def write_fake(root, monkeypatch):
-    """Write both distributions of 6 x 20 random images, and make their MD5 sums the expected ones."""
+    """Write every distribution, 20 random images a file, and make their MD5 sums the expected ones; return CIFAR-10's images."""
     generator = np.random.default_rng(0)
-    for name in cifar10.FOLDERS:
+    for name in cifar.FOLDERS:
         (root / name).mkdir(parents=True)
     content = {}
-    for place, (python, binary) in enumerate(zip(cifar10.PYTHON, cifar10.BINARY, strict=True)):
+    for place, (python, binary) in enumerate(zip(cifar.PYTHON, cifar.BINARY, strict=True)):
         images = generator.integers(0, 256, (20, 3072), dtype=np.uint8)
         labels = generator.integers(0, 10, 20)
         content[place] = images, labels
         (root / "cifar-10-batches-py" / python).write_bytes(pickle.dumps({b"data": images, b"labels": labels.tolist()}))
         records = np.concatenate([labels.astype(np.uint8)[:, None], images], axis=1)
         (root / "cifar-10-batches-bin" / binary).write_bytes(records.tobytes())
-    for name, files in cifar10.FOLDERS.items():
+    for name in ("train", "test"):
+        images = generator.integers(0, 256, (20, 3072), dtype=np.uint8)
+        labels = {b"coarse_labels": [7] * 20, b"fine_labels": [99, *range(19)]}
+        (root / "cifar-100-python" / name).write_bytes(pickle.dumps({b"data": images, **labels}))
+    (root / "cifar-100-python" / "meta").write_bytes(pickle.dumps({b"fine_label_names": []}))
+    for name, files in cifar.FOLDERS.items():
         for file in files:
             monkeypatch.setitem(files, file, hashlib.md5((root / name / file).read_bytes()).hexdigest())
     return content
@@ -136,8 +187,8 @@ def write_fake(root, monkeypatch):
 def test_both_distributions_give_the_same_arrays(tmp_path, monkeypatch):
     content = write_fake(tmp_path, monkeypatch)
     read = {}
-    for name in cifar10.FOLDERS:
-        distribution = cifar10.Distribution(tmp_path / name)
+    for name in cifar.DISTRIBUTIONS["CIFAR10"]:
+        distribution = cifar.Distribution(tmp_path / name)
         distribution.check()
         read[name] = distribution.read()
     for one, other in zip(*read.values(), strict=True):
@@ -149,39 +200,75 @@ def test_both_distributions_give_the_same_arrays(tmp_path, monkeypatch):
     assert np.array_equal(test_labels, content[5][1])
 
 
+def test_cifar100_has_the_fine_labels_of_100_classes(tmp_path, monkeypatch):
+    write_fake(tmp_path, monkeypatch)
+    config = DataConfig("cifar100", root=str(tmp_path))
+    source(config).check(config)
+    arrays, facts = source(config).read(config), source(config).facts(config)
+    assert arrays.train_images.shape == arrays.test_images.shape == (20, 3, 32, 32)
+    assert arrays.train_labels.tolist() == [99, *range(19)]
+    assert (facts.train, facts.test, facts.classes, facts.chance_error) == (50_000, 10_000, 100, 99.0)
+
+
+def test_the_expected_md5_sums_are_those_that_torchvision_has():
+    from torchvision import datasets
+
+    for data_set, folders in cifar.DISTRIBUTIONS.items():
+        theirs = getattr(datasets, data_set)
+        listed = dict([*theirs.train_list, *theirs.test_list])
+        ours = {name: md5 for name, md5 in cifar.FOLDERS[folders[0]].items() if name != "meta"}
+        assert ours == listed
+        assert theirs.base_folder == folders[0]
+    assert cifar.PYTHON_100["meta"] == datasets.CIFAR100.meta["md5"]
+
+
 def test_a_batch_file_that_would_run_code_is_refused(tmp_path, monkeypatch):
     write_fake(tmp_path, monkeypatch)
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(pickle.dumps(print))
     with pytest.raises(pickle.UnpicklingError, match="not allowed"):
-        cifar10.Distribution(tmp_path / "cifar-10-batches-py").read()
+        cifar.Distribution(tmp_path / "cifar-10-batches-py").read()
 
 
-def test_a_damaged_or_missing_batch_is_named(tmp_path, monkeypatch):
+@pytest.mark.parametrize("file", ["cifar-10-batches-bin/data_batch_3.bin", "cifar-100-python/train", "cifar-100-python/meta"])
+def test_a_damaged_or_missing_batch_is_named(tmp_path, monkeypatch, file):
     write_fake(tmp_path, monkeypatch)
-    damaged = tmp_path / "cifar-10-batches-bin" / "data_batch_3.bin"
+    damaged = tmp_path / file
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"\x07")
-    with pytest.raises(ChoiceError, match=r"data_batch_3.bin is damaged: its MD5 is [0-9a-f]{32}"):
-        cifar10.Distribution(damaged.parent).check()
+    with pytest.raises(ChoiceError, match=rf"{file} is damaged: its MD5 is [0-9a-f]{{32}}"):
+        cifar.Distribution(damaged.parent).check()
     damaged.unlink()
-    with pytest.raises(ChoiceError, match=r"data_batch_3.bin is missing"):
-        cifar10.Distribution(damaged.parent).check()
+    with pytest.raises(ChoiceError, match=rf"{file} is missing"):
+        cifar.Distribution(damaged.parent).check()
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_a_download_that_fails_says_so_and_leaves_nothing(tmp_path, monkeypatch, name):
+    def offline(root, download):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(f"torchvision.datasets.{name.upper()}", offline)
+    config = DataConfig(name, root=str(tmp_path / "new"), download=True)
+    with pytest.raises(ChoiceError, match=f"{name.upper()} could not be fetched: no route to host"):
+        source(config).check(config)
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(
     ("prepare", "words"),
     [
         (lambda place: None, "there is no such folder"),
-        (lambda place: place.mkdir(), "holds neither"),
+        (lambda place: place.mkdir(), r"holds (neither cifar-10-batches-py nor cifar-10-batches-bin|no cifar-100-python);"),
         (lambda place: place.write_text(""), "is a file"),
     ],
 )
 def test_a_root_without_data_is_refused(tmp_path, prepare, words):
     place = tmp_path / "root"
     prepare(place)
-    with pytest.raises(ChoiceError, match=words):
-        source(DataConfig("cifar10")).check(DataConfig("cifar10", root=str(place)))
-    with pytest.raises(ChoiceError, match=r"data\.root is not given"):
-        source(DataConfig("cifar10")).check(DataConfig("cifar10"))
+    for name in ("cifar10", "cifar100"):
+        with pytest.raises(ChoiceError, match=words):
+            source(DataConfig(name)).check(DataConfig(name, root=str(place)))
+        with pytest.raises(ChoiceError, match=rf"data\.root is not given: data={name} "):
+            source(DataConfig(name)).check(DataConfig(name))
 
 
 @pytest.mark.slow

@@ -40,7 +40,10 @@ ENTRIES = {
     )
 }
 TORCH_FREE = (
-    BASE | ANALYSIS | {"experiments", "harness.records", "harness.schedule", "harness.data.sources", "harness.data.cifar10"}
+    BASE
+    | ANALYSIS
+    | {"experiments", "harness.records", "harness.schedule"}
+    | {f"harness.data.{name}" for name in ("sources", "cifar", "image_folder", "memory")}
 )
 
 

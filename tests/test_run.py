@@ -49,6 +49,14 @@ BAD = [
     (["schedule.learning_rate=nan"], "schedule.learning_rate=nan"),
     (["device=cuda:99"], "CUDA device"),
     (["data=cifar10", "data.root=/no/such/folder"], "there is no such folder"),
+    (["data=cifar100", "data.root=/no/such/folder"], "there is no such folder; unpack an official CIFAR100 archive"),
+    (["data=image_folder"], "data.root is not given"),
+    (["data=image_folder", "data.root=/no/such/folder"], "data.root=/no/such/folder: there is no such folder"),
+    (["data=image_folder", "data.root=x", "data.image_size=0"], "data.image_size=0: must be a whole number of at least 1"),
+    (["data=image_folder", "data.root=x", "data.content=mine"], "data.content=mine: must be sha256: and 16 hexadecimal digits"),
+    (["data=image_folder", "data.root=x", "data.download=true"], "there is nothing to fetch"),
+    (["data.image_size=32"], "data.image_size=32: data=digits has its own images, of one size"),
+    (["data=cifar10", "data.image_size=32"], "data=cifar10 has its own images"),
     (["depth=8,14"], "add -m"),
     (["experiment=degradation"], "add -m"),
     (["experiment=degradatoin", "-m"], "did you mean degradation?"),
@@ -129,7 +137,14 @@ def test_a_bad_choice_is_refused_without_importing_torch():
 def test_help_names_every_key_and_group(capsys):
     assert run.main(["--help"]) == 0
     text = capsys.readouterr().out
-    for word in ("depth: 20", "shortcut: identity", "projection_all", "data=cifar10|digits", "warmup_max_steps", "experiment="):
+    for word in (
+        "depth: 20",
+        "shortcut: identity",
+        "projection_all",
+        "data=cifar10|cifar100|digits|image_folder",
+        "warmup_max_steps",
+        "experiment=",
+    ):
         assert word in text
 
 

@@ -1,7 +1,7 @@
 """Resident images and the batches cut from them on the device.
 
-Shapes: N images, B a batch, C channels, H = W the side, P the padding. Images stay uint8; a batch is cropped, flipped
-and normalised as it is cut, each image by its own draw. Epoch e's order and augmentation are streams of their own
+Shapes: N images, B a batch, C channels, H = W the side, P the padding, M the margin. Images stay uint8; a batch is cropped,
+flipped and normalised as it is cut, each image by its own draw. Epoch e's order and augmentation are streams of their own
 (`order`, e) and (`augmentation`, e), so any step's batch can be had without the ones before it.
 """
 
@@ -32,7 +32,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Part:
-    """Images of one purpose on the device: uint8 [N, C, H, W], labels int64 [N], and how to normalise them.
+    """Images of one purpose on the device: uint8 [N, C, H+2M, W+2M], labels int64 [N], and how to normalise them.
 
     The per-pixel mean of the training images is subtracted (He et al. 2015, 4.2); dividing by their one overall
     standard deviation, so that inputs have unit variance, is ours.
@@ -42,15 +42,18 @@ class Part:
     labels: Tensor
     mean: Tensor
     std: float
+    margin: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def in_order(self, size: int) -> Iterator[Batch]:
-        """Yield the images once, unchanged, in batches of at most `size`."""
+        """Yield the images once, without their margins, in batches of at most `size`."""
+        middle = slice(self.margin, self.images.shape[-1] - self.margin)
+        mean = self.mean[:, middle, middle]
         for start in range(0, len(self), size):
-            images = self.images[start : start + size].float()
-            yield Batch(_channels_last((images - self.mean) / self.std), self.labels[start : start + size])
+            images = self.images[start : start + size, :, middle, middle].float()
+            yield Batch(_channels_last((images - mean) / self.std), self.labels[start : start + size])
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Data:
 def load(config: DataConfig, device: torch.device) -> Data:
     """Return the data set `config` on `device`, split as asked; mean and std are those of the images trained on."""
     found = source(config)
-    arrays = found.read(config)
+    facts, arrays = found.facts(config), found.read(config)
     images, labels, holdout = arrays.train_images, arrays.train_labels, None
     if config.split is Split.holdout:
         kept, held = stratified_split(labels, proportional(labels, len(labels) // 10), "holdout")
@@ -76,10 +79,10 @@ def load(config: DataConfig, device: torch.device) -> Data:
     mean = torch.from_numpy(pixel_mean).to(device, torch.float32)
 
     def part(images: Images, labels: Labels) -> Part:
-        return Part(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), mean, std)
+        return Part(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), mean, std, facts.margin)
 
     test = part(arrays.test_images, arrays.test_labels)
-    return Data(found.facts, part(images, labels), test, part(*holdout) if holdout else None, arrays.checksum())
+    return Data(facts, part(images, labels), test, part(*holdout) if holdout else None, arrays.checksum())
 
 
 def _moments(images: Images) -> tuple[npt.NDArray[np.float64], float]:
@@ -96,6 +99,8 @@ class Batches:
     def __init__(self, part: Part, facts: Facts, size: int, seed: int, augment: bool) -> None:
         self._part, self._facts, self._size, self._seed = part, facts, size, seed
         self._padding = facts.padding if augment else 0
+        self._first = 0 if augment else facts.margin
+        self._reach = 2 * (facts.padding + facts.margin) if augment else 0
         self._flip = facts.flip and augment
         self._epoch = -1
         self._order = self._rows = self._columns = self._mirrored = torch.empty(0)
@@ -119,7 +124,7 @@ class Batches:
         order, augmentation = torch.Generator(), torch.Generator()
         order.manual_seed(stream_seed(self._seed, "order", epoch))
         augmentation.manual_seed(stream_seed(self._seed, "augmentation", epoch))
-        offsets = torch.randint(0, 2 * self._padding + 1, (2, n), generator=augmentation)
+        offsets = self._first + torch.randint(0, self._reach + 1, (2, n), generator=augmentation)
         mirrored = torch.rand(n, generator=augmentation) < 0.5
         self._order = torch.randperm(n, generator=order).to(device)
         self._rows, self._columns = offsets.to(device)
@@ -137,7 +142,7 @@ class Batches:
 
     @cached_property
     def _padded_images(self) -> Tensor:
-        return functional.pad(self._part.images, (self._padding,) * 4)
+        return functional.pad(self._part.images, (self._padding,) * 4) if self._padding else self._part.images
 
     @cached_property
     def _padded_mean(self) -> Tensor:
@@ -145,7 +150,7 @@ class Batches:
 
 
 def _windows(padded: Tensor, side: int) -> Tensor:
-    """Return every crop as a view: [N, C, H+2P, W+2P] to [N, C, 2P+1, 2P+1, H, W]."""
+    """Return every crop as a view: [N, C, H+2P, W+2P] to [N, C, 2P+1, 2P+1, H, W], M in place of P where images have a margin."""
     return padded.unfold(2, side, 1).unfold(3, side, 1)
 
 

@@ -1,12 +1,14 @@
 """Data sets as arrays on the CPU. numpy only, so that a sweep's data are checked without torch.
 
-A source is a class registered under its name; `facts` says what it holds, `check` whether it is there, `read` returns it.
+A source is a class registered under its name; `facts` says what it holds, `check` whether it is there and sound, `read`
+returns it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -14,7 +16,7 @@ import numpy.typing as npt
 
 from harness.choices import DATA, ChoiceError
 from harness.config import DataConfig, RunConfig, Split
-from harness.data import cifar10
+from harness.data import cifar, image_folder, memory
 from harness.streams import stream_seed
 
 Images = npt.NDArray[np.uint8]
@@ -25,7 +27,8 @@ Labels = npt.NDArray[np.int64]
 class Facts:
     """What a data set holds, and how its images may be changed.
 
-    `train` and `test` are numbers of images; `padding` is the margin in pixels for random crops; `flip` says whether a
+    `train` and `test` are numbers of images, `size` is the side that a net sees. For random crops `padding` pixels of zero
+    are added on each side, or images are kept larger than `size` by `margin` pixels on each side. `flip` says whether a
     mirrored image keeps its meaning.
     """
 
@@ -36,6 +39,12 @@ class Facts:
     classes: int
     padding: int
     flip: bool
+    margin: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the images take."""
+        return (self.train + self.test) * self.channels * (self.size + 2 * self.margin) ** 2
 
     @property
     def chance_error(self) -> float:
@@ -63,14 +72,20 @@ class Arrays:
 class Source(Protocol):
     """A data set: facts, a check that needs no torch, and the arrays."""
 
-    facts: ClassVar[Facts]
+    @staticmethod
+    def facts(config: DataConfig) -> Facts:
+        """Return what the data set holds, without reading the images; raises ChoiceError where that cannot be seen."""
 
     @staticmethod
-    def check(config: DataConfig) -> None:
-        """Raise ChoiceError where the data are missing or damaged."""
+    def check(config: DataConfig) -> str | None:
+        """Return which images were found, as `data.content` has it; None where the data set's name says it.
+
+        Raises ChoiceError where the data are missing or damaged.
+        """
 
     @staticmethod
-    def read(config: DataConfig) -> Arrays: ...
+    def read(config: DataConfig) -> Arrays:
+        """Return the arrays; raises ChoiceError where they are not those of `config.content`."""
 
 
 def source(config: DataConfig) -> Source:
@@ -78,26 +93,53 @@ def source(config: DataConfig) -> Source:
     return found
 
 
-def images_trained_on(config: DataConfig) -> int:
-    """Return the number of training images that remain after the split."""
-    train = source(config).facts.train
-    return train - train // 10 if config.split is Split.holdout else train
+def check(config: RunConfig) -> RunConfig:
+    """Return `config` with `data.content` filled in where the data set's name does not say which images it holds.
+
+    Raises ChoiceError if the run's data are missing, damaged, too few for a batch, or more than memory holds.
+    """
+    return check_all([config])[0]
 
 
-def check_batch(config: RunConfig) -> None:
-    """Raise ChoiceError if the run's data are too few for a batch."""
-    images, batch = images_trained_on(config.data), config.schedule.batch_size
+def check_all(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """Do what `check` does for every config; the images are looked at once for all."""
+    facts = {data: source(data).facts(data) for data in dict.fromkeys(config.data for config in configs)}
+    for config in configs:
+        _check_counts(config, facts[config.data])
+    for data, about in facts.items():
+        memory.check(about.bytes, f"data={data.name}: {about.train + about.test:,} images of {about.size}x{about.size}")
+    places = {_place(data): data for data in facts}
+    found = {place: source(data).check(data) for place, data in places.items()}
+    return [_with_content(config, found[_place(config.data)]) for config in configs]
+
+
+def _check_counts(config: RunConfig, facts: Facts) -> None:
+    """Raise ChoiceError if the run's data are too few for a batch, or to hold some back."""
+    held = facts.train // 10 if config.data.split is Split.holdout else 0
+    images, batch = facts.train - held, config.schedule.batch_size
     if batch > images:
         raise ChoiceError(
             f"schedule.batch_size={batch}: larger than the data set; data={config.data.name}, "
             f"data.split={config.data.split.value} has {images} training images"
         )
+    if config.data.split is Split.holdout and held == 0:
+        raise ChoiceError(f"data.split=holdout: a tenth of {facts.train} training images is none")
 
 
-def check(config: RunConfig) -> None:
-    """Raise ChoiceError if the run's data are missing, damaged or too few for a batch."""
-    check_batch(config)
-    source(config.data).check(config.data)
+def _place(config: DataConfig) -> tuple[str, str | None]:
+    return config.name, config.root
+
+
+def _with_content(config: RunConfig, found: str | None) -> RunConfig:
+    if found is None:
+        return config
+    _agree(config.data.content, found)
+    return replace(config, data=replace(config.data, content=found))
+
+
+def _agree(asked: str | None, found: str) -> None:
+    if asked not in (None, found):
+        raise ChoiceError(f"data.content={asked}: the images below data.root are others, {found}")
 
 
 def stratified_split(labels: Labels, counts: npt.NDArray[np.int64], name: str) -> tuple[Labels, Labels]:
@@ -126,7 +168,9 @@ class Digits:
     Pixels are counts from 0 to 16. The split into 1,437 and 360 is ours: stratified, fixed, independent of any seed.
     """
 
-    facts: ClassVar[Facts] = Facts(train=1437, test=360, channels=1, size=8, classes=10, padding=1, flip=False)
+    @staticmethod
+    def facts(config: DataConfig) -> Facts:
+        return Facts(train=1437, test=360, channels=1, size=8, classes=10, padding=1, flip=False)
 
     @staticmethod
     def check(config: DataConfig) -> None:
@@ -139,20 +183,63 @@ class Digits:
         bunch = load_digits()
         images = bunch.images.astype(np.uint8)[:, None]
         labels = bunch.target.astype(np.int64)
-        train, test = stratified_split(labels, proportional(labels, Digits.facts.test), "digits")
+        train, test = stratified_split(labels, proportional(labels, Digits.facts(config).test), "digits")
         return Arrays(images[train], labels[train], images[test], labels[test])
 
 
-@DATA.register("cifar10")
-class Cifar10:
-    """CIFAR-10 (Krizhevsky 2009), from either official distribution below `data.root`, checked by MD5."""
+class _Cifar:
+    """CIFAR-10 or CIFAR-100 (Krizhevsky 2009), from an official distribution below `data.root`, checked by MD5."""
 
-    facts: ClassVar[Facts] = Facts(train=50_000, test=10_000, channels=3, size=32, classes=10, padding=4, flip=True)
+    name: ClassVar[str]
+    classes: ClassVar[int]
+
+    @classmethod
+    def facts(cls, config: DataConfig) -> Facts:
+        return Facts(train=50_000, test=10_000, channels=3, size=32, classes=cls.classes, padding=4, flip=True)
+
+    @classmethod
+    def check(cls, config: DataConfig) -> None:
+        cifar.locate(cls.name, config.root, config.download).check()
+
+    @classmethod
+    def read(cls, config: DataConfig) -> Arrays:
+        return Arrays(*cifar.locate(cls.name, config.root, download=False).read())
+
+
+@DATA.register("cifar10")
+class Cifar10(_Cifar):
+    name, classes = "CIFAR10", 10
+
+
+@DATA.register("cifar100")
+class Cifar100(_Cifar):
+    """The labels are the fine ones."""
+
+    name, classes = "CIFAR100", 100
+
+
+@DATA.register("image_folder")
+class ImageFolder:
+    """A user's own images below `data.root`: see `harness.data.image_folder`."""
 
     @staticmethod
-    def check(config: DataConfig) -> None:
-        cifar10.locate(config.root, config.download).check()
+    def facts(config: DataConfig) -> Facts:
+        folder, size = image_folder.scan(config.root), _size(config)
+        counts = {"train": len(folder.train), "test": len(folder.test), "classes": len(folder.classes)}
+        return Facts(**counts, channels=3, size=size, padding=0, flip=True, margin=image_folder.margin(size))
+
+    @staticmethod
+    def check(config: DataConfig) -> str:
+        return image_folder.check(image_folder.scan(config.root))
 
     @staticmethod
     def read(config: DataConfig) -> Arrays:
-        return Arrays(*cifar10.locate(config.root, download=False).read())
+        folder, size = image_folder.scan(config.root), _size(config)
+        train, train_labels, test, test_labels, found = image_folder.read(folder, size + 2 * image_folder.margin(size))
+        _agree(config.content, found)
+        return Arrays(train, train_labels, test, test_labels)
+
+
+def _size(config: DataConfig) -> int:
+    assert config.image_size is not None
+    return config.image_size

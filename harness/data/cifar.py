@@ -1,6 +1,7 @@
-"""CIFAR-10's two official distributions: the pickled batches for Python and the binary ones.
+"""The official distributions of CIFAR-10 (pickled batches for Python, or binary ones) and CIFAR-100 (for Python).
 
-The MD5 sums are those of the authors' files, in both the order of the images is the same.
+The MD5 sums are those of the authors' files, as torchvision has them too; in both distributions of CIFAR-10 the order of the
+images is the same.
 """
 
 from __future__ import annotations
@@ -34,13 +35,25 @@ BINARY = {
     "data_batch_5.bin": "53f37980c15c3d472c316c40844f3f0d",
     "test_batch.bin": "803d5f7f4d78ea53de84dbe85f74fb6d",
 }
-FOLDERS: Mapping[str, Mapping[str, str]] = {"cifar-10-batches-py": PYTHON, "cifar-10-batches-bin": BINARY}
+PYTHON_100 = {
+    "train": "16019d7e3df5f24257cddd939b257f8d",
+    "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+    "meta": "7973b15100ade9c7d40fb424638fde48",
+}
+FOLDERS: Mapping[str, Mapping[str, str]] = {
+    "cifar-10-batches-py": PYTHON,
+    "cifar-10-batches-bin": BINARY,
+    "cifar-100-python": PYTHON_100,
+}
+DISTRIBUTIONS = {"CIFAR10": ("cifar-10-batches-py", "cifar-10-batches-bin"), "CIFAR100": ("cifar-100-python",)}
+"""The folders that hold a data set, under the name of its class in torchvision."""
+NO_IMAGES = ("meta",)
 RECORD = 1 + 3 * 32 * 32
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """One of the two distributions, on disk."""
+    """One of the distributions, on disk."""
 
     folder: Path
 
@@ -55,43 +68,47 @@ class Distribution:
                 raise ChoiceError(f"data.root: {path} is damaged: its MD5 is {found}, the official file's is {expected}")
 
     def read(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-        """Return train images uint8 [50000, 3, 32, 32], train labels int64 [50000], and the same for 10,000 test images."""
-        read = _read_python if FOLDERS[self.folder.name] is PYTHON else _read_binary
-        batches = [read(self.folder / name) for name in FOLDERS[self.folder.name]]
+        """Return train images uint8 [50000, 3, 32, 32], train labels int64 [50000], and the same for 10,000 test images.
+
+        Labels of CIFAR-100 are the fine ones, 0 to 99.
+        """
+        read = _read_binary if FOLDERS[self.folder.name] is BINARY else _read_python
+        batches = [read(self.folder / name) for name in FOLDERS[self.folder.name] if name not in NO_IMAGES]
         images, labels = zip(*batches[:-1], strict=True)
         return np.concatenate(images), np.concatenate(labels), *batches[-1]
 
 
-def locate(root: str | None, download: bool) -> Distribution:
-    """Return the distribution below `root`, fetched through torchvision if `download`; raises ChoiceError if none is there."""
+def locate(data_set: str, root: str | None, download: bool) -> Distribution:
+    """Return the distribution of CIFAR10 or CIFAR100 below `root`, fetched through torchvision if `download`.
+
+    Raises ChoiceError if none is there.
+    """
+    folders = DISTRIBUTIONS[data_set]
+    remedy = f"unpack an official {data_set} archive there, or add data.download=true"
     if root is None:
-        raise ChoiceError("data.root is not given: data=cifar10 needs data.root=FOLDER")
+        raise ChoiceError(f"data.root is not given: data={data_set.lower()} needs data.root=FOLDER")
     place = Path(root).expanduser()
-    if download and not any((place / name).is_dir() for name in FOLDERS):
-        _fetch(place)
+    if download and not any((place / name).is_dir() for name in folders):
+        _fetch(data_set, place)
     if not place.exists():
-        raise ChoiceError(f"data.root={root}: there is no such folder; {_remedy()}")
+        raise ChoiceError(f"data.root={root}: there is no such folder; {remedy}")
     if not place.is_dir():
         raise ChoiceError(f"data.root={root}: is a file, not a folder")
-    for name in FOLDERS:
+    for name in folders:
         if (place / name).is_dir():
             return Distribution(place / name)
-    raise ChoiceError(f"data.root={root}: holds neither {' nor '.join(FOLDERS)}; {_remedy()}")
+    raise ChoiceError(f"data.root={root}: holds {'neither ' if folders[1:] else 'no '}{' nor '.join(folders)}; {remedy}")
 
 
-def _remedy() -> str:
-    return "unpack an official CIFAR-10 archive there, or add data.download=true"
-
-
-def _fetch(place: Path) -> None:
-    from torchvision.datasets import CIFAR10
+def _fetch(data_set: str, place: Path) -> None:
+    from torchvision import datasets
 
     try:
-        CIFAR10(str(place), download=True)
+        getattr(datasets, data_set)(str(place), download=True)
     except Exception as error:  # torchvision passes on whatever the network raises
         if place.is_dir() and not any(place.iterdir()):
             place.rmdir()
-        raise ChoiceError(f"data.download=true: CIFAR-10 could not be fetched: {error}") from error
+        raise ChoiceError(f"data.download=true: {data_set} could not be fetched: {error}") from error
 
 
 def _read_binary(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
@@ -110,4 +127,5 @@ class _Arrays(pickle.Unpickler):
 
 def _read_python(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     batch = _Arrays(io.BytesIO(path.read_bytes()), encoding="bytes").load()
-    return batch[b"data"].reshape(-1, 3, 32, 32), np.asarray(batch[b"labels"], np.int64)
+    labels = batch[b"fine_labels"] if b"fine_labels" in batch else batch[b"labels"]
+    return batch[b"data"].reshape(-1, 3, 32, 32), np.asarray(labels, np.int64)
