@@ -18,6 +18,7 @@ from harness.data import batches
 from harness.data.sources import Arrays, Facts
 from harness.devices import exactly
 from harness.probes.probe import probe_steps
+from harness.stopping import Stop
 from harness.training import Training
 
 FACTS = Facts(train=1000, test=10, channels=3, size=32, classes=10, padding=4, flip=True)
@@ -41,7 +42,7 @@ class Random:
 def measure(config, seconds):
     """Return (median ordinary step, median probed step) in seconds."""
     with tempfile.TemporaryDirectory() as folder, exactly(config):
-        training = Training(config, records.create(config, Path(folder)), {})
+        training = Training(config, records.create(config, Path(folder)), {}, Stop())
         times = {False: [], True: []}
         started, step = time.perf_counter(), 0
         while time.perf_counter() - started < seconds or len(times[True]) < 5:

@@ -114,9 +114,10 @@ def check_all(configs: Sequence[RunConfig]) -> list[RunConfig]:
 
 
 def _check_counts(config: RunConfig, facts: Facts) -> None:
-    """Raise ChoiceError if the run's data are too few for a batch, or to hold some back."""
+    """Raise ChoiceError if the run's data are too few for a batch or to hold some back, or too small for its net."""
     held = facts.train // 10 if config.data.split is Split.holdout else 0
     images, batch = facts.train - held, config.schedule.batch_size
+    config.check_images(facts.size, batch)
     if batch > images:
         raise ChoiceError(
             f"schedule.batch_size={batch}: larger than the data set; data={config.data.name}, "
