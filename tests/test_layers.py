@@ -22,7 +22,7 @@ BASE = {
 SHARED = {"harness.records", "harness.anatomy", "harness.evaluate"}
 TOOLS = {"harness.schedule", "harness.devices", "harness.environment", "harness.checkpoint", "harness.rows"}
 ROOMS = {"data", "models", "probes"}
-ANALYSIS = {"harness.tables", "harness.plots"}
+ANALYSIS = {"harness.tables", "harness.plots", "harness.stats", "harness.verdicts", "harness.growth"}
 ENTRIES = {
     f"harness.{name}"
     for name in (
@@ -116,6 +116,8 @@ def test_imports_go_down_only(module, path):
         ("harness.config", "import harness.training"),
         ("harness.records", "from harness.training import train"),
         ("harness.tables", "import torch"),
+        ("harness.stats", "import torch"),
+        ("harness.verdicts", "from harness.training import train"),
         ("harness.plots.errors", "from torch import Tensor"),
         ("harness.plots.errors", "from harness.models.build import build"),
         ("harness.models.build", "from harness.data.batches import Batch"),
@@ -130,7 +132,8 @@ def test_the_rule_can_fail(module, line):
 
 
 def test_reading_and_drawing_tables_loads_no_torch():
-    code = "import sys, harness, experiments.degradation, harness.plots, harness.tables; sys.exit('torch' in sys.modules)"
+    names = "harness, experiments.degradation, harness.plots, harness.tables, harness.verdicts, harness.growth"
+    code = f"import sys, {names}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
