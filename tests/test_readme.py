@@ -95,11 +95,23 @@ def test_every_file_of_a_run_is_in_the_readme(tmp_path):
             assert f"`{path.name}`" in README, path.name
 
 
-@pytest.mark.parametrize("finding", sorted((ROOT / "results" / "findings").glob("*/")), ids=lambda path: path.name)
-def test_a_finding_is_small_and_rebuilds_its_table_from_its_runs(finding, tmp_path):
+FINDINGS = sorted((ROOT / "results" / "findings").glob("*/"))
+SWEEPS = [finding for finding in FINDINGS if (finding / layout.SWEEP).is_file()]
+
+
+@pytest.mark.parametrize("finding", FINDINGS, ids=lambda path: path.name)
+def test_a_finding_is_small_and_says_what_it_found(finding):
+    """Every other one than a sweep has a README.md that holds its command, what was expected, seen, and against expectation."""
+    assert sum(path.stat().st_size for path in finding.rglob("*")) < 5 * 2**20
+    if finding not in SWEEPS:
+        headings = re.findall(r"^## (.*)$", (finding / "README.md").read_text(), flags=re.MULTILINE)
+        assert headings == ["Command", "What was expected", "What was seen", "What went against expectation"]
+
+
+@pytest.mark.parametrize("finding", SWEEPS, ids=lambda path: path.name)
+def test_a_sweep_kept_as_a_finding_rebuilds_its_table_from_its_runs(finding, tmp_path):
     from harness.tables import Tables
 
-    assert sum(path.stat().st_size for path in finding.rglob("*")) < 5 * 2**20
     written = pd.read_csv(finding / layout.RUNS_TABLE, keep_default_na=False, dtype=str)
     Tables(finding).runs_table.to_csv(tmp_path / "again.csv", index=False)
     again = pd.read_csv(tmp_path / "again.csv", keep_default_na=False, dtype=str)
@@ -107,7 +119,9 @@ def test_a_finding_is_small_and_rebuilds_its_table_from_its_runs(finding, tmp_pa
 
 
 def test_the_readme_shows_the_numbers_of_its_finding():
-    (name,) = set(re.findall(r"results/findings/(\d[^/)\s\]]+)", README))
+    (name,) = {
+        name for name in re.findall(r"results/findings/(\d[^/)\s\]]+)", README) if ROOT / "results/findings" / name in SWEEPS
+    }
     table = pd.read_csv(ROOT / "results" / "findings" / name / layout.RUNS_TABLE, keep_default_na=False)
     for row in table.itertuples():
         shown = [line.split() for line in README.splitlines() if row.run in line]
