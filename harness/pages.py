@@ -7,7 +7,8 @@ the same list, so the two reports cannot say different things.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,17 +104,7 @@ def unique_name(name: str, number: int) -> str:
 
 def _inlined(svg: str, unique: str) -> str:
     """Return an SVG fit to stand inside HTML: no prologue, its ids made unique on the page."""
-    body = svg[svg.index("<svg") :]
-    for ident in dict.fromkeys(_ids(body)):
-        for before, after in ((f'id="{ident}"', f'id="{unique}-{ident}"'), (f'"#{ident}"', f'"#{unique}-{ident}"')):
-            body = body.replace(before, after)
-        body = body.replace(f"url(#{ident})", f"url(#{unique}-{ident})")
-    return body
-
-
-def _ids(svg: str) -> Iterator[str]:
-    for piece in svg.split(' id="')[1:]:
-        yield piece[: piece.index('"')]
+    return re.sub(r'( id="|"#|url\(#)', rf"\g<1>{unique}-", svg[svg.index("<svg") :])
 
 
 def _cell(text: str) -> str:

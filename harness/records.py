@@ -6,6 +6,7 @@ are written so that reading gives the same bits; the text `none` stays text.
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import io
@@ -128,23 +129,22 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     write_bytes(path, text)
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Return a table of a run; raises RecordError if it is missing, damaged or lacks a column."""
-    columns = COLUMNS.get(path.name)
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return a table of a run, or only some columns of it; raises RecordError if it is missing, damaged or lacks a column."""
     try:
-        table = pd.read_csv(path, keep_default_na=False, na_values=_numeric_gaps(path), **EXACT)
+        content = path.read_bytes()
+        text = gzip.decompress(content) if path.suffix == ".gz" else content
+        header = next(csv.reader(io.TextIOWrapper(io.BytesIO(text), "utf-8")), [])
+        if lacking := [name for name in (*COLUMNS.get(path.name, ()), *(columns or ())) if header and name not in header]:
+            raise RecordError(f"{path}: lacks the column {lacking[0]}")
+        wanted = header if columns is None else list(columns)
+        gaps = {name: [""] for name in wanted if name not in TEXT}
+        table = pd.read_csv(io.BytesIO(text), usecols=wanted or None, keep_default_na=False, na_values=gaps, **EXACT)
     except FileNotFoundError:
         raise RecordError(f"{path}: missing") from None
     except (OSError, ValueError, EOFError, zlib.error) as error:
         raise RecordError(f"{path}: cannot be read: {error}") from error
-    if columns and (lacking := [name for name in columns if name not in table.columns]):
-        raise RecordError(f"{path}: lacks the column {lacking[0]}")
-    return table
-
-
-def _numeric_gaps(path: Path) -> dict[str, list[str]]:
-    header = pd.read_csv(path, nrows=0).columns
-    return {str(name): [""] for name in header if name not in TEXT}
+    return table if columns is None else table[wanted]
 
 
 def rows(name: str, content: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -29,6 +29,9 @@ ABOUT_RUNS = (
     "was the full one."
 )
 
+ARMS = 24
+"""Arms of a comparison that are drawn at most: figures of hundreds would be read by nobody, and take minutes."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit code."""
@@ -131,7 +134,11 @@ def _pictures(tables: Tables, picture: Picture) -> tuple[Section, dict[str, byte
     """Return the section of a picture and its files by name; no parts where its table has no rows."""
     frame = getattr(tables, picture.table)
     files: dict[str, bytes] = {}
-    parts = []
+    parts: list[pages.Part] = []
+    arms = frame["series"].unique() if len(frame) else []
+    if len(arms) > ARMS:
+        frame = frame[frame["series"].isin(arms[:ARMS])]
+        parts.append(Text(f"The first {ARMS} of {len(arms)} arms are drawn; the tables hold all."))
     for number, figure in enumerate(picture.draw(frame, tables.x) if len(frame) else ()):
         name = pages.unique_name(picture.name, number)
         saved = save(figure)

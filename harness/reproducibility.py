@@ -7,6 +7,7 @@ from the records, with its evidence.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from harness import layout, pages, records
 from harness.config import flatten
@@ -74,25 +75,27 @@ def _with_environment(tables: Tables) -> list[Run]:
 
 
 def _verification(tables: Tables) -> list[Part]:
-    """Say what `harness.verify` found, where it was run on this sweep."""
+    """Say what `harness.verify` found, where it was run on this sweep or on single runs of it."""
     outcomes = _outcomes(tables)
     if not outcomes:
         return [Text("These runs have not been checked by training them again (python -m harness.verify SWEEP_FOLDER).")]
-    rows = [(str(one["run"]), str(one["kind"]), str(one["found"])) for one in outcomes]
+    rows = list(dict.fromkeys((str(one["run"]), str(one["kind"]), str(one["found"])) for one in outcomes))
     return [Text("Trained again and compared:"), Table(["run", "check", "found"], rows)]
 
 
 def _checked(tables: Tables) -> str:
     outcomes = _outcomes(tables)
-    same = sum(bool(one["same"]) for one in outcomes)
-    return f"{same} of {len(outcomes)} runs the same" if outcomes else "not yet"
+    checked, other = {one["run"] for one in outcomes}, {one["run"] for one in outcomes if not one["same"]}
+    return f"{len(checked - other)} of {len(checked)} runs the same" if outcomes else "not yet"
 
 
 def _outcomes(tables: Tables) -> Sequence[dict[str, object]]:
-    try:
-        return list(records.read_json(tables.folder / layout.VERIFICATION).get("runs", []))
-    except RecordError:
-        return []
+    """Return what was found when the sweep was checked, then what was found of single runs."""
+    found = []
+    for folder in (tables.folder, *(run.folder for run in tables.all_runs)):
+        with suppress(RecordError):
+            found += records.read_json(folder / layout.VERIFICATION).get("runs", [])
+    return found
 
 
 def _environments(tables: Tables) -> list[tuple[dict[str, str], list[str]]]:

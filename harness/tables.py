@@ -3,25 +3,34 @@
 Frames of several runs carry, beside a table's own columns, `run`, `seed`, `x` (the value of the key that figures put on
 their horizontal axis or give one line each: depth unless only another number varies) and `series` (the other keys that
 vary, as text: the arms of the comparison).
+
+The rows of thousands of runs do not fit into one frame in reasonable memory and time, so a question is put to one run's
+table at a time, and only the answers are put together: `reduce` is the door to the tables of probes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness import layout, records
-from harness.config import ScheduleConfig, flatten, varying
+from harness.config import ScheduleConfig, available_cores, flatten, varying
+from harness.moments import moments
 from harness.records import RecordError, Run
 
 RESULTS = ("status", "train_error", "test_error", "train_loss", "seconds", "parameters", "run")
 OPTIONAL_RESULTS = ("holdout_error", "warmup_end")
 NO_ARM = ("seed", "schedule.eval_every", "probes")
 """Keys that make no arm of a comparison: repetitions, and what is looked at."""
+MAPS = 24
+"""Runs at most whose every probed step is shown."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,8 @@ class Tables:
     @cached_property
     def runs(self) -> pd.DataFrame:
         """One row a run: every key, the results, `error` (text) of a failed one, `x` and `series`."""
-        return pd.DataFrame([self._row(run, flat) for run, flat in zip(self.all_runs, self.flat, strict=True)])
+        with ThreadPoolExecutor(available_cores()) as pool:  # hashing, unpacking and parsing leave the interpreter free
+            return pd.DataFrame(list(pool.map(self._row, self.all_runs, self.flat)))
 
     @cached_property
     def results(self) -> list[str]:
@@ -97,16 +107,46 @@ class Tables:
         """The runs that came to a result, diverged ones included."""
         return self.runs[self.runs["status"].isin(records.FINISHED)]
 
-    def table(self, name: str) -> pd.DataFrame:
-        """Return a table (steps, epochs, layers, blocks, ...) of all finished runs; empty where no run has it."""
-        frames = []
-        for row in self.finished.itertuples():
-            run = Run(layout.runs_of(self.folder) / str(row.run))
-            path = run.folder / layout.table(name)
-            if path.is_file():
-                frame = records.read_table(path)
-                frames.append(frame.assign(run=row.run, series=row.series, x=row.x, seed=row.seed))
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    def reduce(
+        self,
+        name: str,
+        function: Callable[[pd.DataFrame], pd.DataFrame],
+        columns: Sequence[str] | None = None,
+        runs: pd.DataFrame | None = None,
+    ) -> pd.DataFrame:
+        """Return what `function` makes of each finished run's table `name` (steps, epochs, layers, ...), run after run.
+
+        `function` is given one run's table at a time, only its `columns` if they are named, and returns the rows to keep,
+        at best few: a statistic is a frame of one row. To them `run`, `series`, `x` and `seed` are added. `runs` are the
+        rows of `finished` to go through, all unless given. Empty where no run has the table. Raises RecordError for a table
+        that cannot be read.
+
+            def early(layers):
+                return layers[layers["step"].between(1, 10) & (layers["layer"] == 1)][["grad_norm"]].median().to_frame().T
+
+            tables.reduce("layers", early, columns=("step", "layer", "grad_norm"))
+        """
+        having = self._having(name) if runs is None else runs
+
+        def reduced(run: Run) -> pd.DataFrame:
+            return function(records.read_table(run.folder / layout.table(name), columns))
+
+        with ThreadPoolExecutor(available_cores()) as pool:
+            frames = list(pool.map(reduced, [self.all_runs[place] for place in having.index]))
+        if not frames:
+            return pd.DataFrame()
+        lengths = [len(frame) for frame in frames]
+        about = {key: np.repeat(having[key].to_numpy(), lengths) for key in ("run", "series", "x", "seed")}
+        return pd.concat(frames, ignore_index=True).assign(**about)
+
+    def table(self, name: str, columns: Sequence[str] | None = None, runs: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Return all rows of a table of all finished runs, or of some, as `reduce` does: for few runs, or short tables."""
+        return self.reduce(name, lambda table: table, columns, runs)
+
+    def _having(self, name: str) -> pd.DataFrame:
+        """Return the finished runs that have the table `name`."""
+        files = [self.all_runs[place].folder / layout.table(name) for place in self.finished.index]
+        return self.finished[[path.is_file() for path in files]]
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
@@ -114,28 +154,51 @@ class Tables:
 
     @cached_property
     def layers(self) -> pd.DataFrame:
-        """The rows of the counted layers: projections, which have no number, are left out."""
-        table = self.table("layers")
-        return table[table["layer"].notna()] if len(table) else table
+        """Each counted convolution, from the stem to the last before the linear layer, at the moments of `harness.moments`."""
+        return self.reduce("layers", _of_convolutions, ("step", "layer", "kind", "grad_norm", "response_std"))
 
     @cached_property
     def blocks(self) -> pd.DataFrame:
-        return self.table("blocks")
+        """Each block, 0 being the stem, at the moments of `harness.moments`."""
+        columns = ("step", "block", "forward_norm", "grad_norm", "elements")
+        return self.reduce("blocks", partial(moments, place="block"), columns)
+
+    @cached_property
+    def heat_maps(self) -> pd.DataFrame:
+        """Gradient norm of each counted layer at every probed step, of MAPS runs at most.
+
+        There is one run for each arm and `x`, that of the lowest seed; of more than MAPS those are kept that lie evenly
+        spread over the arms.
+        """
+        cells = self._having("layers").sort_values(["series", "x", "seed"]).drop_duplicates(["series", "x"])
+        count = min(MAPS, len(cells))
+        spread = cells.iloc[[place * len(cells) // count for place in range(count)]]
+        return self.reduce("layers", _counted, ("step", "layer", "grad_norm"), spread)
 
     def _row(self, run: Run, flat: dict[str, Any]) -> dict[str, Any]:
-        errors = ("train_error", "test_error", "holdout_error", "train_loss")
+        errors = ["train_error", "test_error", "holdout_error", "train_loss"]
         results: dict[str, Any] = dict.fromkeys(errors, float("nan"))
         try:
             run.check(but=layout.PRIVATE)
             status = run.status | {"state": run.state_now} if run.has_status else {"state": records.WAITING}
             if status["state"] in records.FINISHED:
-                results = {name: run.epochs[name].iloc[-1] for name in errors}
+                results = records.read_table(run.folder / layout.EPOCHS, errors).iloc[-1].to_dict()
         except RecordError as error:
             status = {"state": records.DAMAGED, "error": str(error).replace(f"{run.folder.parent}/", "")}
         facts = {name: status.get(name) for name in ("seconds", "parameters", "warmup_end")}
         series = ", ".join(f"{key}={flat[key]}" for key in self.series_keys) or "all runs"
         about = {"status": status["state"], "error": status.get("error", ""), "run": run.name}
         return flat | results | facts | about | {"series": series, "x": flat[self.x]}
+
+
+def _counted(layers: pd.DataFrame) -> pd.DataFrame:
+    """Leave out projections, which have no number."""
+    return layers[layers["layer"].notna()]
+
+
+def _of_convolutions(layers: pd.DataFrame) -> pd.DataFrame:
+    counted = layers[layers["layer"].notna() & (layers["kind"] == "conv")]
+    return moments(counted.drop(columns="kind"), "layer")
 
 
 def _is_number(value: Any) -> bool:

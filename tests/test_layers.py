@@ -22,7 +22,7 @@ BASE = {
 SHARED = {"harness.records", "harness.anatomy", "harness.evaluate"}
 TOOLS = {"harness.schedule", "harness.devices", "harness.environment", "harness.checkpoint", "harness.rows"}
 ROOMS = {"data", "models", "probes"}
-ANALYSIS = {"harness.tables", "harness.plots", "harness.stats", "harness.verdicts", "harness.growth"}
+ANALYSIS = {f"harness.{name}" for name in ("tables", "moments", "plots", "stats", "verdicts", "growth")}
 ENTRIES = {
     f"harness.{name}"
     for name in (

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from helpers import KEYS, tiny, tiny_schedule
 
-from harness import layout, records, run, verify
+from harness import layout, records, report, run, verify
 from harness.carry_out import train
 from harness.progress import Place, duration, summary
 from harness.records import Run
@@ -48,6 +48,15 @@ def test_a_sweep_is_trained_again_to_the_same_bits_and_the_report_says_so(result
     text = (folder / layout.REPORT_MARKDOWN).read_text()
     assert "exact | the same" in text
     assert "Checked by training again? | 2 of 2 runs the same" in text
+
+
+def test_what_was_found_of_a_single_run_stands_in_the_sweeps_report(results):
+    (single,) = (results / layout.RUNS).glob("*none*")
+    assert verify.main([str(single)]) == 0
+    assert report.main([str(sweep_of(results))]) == 0
+    text = (sweep_of(results) / layout.REPORT_MARKDOWN).read_text()
+    assert f"| {single.name} | exact | the same |" in text
+    assert "Checked by training again? | 1 of 1 runs the same" in text
 
 
 def test_only_so_many_runs_are_trained_again(results, capsys):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
+from harness import tables
 from harness.plots import errors, gradients, responses
 
 
@@ -15,8 +16,8 @@ from harness.plots import errors, gradients, responses
 class Picture:
     """A figure that can be asked for: its name (and file name), heading, what it shows, and how it is drawn.
 
-    `table` names the frame that `draw` takes beside the name of the x key: runs, or a table of `harness.tables`. It is
-    drawn where that frame has rows, and may give several figures.
+    `table` names the frame of `harness.tables.Tables` that `draw` takes beside the name of the x key. It is drawn where
+    that frame has rows, and may give several figures.
     """
 
     name: str
@@ -76,9 +77,10 @@ FORWARD = Picture(
 HEAT_MAPS = Picture(
     "heat-maps",
     "Gradient by step and layer, run by run",
-    f"Norm of the loss gradient with respect to each layer's weights; pink: exactly zero, or not finite. At most "
-    f"{gradients.HEAT_MAPS} runs are drawn, all are in the runs' layers.csv.gz.",
-    "layers",
+    "Norm of the loss gradient with respect to each layer's weights; pink: exactly zero, or not finite. Of each line of the "
+    f"other figures one run is drawn, that of the lowest seed, and at most {tables.MAPS} in all; every run is in its "
+    "layers.csv.gz.",
+    "heat_maps",
     gradients.heat_maps,
 )
 RESPONSES = Picture(

@@ -7,7 +7,20 @@ from collections.abc import Iterator
 import pandas as pd
 from matplotlib.figure import Figure
 
-from harness.plots.style import key_axis, label_outer, ordered_colours, pages, panels, series_styles, shared_legend
+from harness.plots.style import (
+    ARMS,
+    dots,
+    key_axis,
+    label_outer,
+    ordered_colours,
+    pages,
+    panels,
+    series_styles,
+    shared_legend,
+    short,
+    span,
+    wrapped,
+)
 
 
 def error_against(runs: pd.DataFrame, x: str) -> Iterator[Figure]:
@@ -16,23 +29,25 @@ def error_against(runs: pd.DataFrame, x: str) -> Iterator[Figure]:
     `runs` needs x, series, status, train_error and test_error in percent. Diverged runs are crossed: their error is that
     of a guess.
     """
-    figure, axes = panels(1, 2, sharey=True)
     styles = series_styles(runs["series"])
-    for ax, column, name in zip(axes, ("train_error", "test_error"), ("Training error", "Test error"), strict=True):
-        for series, group in runs.groupby("series", sort=False):
-            style = styles[str(series)]
-            means = group.groupby("x")[column].mean()
-            ax.plot(means.index, means, **style, linewidth=1.6, label=series, markersize=4)
-            ax.scatter(group["x"], group[column], s=16, color=style["color"], marker=style["marker"], alpha=0.55, linewidths=0)
-            diverged = group[group["status"] == "diverged"]
-            if len(diverged):
-                ax.scatter(diverged["x"], diverged[column], s=60, color="black", marker="x", label="diverged", zorder=3)
-        ax.set_title(f"{name}: {_change(runs, column)}")
-        key_axis(ax, x, runs["x"])
-    axes[0].set_ylim(0, 1.06 * max(runs[["train_error", "test_error"]].max().max(), 1.0))
-    axes[0].set_ylabel("error at the end (%)")
-    shared_legend(figure, axes)
-    yield figure
+    for page in pages(runs["series"], ARMS):
+        shown = runs[runs["series"].isin(page)]
+        figure, axes = panels(1, 2, sharey=True)
+        for ax, column, name in zip(axes, ("train_error", "test_error"), ("Training error", "Test error"), strict=True):
+            for arm, series in enumerate(page):
+                group = shown[shown["series"] == series]
+                means = group.groupby("x")[column].mean()
+                ax.plot(means.index, means, **styles[series], linewidth=1.6, label=series, markersize=4)
+                dots(ax, group["x"], group[column], styles[series], arm, len(page))
+                diverged = group[group["status"] == "diverged"]
+                if len(diverged):
+                    ax.scatter(diverged["x"], diverged[column], s=60, color="black", marker="x", label="diverged", zorder=3)
+            ax.set_title(f"{name}: {_change(shown, column)}")
+            key_axis(ax, x, runs["x"])
+        axes[0].set_ylim(0, 1.06 * max(runs[["train_error", "test_error"]].max().max(), 1.0))
+        axes[0].set_ylabel("error at the end (%)")
+        shared_legend(figure, axes)
+        yield figure
 
 
 def _change(runs: pd.DataFrame, column: str) -> str:
@@ -55,8 +70,8 @@ def curves(epochs: pd.DataFrame, x: str) -> Iterator[Figure]:
                 mean = group.groupby("step")[["batch_error", "test_error"]].mean()
                 test = mean["test_error"].dropna()
                 ax.plot(mean.index, mean["batch_error"], color=colours[value], linewidth=0.8, linestyle="--")
-                ax.plot(test.index, test, color=colours[value], linewidth=1.8, label=f"{x} {value}")
-            ax.set_title(f"{series}\n{_ends(epochs[epochs['series'] == series], x)}")
+                ax.plot(test.index, test, color=colours[value], linewidth=1.8, label=f"{short(x)} {value}")
+            ax.set_title(f"{wrapped(series)}\n{_ends(epochs[epochs['series'] == series], x)}")
             ax.set_ylim(0, 100)
         label_outer(axes, len(page), "step (updates)", "error (%)\ndashed: training batches, bold: test")
         shared_legend(figure, axes)
@@ -66,5 +81,4 @@ def curves(epochs: pd.DataFrame, x: str) -> Iterator[Figure]:
 def _ends(epochs: pd.DataFrame, x: str) -> str:
     """Say the final test error at the smallest and the largest x."""
     last = epochs[epochs["step"] == epochs.groupby("run")["step"].transform("max")].groupby("x")["test_error"].mean()
-    ends = {value: last[value] for value in (last.index[0], last.index[-1])}
-    return "final test error\n" + ", ".join(f"{error:.1f} % at {x} {value}" for value, error in ends.items())
+    return f"final test error\n{span(x, last, '.1f')} %"

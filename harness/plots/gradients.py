@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,10 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from harness.moments import MOMENTS
 from harness.plots.style import (
+    ARMS,
+    dots,
     drawn,
     key_axis,
     label_outer,
@@ -21,28 +24,20 @@ from harness.plots.style import (
     panels,
     series_styles,
     shared_legend,
+    short,
+    wrapped,
 )
 
-EARLY = (1, 10)
-MOMENTS = ("at initialisation (step 0)", "median of steps 1 to 10", "at the last probed step")
-HEAT_MAPS = 120
 ZERO = "#CC79A7"
-"""Heat maps drawn at most; the tables hold the rest."""
-
-
-def moments(table: pd.DataFrame, keys: Sequence[str], column: str) -> dict[str, pd.DataFrame]:
-    """Return `column` by run and `keys` at the three moments that are told apart, each a frame with the column `value`."""
-    last = table.groupby("run")["step"].transform("max")
-    early = table["step"].between(*EARLY) & (table["step"] < last)
-    chosen = zip(MOMENTS, (table["step"] == 0, early, table["step"] == last), strict=True)
-    by = ["run", "series", "x", *keys]
-    return {name: table[mask].groupby(by, sort=False)[column].median().rename("value").reset_index() for name, mask in chosen}
+"""The colour of a heat map where there is no positive number."""
 
 
 def by_layer(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
-    """Yield the norm of dL/dW against layer: one line a depth (median over seeds), a row an arm, a column a moment."""
-    convolutions = layers[layers["kind"] == "conv"]
-    yield from _against_place(convolutions, x, "layer", "layer, from the input", "gradient norm ||dL/dW||")
+    """Yield the norm of dL/dW against layer: one line a depth (median over seeds), a row an arm, a column a moment.
+
+    `layers`, as `blocks` below, holds the moments of every run (`harness.moments`), with its series, x and seed.
+    """
+    yield from _against_place(layers, x, "layer", "layer, from the input", "gradient norm ||dL/dW||")
 
 
 def by_block(blocks: pd.DataFrame, x: str) -> Iterator[Figure]:
@@ -61,7 +56,7 @@ def _against_place(
 ) -> Iterator[Figure]:
     values = sorted(table["x"].unique())
     colours = ordered_colours(values)
-    found = moments(table, [place], column)
+    found = _by_moment(table, column)
     for page in pages(table["series"], 4):
         figure, axes = panels(len(page), 3, height=2.9, sharex=True, sharey="row")
         for row, series in enumerate(page):
@@ -70,14 +65,18 @@ def _against_place(
                 level = log_axis(ax, pd.concat([arm["value"] for arm in arms.values()]))
                 for value, group in frame.groupby("x"):
                     median = group.groupby(place)["value"].median()
-                    ax.plot(median.index, drawn(median, level), color=colours[value], linewidth=1.4, label=f"{x} {value}")
-                ax.set_title(f"{series if name == MOMENTS[0] else ''}\n{name}\n{_ratio(frame, x, place)}", fontsize=9)
+                    ax.plot(median.index, drawn(median, level), color=colours[value], linewidth=1.4, label=f"{short(x)} {value}")
+                ax.set_title(f"{wrapped(series) if name == MOMENTS[0] else ''}\n{name}\n{_ratio(frame, x, place)}", fontsize=9)
                 _say_if_not_finite(ax, frame)
             axes[3 * row].set_ylabel(value_label)
         for ax in axes[-3:]:
             ax.set_xlabel(place_label)
         shared_legend(figure, axes)
         yield figure
+
+
+def _by_moment(table: pd.DataFrame, column: str) -> dict[str, pd.DataFrame]:
+    return {name: table[table["moment"] == name].assign(value=table[column]) for name in MOMENTS}
 
 
 def _ratio(frame: pd.DataFrame, x: str, place: str) -> str:
@@ -87,28 +86,30 @@ def _ratio(frame: pd.DataFrame, x: str, place: str) -> str:
     deepest = frame[frame["x"] == frame["x"].max()].groupby(place)["value"].median()
     first, last = deepest.iloc[0], deepest.iloc[-1]
     ratio = f"{first / last:.1e}" if last > 0 and np.isfinite(first) else "undefined"
-    return f"first / last {place} at {x} {frame['x'].max()}: {ratio}"
+    return f"first / last {place} at {short(x)} {frame['x'].max()}: {ratio}"
 
 
 def first_layer(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
     """Yield the first layer's ||dL/dW|| against the key `x`: one line an arm (median over seeds), one dot a run."""
-    found = moments(layers[layers["layer"] == 1], [], "grad_norm")
+    found = _by_moment(layers[layers["layer"] == 1], "grad_norm")
     styles = series_styles(layers["series"])
-    everything = pd.concat([frame["value"] for frame in found.values()])
-    figure, axes = panels(1, 3, sharey=True)
-    for ax, (name, frame) in zip(axes, found.items(), strict=True):
-        level = log_axis(ax, everything)
-        for series, group in frame.groupby("series", sort=False):
-            median = group.groupby("x")["value"].median()
-            style = styles[str(series)]
-            ax.plot(median.index, drawn(median, level), **style, linewidth=1.6, markersize=4, label=series)
-            ax.scatter(group["x"], drawn(group["value"], level), s=14, color=style["color"], alpha=0.55, linewidths=0)
-        ax.set_title(f"{name}\n{_ends(frame)}", fontsize=9)
-        key_axis(ax, x, layers["x"])
-        _say_if_not_finite(ax, frame)
-    axes[0].set_ylabel("||dL/dW|| of the first layer")
-    shared_legend(figure, axes)
-    yield figure
+    for page in pages(layers["series"], ARMS):
+        shown = {name: frame[frame["series"].isin(page)] for name, frame in found.items()}
+        everything = pd.concat([frame["value"] for frame in shown.values()])
+        figure, axes = panels(1, 3, sharey=True)
+        for ax, (name, frame) in zip(axes, shown.items(), strict=True):
+            level = log_axis(ax, everything)
+            for arm, series in enumerate(page):
+                group = frame[frame["series"] == series]
+                median = group.groupby("x")["value"].median()
+                ax.plot(median.index, drawn(median, level), **styles[series], linewidth=1.6, markersize=4, label=series)
+                dots(ax, group["x"], drawn(group["value"], level), styles[series], arm, len(page))
+            ax.set_title(f"{name}\n{_ends(frame)}", fontsize=9)
+            key_axis(ax, x, layers["x"])
+            _say_if_not_finite(ax, frame)
+        axes[0].set_ylabel("||dL/dW|| of the first layer")
+        shared_legend(figure, axes)
+        yield figure
 
 
 def _ends(frame: pd.DataFrame) -> str:
@@ -120,11 +121,14 @@ def _ends(frame: pd.DataFrame) -> str:
 
 
 def heat_maps(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
-    """Yield, for each run, a map of ||dL/dW|| by probed step and layer; pink where it is exactly zero or not finite."""
+    """Yield, for each run, a map of ||dL/dW|| by probed step and layer; pink where it is exactly zero or not finite.
+
+    `layers` holds the rows of these runs at every probed step.
+    """
     ordered = layers.drop_duplicates("run").sort_values(["series", "x", "seed"])["run"]
     finite = layers["grad_norm"][np.isfinite(layers["grad_norm"]) & (layers["grad_norm"] > 0)]
     scale = LogNorm(finite.min(), finite.max() * 1.0001) if len(finite) else LogNorm(1e-45, 1.0)
-    for page in pages(pages(ordered, HEAT_MAPS)[0], 6):
+    for page in pages(ordered, 6):
         shown = layers[layers["run"].isin(page)]
         figure, axes = panels((len(page) + 2) // 3, min(len(page), 3), height=2.9)
         mesh = None
@@ -136,7 +140,9 @@ def heat_maps(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
             edges = np.arange(grid.shape[1] + 1), np.arange(grid.shape[0] + 1) + 0.5
             mesh = ax.pcolormesh(*edges, masked, norm=scale, cmap="cividis", rasterized=True)
             _step_ticks(ax, [int(step) for step in grid.columns])
-            ax.set_title(f"{rows['series'].iloc[0]}\n{x} {rows['x'].iloc[0]}, seed {rows['seed'].iloc[0]}", fontsize=9)
+            ax.set_title(
+                f"{wrapped(rows['series'].iloc[0])}\n{short(x)} {rows['x'].iloc[0]}, seed {rows['seed'].iloc[0]}", fontsize=9
+            )
             ax.grid(False)
             ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         label_outer(axes, len(page), "step (probed steps, not to scale)", "layer, from the input")

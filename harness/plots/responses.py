@@ -8,16 +8,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from harness.plots.style import label_outer, ordered_colours, pages, panels, shared_legend
+from harness.moments import MOMENTS
+from harness.plots.style import label_outer, ordered_colours, pages, panels, shared_legend, short, span, wrapped
 
 
 def response_std(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
     """Yield the standard deviation of each convolution's response at the end: one line a depth, one panel an arm.
 
     The response is the output after the norm, before ReLU and addition. At initialisation with batch normalisation it
-    is |gamma| = 1 by construction, so only the end is drawn.
+    is |gamma| = 1 by construction, so only the end is drawn. `layers` holds the moments of every run (`harness.moments`).
     """
-    last = layers[(layers["step"] == layers.groupby("run")["step"].transform("max")) & (layers["kind"] == "conv")]
+    last = layers[layers["moment"] == MOMENTS[-1]]
     last = last[np.isfinite(last["response_std"]) & (last["response_std"] > 0)]
     values = sorted(last["x"].unique())
     colours = ordered_colours(values)
@@ -28,9 +29,9 @@ def response_std(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
             arm = last[last["series"] == series]
             for value, group in arm.groupby("x"):
                 mean = group.groupby("layer")["response_std"].mean()
-                ax.plot(mean.index, mean, color=colours[value], linewidth=1.3, label=f"{x} {value}")
-            medians = arm.groupby("x")["response_std"].median().iloc[[0, -1]]
-            ax.set_title(f"{series}\nmedian: " + ", ".join(f"{m:.2g} at {x} {v}" for v, m in medians.items()))
+                ax.plot(mean.index, mean, color=colours[value], linewidth=1.3, label=f"{short(x)} {value}")
+            medians = arm.groupby("x")["response_std"].median()
+            ax.set_title(f"{wrapped(series)}\nmedian {span(x, medians, '.2g')}")
         if wide:
             axes[0].set_yscale("log")
         else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -13,12 +14,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito 2008, without the yellow, which is lost on white."""
 MARKERS = "osD^vP*X"
 LINES = ("-", "--", ":", "-.")
 FIXED = {"shortcut=identity": 0, "shortcut=none": 1, "shortcut=projection": 2, "shortcut=projection_all": 3}
+ARMS = 12
+"""Arms that share one panel at most."""
 STYLE: dict[Any, Any] = {
     "font.size": 9.5,
     "axes.titlesize": 10,
@@ -52,6 +56,7 @@ def save(figure: Figure) -> dict[str, bytes]:
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, metadata=metadata, dpi=130)
             files[kind] = buffer.getvalue()
+            figure.set_layout_engine(None)  # laid out once, for both
     return files
 
 
@@ -125,6 +130,38 @@ def drawn(values: pd.Series, level: float) -> pd.Series:
     return values.where(values != 0, level).where(np.isfinite(values))
 
 
+def dots(ax: Axes, x: pd.Series, y: pd.Series, style: Mapping[str, Any], arm: int, arms: int) -> None:
+    """Draw one dot a run, those of the `arm`-th of `arms` (from 0) beside those of the others; smaller where there are many."""
+    aside = ScaledTranslation((arm - (arms - 1) / 2) * 3 / 72, 0, ax.figure.dpi_scale_trans)
+    look = {"color": style["color"], "marker": style["marker"], "s": 16 if len(x) <= 100 else 4, "alpha": 0.55, "linewidths": 0}
+    ax.scatter(x, y, transform=ax.transData + aside, **look)
+    ax.update_datalim(np.column_stack([x, y])[np.isfinite(y)])  # which what is moved aside does not do by itself
+    ax.autoscale_view()
+
+
+def short(key: str) -> str:
+    """Return a key without its group: learning_rate for schedule.learning_rate."""
+    return key.rpartition(".")[2]
+
+
+def span(key: str, values: pd.Series, form: str) -> str:
+    """Say how a value changes from the first to the last of its index, as titles do: at depth 20 → 110: 1.9 → 89.4.
+
+    `values` has the key's values as its index; `form` is the format of a value.
+    """
+    places = [0, -1] if len(values) > 1 else [0]
+    ends = (
+        " → ".join(str(values.index[place]) for place in places),
+        " → ".join(f"{values.iloc[place]:{form}}" for place in places),
+    )
+    return f"at {short(key)} {ends[0]}: {ends[1]}"
+
+
+def wrapped(series: str) -> str:
+    """Return the name of an arm in lines that fit over a panel."""
+    return textwrap.fill(series, 48)
+
+
 def pages(values: Iterable[Any], size: int) -> list[list[Any]]:
     """Return the distinct values in their order, `size` a page."""
     distinct = list(dict.fromkeys(values))
@@ -132,9 +169,9 @@ def pages(values: Iterable[Any], size: int) -> list[list[Any]]:
 
 
 def key_axis(ax: Axes, key: str, values: Iterable[Any]) -> None:
-    """Label the horizontal axis by a key, ticks at its values, logarithmic where they span more than a factor of 20."""
+    """Label the horizontal axis by a key, ticks at its values, logarithmic where they span a factor of 20 or more."""
     ticks = sorted(set(values))
-    if ticks[0] > 0 and ticks[-1] / ticks[0] > 20:
+    if ticks[0] > 0 and ticks[-1] / ticks[0] >= 20:
         ax.set_xscale("log")
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
