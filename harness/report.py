@@ -29,7 +29,7 @@ ABOUT_RUNS = (
     "was the full one."
 )
 
-ARMS = 24
+ARMS = 16
 """Arms of a comparison that are drawn at most: figures of hundreds would be read by nobody, and take minutes."""
 
 

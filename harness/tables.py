@@ -122,7 +122,8 @@ class Tables:
         that cannot be read.
 
             def early(layers):
-                return layers[layers["step"].between(1, 10) & (layers["layer"] == 1)][["grad_norm"]].median().to_frame().T
+                first = layers[layers["step"].between(1, 10) & (layers["layer"] == 1)]
+                return pd.DataFrame({"early": [first["grad_norm"].median()]})
 
             tables.reduce("layers", early, columns=("step", "layer", "grad_norm"))
         """

@@ -63,6 +63,21 @@ def test_a_shortcut_of_your_own_in_ten_lines(tmp_path):
     assert set(changed) > set(runs)
 
 
+def test_the_statistic_of_every_run():
+    example = next(code for code in PYTHON if "tables.reduce" in code)
+    done = subprocess.run(
+        [sys.executable, "-c", example],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "early" in done.stdout
+    assert len(done.stdout.splitlines()) == 7  # a header and six runs
+
+
 def test_the_yaml_files_and_the_python_defaults_are_the_same():
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         for data in SCHEDULES:
