@@ -1,28 +1,23 @@
 """Carry out the runs of a sweep: in parallel, apart from each other, and to be gone on with whatever happens.
 
 Hydra's launcher gets the list of runs that are still to do; each of its workers hands them to a child process that trains
-(`harness.worker`), so that what kills a training kills neither the worker nor the sweep. Where a worker itself dies, the
-runs that are left are launched again. State on disk is the truth: a job is a run's folder, and everything it has to say is
-there.
+(`harness.trainer`), so that what kills a training kills neither the worker nor the sweep. Where a worker itself dies, the
+runs that are left are launched again; where this process dies, its workers end (`harness.orphans`). State on disk is the
+truth: a job is a run's folder, and everything it has to say is there.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import select
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +26,16 @@ from omegaconf import DictConfig
 
 from harness import layout, locks, records
 from harness.config import RunConfig, available_cores
+from harness.orphans import end_with, workers_end_with_this_process
 from harness.progress import Display
-from harness.records import RecordError, Run
+from harness.records import Run
 from harness.stopping import Stop, outer_stop, stop_on_signals
 from harness.sweep import Sweep, conf_folder
+from harness.trainer import dismiss, note, supervise
 from harness.worker import carry_out_job
 
 log = logging.getLogger("harness")
 
-POLL = 0.2
-"""Seconds between two looks at whether to stop."""
 FRUITLESS_ROUNDS = 3
 """Launches in a row that bring no run to its end before the rest is given up."""
 
@@ -96,23 +91,23 @@ def _launch(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence[str],
     serial, alone = "hydra/launcher=basic" in launcher, len(configs) == 1 and not launcher
     jobs = [{"run": c.run_name(), "choices": c.choices(), "places": _absolute(c.places())} for c in configs]
     chosen = [override for override in launcher if override.startswith("hydra/launcher=")]
-    parent = None if chosen and "joblib" not in chosen[-1] else os.getpid()  # other launchers start their jobs elsewhere
-    common = {"results": str(sweep.results), "command": sweep.command, "apart": not serial, "quiet": quiet, "parent": parent}
-    records.write_json(folder / layout.JOBS, common | {"jobs": jobs})
+    joblib = not chosen or "joblib" in chosen[-1]
+    common = {"results": str(sweep.results), "command": sweep.command, "quiet": quiet}
+    where = {"apart": not serial, "elsewhere": not joblib}
+    records.write_json(folder / layout.JOBS, common | where | {"jobs": jobs})
     for name in (layout.ENDED, layout.BUSY):
         (folder / name).mkdir()
     if alone:
         carry_out_one(folder, 0)
-        while _trainer:
-            _trainer.pop().close()
+        dismiss()
         return
     threads = max(int(config.threads) for config in configs)
     workers = max(1, min(available_cores() // threads, len(jobs)))
-    choice = [f"hydra.launcher.n_jobs={workers}"] if parent else []
+    choice = [f"hydra.launcher.n_jobs={workers}"] if joblib else []
     arguments = ["-m", f"folder={quoted(str(folder))}", f"job=range({len(jobs)})", *choice, *launcher]
     main = hydra.main(config_path=str(conf_folder()), config_name="launch", version_base="1.3")(work)
     try:
-        with _arguments(arguments), _sigint_for_other_threads():
+        with _arguments(arguments), _sigint_for_other_threads(), workers_end_with_this_process():
             main()
     except BrokenProcessPool:
         if not stop:
@@ -133,11 +128,10 @@ def carry_out_one(folder: Path, number: int) -> None:
         return
     if not job["apart"]:
         state = carry_out_job(job)
-    elif job["parent"] == os.getpid():
-        state = _supervise(job, folder / layout.STOP)
     else:
-        with _end_with_parent(job["parent"] or os.getppid()):
-            state = _supervise(job, folder / layout.STOP)
+        if job["elsewhere"]:
+            end_with(os.getppid())
+        state = supervise(job, folder / layout.STOP)
     if state == records.INTERRUPTED and (not job["apart"] or (folder / layout.STOP).exists()):
         (folder / layout.STOP).touch()
     elif state is not None:
@@ -146,113 +140,13 @@ def carry_out_one(folder: Path, number: int) -> None:
         (folder / layout.BUSY / job["run"]).touch()
 
 
-class Trainer:
-    """A child process that trains one run after the other; it ends when this process does."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "harness.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-        )
-
-    def train(self, job: dict[str, Any], stop: Path) -> tuple[bool, str | None]:
-        """Return (whether the child lives, the state in which it left the run); it is asked to save once `stop` exists.
-
-        It is asked too when the process that launched this one is gone.
-        """
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        parent, asked = os.getppid() if job["parent"] in (None, os.getpid()) else job["parent"], False
-        with suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps(job).encode() + b"\n")
-            self.process.stdin.flush()
-        while True:
-            if select.select([self.process.stdout], [], [], POLL)[0]:
-                answer = self.process.stdout.readline()
-                if not answer:
-                    self.process.wait()
-                    return False, records.INTERRUPTED if asked else None
-                state: str | None = json.loads(answer)
-                return True, state
-            orphaned = os.getppid() != parent
-            if not asked and (orphaned or stop.exists()):
-                self.process.terminate()
-                asked = True
-
-    def close(self) -> None:
-        """End the child, which ends with its input."""
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream:
-                stream.close()
-        self.process.wait()
-
-
-@cache
-def _end_with_parent(parent: int) -> threading.Lock:
-    """Watch from now on whether the process that started this worker lives, and end with it when no run is in hand.
-
-    The lock is held while one is.
-    """
-    busy = threading.Lock()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(POLL)
-        with busy:
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-    return busy
-
-
-_trainer: list[Trainer] = []
-"""This worker's trainer, kept from run to run since starting one imports torch."""
-
-
-def _supervise(job: dict[str, Any], stop: Path) -> str | None:
-    """Have the job's run trained apart; return its state, killed if the trainer died, None if another process has the run."""
-    if _trainer and _trainer[0].process.poll() is not None:
-        _trainer.pop().close()
-    if not _trainer:
-        _trainer.append(Trainer())
-    lives, state = _trainer[0].train(job, stop)
-    if lives:
-        return state
-    trainer = _trainer.pop()
-    trainer.close()
-    code = trainer.process.returncode
-    results = Path(job["results"])
-    run = Run(layout.run_folder(results, job["run"]))
-    name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    reason = f"its process was ended by {name}" + ("; perhaps memory ran out" if code == -signal.SIGKILL else "")
-    with locks.held(layout.lock(results, run.name)) as mine:
-        if not mine:
-            return None
-        if run.finished():
-            return run.state
-        if state == records.INTERRUPTED:
-            _note(run, records.INTERRUPTED)
-            return records.INTERRUPTED
-        _note(run, records.KILLED, error=reason)
-    log.warning("%s: %s", run.name, reason)
-    return records.KILLED
-
-
 def _give_up(configs: Sequence[RunConfig], results: Path) -> None:
     """Mark what could not be brought to an end although it was launched again and again."""
     for config in configs:
         run = Run(layout.run_folder(results, config.run_name()))
         with locks.held(layout.lock(results, run.name)) as mine:
             if mine and not run.finished():
-                _note(run, records.KILLED, error=f"its worker was lost in {FRUITLESS_ROUNDS} launches")
-
-
-def _note(run: Run, state: str, **more: Any) -> None:
-    """Write the state of a run whose process is gone, the rest of its status kept."""
-    try:
-        facts = {key: value for key, value in run.status.items() if key != "state"}
-    except RecordError:
-        facts = {}
-    records.write_status(run, state, **(facts | more))
+                note(run, records.KILLED, error=f"its worker was lost in {FRUITLESS_ROUNDS} launches")
 
 
 def quoted(value: str) -> str:

@@ -1,6 +1,6 @@
 """A process that trains runs: one job a line on its standard input, the state of the run a line on its output.
 
-    python -m harness.worker        (started by harness.launch)
+    python -m harness.worker        (started by harness.trainer)
 
 It ends with its input. If that ends while a run is being trained, the process that wanted the run is gone: the run's state
 is saved, and it is left.

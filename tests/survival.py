@@ -23,6 +23,8 @@ from harness.stopping import Stop
 from harness.training import Training
 
 ROOT = Path(__file__).resolve().parent.parent
+MARK = "SURVIVAL_OF"
+"""The environment variable by which the processes of a sweep are known, whoever their parent is by now."""
 NUMBERS = [layout.table(name) for name in ("steps", "layers", "blocks")] + [layout.WEIGHTS]
 SWEEP = [
     *("-m", "depth=8,14", "shortcut=none,identity", "width=4", "device=cpu"),
@@ -32,54 +34,27 @@ SWEEP = [
 
 def start(results, arguments=SWEEP):
     """Start the sweep's command in a process group of its own, its output to a file beside the results."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), MARK: str(results)}
     command = [sys.executable, "-m", "harness.run", *arguments, f"results={results}"]
     with results.with_suffix(".log").open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
 
 
-def family(pid):
-    """Return the process ids of a process and all that descend from it, while they live."""
-    children = {}
+def family(results):
+    """Return the process ids of the sweep's command and of all that descends from it, while they run."""
+    mark, found = f"{MARK}={results}".encode(), []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            try:
-                parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
-            except OSError:
-                continue
-            children.setdefault(int(parent), []).append(int(entry.name))
-    found, left = [], [pid]
-    while left:
-        one = left.pop()
-        found.append(one)
-        left += children.get(one, [])
+            with suppress(OSError):
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
     return found
 
 
-def trains(pid):
-    """Return whether a process is one that trains."""
-    try:
-        return b"harness.worker" in (Path("/proc") / str(pid) / "cmdline").read_bytes()
-    except OSError:
-        return False
-
-
-def alive(pids):
-    """Return those of the processes that still run (zombies do not)."""
-    running = []
-    for pid in pids:
-        try:
-            if (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                running.append(pid)
-        except OSError:
-            continue
-    return running
-
-
-def wait_gone(pids, seconds):
-    """Wait until the processes are gone; return those that are not after `seconds`."""
+def wait_gone(results, seconds):
+    """Wait until no process of the sweep runs; return those that do after `seconds`."""
     end = time.monotonic() + seconds
-    while (left := alive(pids)) and time.monotonic() < end:
+    while (left := family(results)) and time.monotonic() < end:
         time.sleep(0.05)
     return left
 
@@ -95,26 +70,21 @@ def numbers(results):
 def disturb(results, chance):
     """Start the sweep, kill one process of it at a random moment; return (exit code or None, was one killed).
 
-    What trains must end with its parent. A worker of the launcher that has no run yet when the parent is killed idles
-    until joblib's limit of 300 s: a known gap, so those are ended here.
+    The parent, if it lives, is asked to stop. No process of the sweep may then be left.
     """
     parent = start(results)
     end = time.monotonic() + chance.uniform(3.0, 10.0)
     while parent.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
-    members = family(parent.pid)
+    members = family(results)
     if parent.poll() is not None:
         return parent.returncode, False
-    trainers = [pid for pid in members if trains(pid)]
     os.kill(chance.choice(members), signal.SIGKILL)
     time.sleep(chance.uniform(0.0, 1.0))
     if parent.poll() is None:
         parent.send_signal(signal.SIGINT)
     parent.wait(timeout=60)
-    assert not (left := wait_gone(trainers, 20)), f"still training after their parent: {left}"
-    for idle in wait_gone(members, 5):
-        with suppress(ProcessLookupError):
-            os.kill(idle, signal.SIGKILL)
+    assert not (left := wait_gone(results, 20)), f"left behind: {left}"
     return None, True
 
 

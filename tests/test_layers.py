@@ -23,22 +23,9 @@ SHARED = {"harness.records", "harness.anatomy", "harness.evaluate"}
 TOOLS = {"harness.schedule", "harness.devices", "harness.environment", "harness.checkpoint", "harness.rows"}
 ROOMS = {"data", "models", "probes"}
 ANALYSIS = {f"harness.{name}" for name in ("tables", "moments", "plots", "stats", "verdicts", "growth")}
-ENTRIES = {
-    f"harness.{name}"
-    for name in (
-        "run",
-        "report",
-        "sweep",
-        "pages",
-        "launch",
-        "worker",
-        "progress",
-        "reproducibility",
-        "status",
-        "verify",
-        "describe",
-    )
-}
+LAUNCHING = {f"harness.{name}" for name in ("launch", "orphans", "trainer", "worker")}
+READING = {f"harness.{name}" for name in ("report", "pages", "progress", "reproducibility", "status", "verify")}
+ENTRIES = LAUNCHING | READING | {f"harness.{name}" for name in ("run", "sweep", "describe")}
 TORCH_FREE = (
     BASE
     | ANALYSIS

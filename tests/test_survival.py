@@ -4,12 +4,13 @@ import json
 import os
 import pty
 import select
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -252,12 +253,11 @@ def test_a_stopped_sweep_ends_soon_with_everything_saved(number, tmp_path):
     parent = survival.start(results, LONG)
     wait_for(lambda: sum('"running"' in path.read_text() for path in results.glob("runs/*/status.json")) == 2)
     time.sleep(1.5)
-    members = survival.family(parent.pid)
     asked = time.monotonic()
     parent.send_signal(number)
     assert parent.wait(timeout=30) == 130
     assert time.monotonic() - asked < 15  # 5 seconds on a machine that does nothing else; it is measured, not tested
-    assert not survival.wait_gone(members, 10)
+    assert not survival.wait_gone(results, 10)
     log = results.with_suffix(".log").read_text()
     assert "this goes on from here: python -m harness.run -m depth=8,14" in log
     states = [Run(folder).state for folder in (results / "runs").iterdir()]
@@ -271,12 +271,57 @@ def test_workers_end_when_the_parent_is_killed(tmp_path):
     results = tmp_path / "results"
     parent = survival.start(results, LONG)
     wait_for(lambda: sum('"running"' in path.read_text() for path in results.glob("runs/*/status.json")) == 2)
-    members = survival.family(parent.pid)
-    assert len(members) >= 5  # the parent, two workers, their two trainers
+    assert len(survival.family(results)) >= 5  # the parent, two workers, their two trainers
     parent.kill()
     parent.wait()
-    assert not survival.wait_gone(members, 20)
+    assert not survival.wait_gone(results, 20)
     assert len(list(results.glob("runs/*/checkpoint.pt"))) == 2  # and they saved what they had
+
+
+def test_workers_without_a_run_end_when_the_parent_is_killed(tmp_path):
+    results = tmp_path / "results"
+    parent = survival.start(results, [*LONG, "shortcut=none", "hydra.launcher.n_jobs=4"])  # for two runs
+    wait_for(lambda: sum('"running"' in path.read_text() for path in results.glob("runs/*/status.json")) == 2)
+    assert len(list((results / layout.RUNS).iterdir())) == 2
+    assert len(workers(results)) == 4
+    parent.kill()
+    parent.wait()
+    assert not survival.wait_gone(results, 20)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.3, 0.6])
+def test_workers_that_are_just_starting_end_when_the_parent_is_killed(delay, tmp_path):
+    results = tmp_path / "results"
+    parent = survival.start(results, LONG)
+    wait_for(lambda: workers(results))
+    time.sleep(delay)
+    parent.kill()
+    parent.wait()
+    assert not survival.wait_gone(results, 20)
+
+
+def workers(results):
+    """Return the process ids of a sweep's launcher workers."""
+    found = []
+    for pid in survival.family(results):
+        with suppress(OSError):
+            if b"popen_loky_posix" in (Path("/proc") / str(pid) / "cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
+def test_a_single_run_outlives_the_shell_that_started_it(tmp_path):
+    results = tmp_path / "results"
+    keys = ["depth=8", "shortcut=none", *KEYS, "schedule.steps=400", f"results={results}"]
+    command = shlex.join([sys.executable, "-m", "harness.run", *keys])
+    environment = os.environ | {survival.MARK: str(results)}
+    shell = ["sh", "-c", f"nohup {command} >{shlex.quote(str(tmp_path / 'log'))} 2>&1 & read line"]
+    with subprocess.Popen(shell, stdin=subprocess.PIPE, cwd=ROOT, env=environment) as process:
+        wait_for(lambda: any('"running"' in path.read_text() for path in results.glob("runs/*/status.json")))
+        process.communicate(b"end\n")
+    assert not survival.wait_gone(results, 60)
+    (folder,) = (results / layout.RUNS).iterdir()
+    assert Run(folder).state == records.DONE
 
 
 def wait_for(condition, seconds=60):
