@@ -1,7 +1,7 @@
 """Peak memory of a probed training step against what harness.describe foretells: python tests/measure_memory.py CIFAR_ROOT
 
-Each net takes one step of batch 128 on CIFAR-10, with both probes, in a process of its own, with and without activation
-checkpointing; printed are the process's peak memory less what it had before the net was built, and the estimate.
+Each net takes three steps of batch 128 on CIFAR-10, with both probes, on two threads, in a process of its own, with and
+without activation checkpointing. Printed are the peak memory of the process, how much the steps raised it, and the estimate.
 """
 
 import resource
@@ -13,11 +13,13 @@ from pathlib import Path
 
 from harness import records
 from harness.config import DataConfig, RunConfig
+from harness.devices import exactly
 from harness.models.inspection import inspect
 from harness.stopping import Stop
 from harness.training import Training
 
 CASES = [(20, False), (110, False), (110, True), (1202, True)]
+"""Depth, and whether activations are checkpointed."""
 
 
 def peak():
@@ -26,30 +28,31 @@ def peak():
 
 
 def measure(depth, checkpointing, root):
-    """Take one probed step; print peak memory before and after, and seconds."""
+    """Take three probed steps; print peak memory in GiB before and after, and the seconds of the fastest."""
     config = RunConfig(
         depth, device="cpu", threads=2, data=DataConfig("cifar10", root=root), activation_checkpointing=checkpointing
     )
-    with tempfile.TemporaryDirectory() as folder:
-        before, started = peak(), time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder, exactly(config):
         training = Training(config, records.create(config, Path(folder)), {}, Stop())
-        loaded, batch = peak(), training.batches.at(0)
-        with training._probed(0, batch):
-            training._update(0, batch)
-        print(before, loaded, peak(), time.perf_counter() - started)
+        batch = training.batches.at(0)
+        before, seconds = peak(), []
+        for step in range(3):
+            started = time.perf_counter()
+            with training._probed(step, batch):
+                training._update(step, batch)
+            seconds.append(time.perf_counter() - started)
+        print(before, peak(), min(seconds))
 
 
 def main(root):
     for depth, checkpointing in CASES:
         command = [sys.executable, __file__, root, str(depth), str(int(checkpointing))]
         words = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-        _, loaded, top, seconds = map(float, words)
+        before, top, seconds = map(float, words)
         foretold = inspect(RunConfig(depth), 3, 32, 10, 128, recompute=checkpointing).memory.total / 2**30
         kind = "checkpointed" if checkpointing else "ordinary"
-        print(
-            f"depth {depth}, {kind}: peak {top:.2f} GiB, of which the step {top - loaded:.2f}, foretold {foretold:.2f}; {seconds:.0f} s",
-            flush=True,
-        )
+        words = f"peak {top:.2f} GiB, of which the steps {top - before:.2f}, foretold {foretold:.2f}; {seconds:.1f} s a step"
+        print(f"depth {depth}, {kind}: {words}", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,14 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+CHUNK = 2**26
+"""Bytes that are asked for at once for what is kept: so many that the system gives and takes them back in one piece."""
 
 
 class Staged(nn.Module):
@@ -24,11 +28,42 @@ class Staged(nn.Module):
 
     def through_stages(self, x: Tensor) -> Tensor:
         recompute = self.recompute and self.training and torch.is_grad_enabled()
+        kept = Kept()
         for stage in self.stages:
             assert isinstance(stage, nn.Sequential)
             for block in stage:
-                x = recomputed(block, x) if recompute else block(x)
+                x = kept(recomputed(block, x)) if recompute else block(x)
         return x
+
+
+class Kept:
+    """Copies of tensors in large chunks of memory, apart from what comes and goes between them and would leave holes."""
+
+    def __init__(self) -> None:
+        self._chunk = torch.empty(0)
+        self._used = 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        copy: Tensor = _Copy.apply(x, self)
+        return copy
+
+    def place(self, x: Tensor) -> Tensor:
+        """Return room for a tensor of the shape, strides and type of x, whose memory has no gaps."""
+        if self._chunk.dtype != x.dtype or self._used + x.numel() > self._chunk.numel():
+            self._chunk, self._used = x.new_empty(max(x.numel(), CHUNK // x.element_size())), 0
+        room = x.new_empty(0).set_(self._chunk.untyped_storage(), self._used, x.shape, x.stride())
+        self._used += x.numel()
+        return room
+
+
+class _Copy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kept: Kept) -> Tensor:
+        return kept.place(x).copy_(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return gradients[0], None
 
 
 def recomputed(block: nn.Module, x: Tensor) -> Tensor:
