@@ -23,10 +23,10 @@ class ChoiceError(ValueError):
 def unknown(key: str, given: object, allowed: Iterable[str]) -> ChoiceError:
     """Return the error for a name outside `allowed`, with the nearest valid name where one is close, or else all of them."""
     names = list(allowed)
-    close = get_close_matches(str(given), names, n=3 if len(names) > MANY else 1)
+    close = get_close_matches(str(given), names, n=1)
     words = [] if close and len(names) > MANY else [f"allowed: {', '.join(names)}"]
     if close:
-        words.append(f"did you mean {' or '.join(close)}?")
+        words.append(f"did you mean {close[0]}?")
     return ChoiceError(f"{key}={given}: unknown; {'; '.join(words)}")
 
 

@@ -15,6 +15,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from textwrap import wrap
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,13 +78,15 @@ def help_text() -> str:
     from harness.sweep import GROUPS, choices_of, conf_folder
 
     conf = conf_folder()
-    groups = [f"{name}={'|'.join(choices_of(name))}" for name in GROUPS]
+    groups = [f"{name}: {', '.join(choices_of(name))}" for name in GROUPS]
+    groups = [line for group in groups for line in wrap(group, 120, initial_indent="  ", subsequent_indent="      ")]
     keys = (conf / "config.yaml").read_text(encoding="utf-8").split("\n\n", 2)[2]
     schedule = (conf / "schedule" / "cifar10.yaml").read_text(encoding="utf-8")
     indented = "\n".join(f"  {line}" for line in schedule.splitlines())
     names = [f"{choice.key}={name}: {words}" for choice in BUILT_IN for name, words in choice.sentences.items()]
     listed = "\n".join(names)
-    return f"{__doc__}\nGroups: {'  '.join(groups)}\n\n{listed}\n\nKeys and defaults:\n\n{keys}\nschedule=cifar10:\n{indented}"
+    parts = [__doc__ or "", "Groups:", *groups, "", listed, "", "Keys and defaults:", "", keys, "schedule=cifar10:", indented]
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,17 @@ def test_the_real_command_learns_three_colours(images, tmp_path):
     assert not any(str(tmp_path) in path.read_text() for path in folder.glob("*.json"))
 
 
+@pytest.mark.parametrize("depth", [18, 50])
+def test_the_imagenet_family_trains_on_images_of_ones_own(depth, images, tmp_path):
+    more = ["family=imagenet", f"depth={depth}", "shortcut=projection", "schedule.batch_size=8"]
+    assert run.main(arguments(images, tmp_path / "results", *more)) == 0
+    (folder,) = (tmp_path / "results" / layout.RUNS).iterdir()
+    recorded = Run(folder)
+    assert recorded.state == "done"
+    assert recorded.layers["layer"].max() == depth
+    assert tuple(load_file(folder / layout.WEIGHTS)["stem.conv.weight"].shape) == (4, 3, 7, 7)
+
+
 def only_one_class(root):
     for part in ("train", "test"):
         for name in ("blue", "green"):

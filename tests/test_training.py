@@ -100,6 +100,16 @@ def test_probes_change_nothing(run, tmp_path):
     assert not (bare.folder / layout.probe_table("layers")).exists()
 
 
+@pytest.mark.parametrize("choices", [{}, {"shortcut": "dropout"}, {"survival": 0.5}], ids=str)
+def test_activation_checkpointing_changes_no_number_of_a_run(choices, tmp_path):
+    """Rows of both probes, running statistics in the weights and all: so it is no part of a run's identity."""
+    ordinary = train(tiny(**choices), tmp_path / "ordinary")
+    checkpointed = train(tiny(**choices, activation_checkpointing=True), tmp_path / "checkpointed")
+    assert checkpointed.name == ordinary.name
+    for name in NUMBERS:
+        assert (checkpointed.folder / name).read_bytes() == (ordinary.folder / name).read_bytes(), name
+
+
 def test_a_finished_run_is_reused_and_says_so(run, caplog):
     before = (run.folder / layout.STATUS).read_bytes()
     with caplog.at_level(logging.INFO, "harness"):

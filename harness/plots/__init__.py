@@ -47,7 +47,7 @@ GRADIENTS = Picture(
     "gradients",
     "Gradient of every layer",
     "Norm of the loss gradient with respect to each layer's weights, accumulated in float64; from the stem to the "
-    "last 3x3 convolution. A tensor whose every element is zero stands on the dashed line.",
+    "last convolution. A tensor whose every element is zero stands on the dashed line.",
     "layers",
     gradients.by_layer,
 )
