@@ -60,11 +60,17 @@ def wait_gone(results, seconds):
 
 
 def numbers(results):
-    """Return the bytes of every file of numbers, by run and name."""
+    """Return the bytes of every file of numbers, by run and name; of the epochs the table without its times."""
     folders = [folder for folder in (results / layout.RUNS).iterdir() if ".damaged-" not in folder.name]
-    return {
+    found = {
         (folder.name, name): (folder / name).read_bytes() for folder in folders for name in NUMBERS if (folder / name).exists()
     }
+    for folder in folders:
+        if (folder / layout.EPOCHS).exists():
+            found[folder.name, layout.EPOCHS] = (
+                records.read_table(folder / layout.EPOCHS).drop(columns="seconds").to_csv().encode()
+            )
+    return found
 
 
 def disturb(results, chance):
