@@ -62,7 +62,7 @@ def completed(pair):
     family = pair.get("family", "cifar")
     choices = {"depth": SMALLEST.get((family, pair.get("block")), SMALLEST[family]), "device": "cpu"}
     choices |= {} if family == "densenet" else {"width": 2}
-    schedule, data = {"steps": 1, "batch_size": 4, "learning_rate": 0.01}, {"name": "digits"}
+    schedule, data = {"steps": 3, "batch_size": 4, "learning_rate": 0.01, "warmup_steps": 1}, {"name": "digits"}
     for key, value in pair.items():
         group, _, name = key.rpartition(".")
         {"": choices, "schedule": schedule, "data": data}[group][name] = value
@@ -114,8 +114,9 @@ def test_every_pair_of_a_networks_keys_builds_and_steps_or_is_refused():
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("half", [0, 1])
-def test_every_pair_of_keys_trains_or_is_refused(half, tmp_path):
-    every = list(pairs(NETWORK | TRAINING))[half::2]
+def test_every_pair_with_a_key_of_training_trains_or_is_refused(half, tmp_path):
+    """On digits, by the way that every run goes; pairs of a network's keys are tried above."""
+    every = [pair for pair in pairs(NETWORK | TRAINING) if not set(pair) <= set(NETWORK)][half::2]
     trained = 0
     for pair in every:
 
