@@ -181,6 +181,10 @@ class Tables:
         """Return all rows of a table of all finished runs, or of some, as `reduce` does: for few runs, or short tables."""
         return self.reduce(name, lambda table: table, columns, runs)
 
+    def has(self, names: Iterable[str]) -> bool:
+        """Return whether of each of these tables some finished run has one."""
+        return all(len(self._having(name)) for name in names)
+
     def _having(self, name: str, runs: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return the finished runs, or those of `runs`, that have the table `name`."""
         among = self.finished if runs is None else runs
