@@ -142,7 +142,7 @@ def defaults(data: str) -> Mapping[str, Any]:
 
 def protocol_of(claim: Claim) -> Mapping[str, Any]:
     """Return the paper's value of every key."""
-    return defaults(DATA) | dict(claim.paper or {})
+    return dict(defaults(DATA)) | dict(claim.paper or {})
 
 
 def _differences(claim: Claim, runs: pd.DataFrame) -> tuple[tuple[str, ...], bool]:

@@ -32,6 +32,7 @@ RESERVE = ".reserve"
 
 SWEEP = "sweep.json"
 RUNS_TABLE = "runs.csv"
+VERDICTS = "verdicts.json"
 FIGURES = "figures"
 VERIFICATION = "verification.json"
 REPORT_HTML = "report.html"

@@ -1,7 +1,7 @@
 """A report's contents, and how they become HTML and Markdown.
 
-A page is a list of sections, a section a heading and parts in order: text, code, a table, a figure. Both templates render
-the same list, so the two reports cannot say different things.
+A page is a list of sections, a section a heading and parts in order: a smaller heading, text, code, a table, a figure. Both
+templates render the same list, so the two reports cannot say different things.
 """
 
 from __future__ import annotations
@@ -24,6 +24,12 @@ class Text:
 
 
 @dataclass(frozen=True)
+class Heading:
+    words: str
+    kind: str = "heading"
+
+
+@dataclass(frozen=True)
 class Code:
     lines: str
     kind: str = "code"
@@ -31,10 +37,11 @@ class Code:
 
 @dataclass(frozen=True)
 class Table:
-    """Header and rows, as text."""
+    """Header and rows, as text; cells of `prose` are wrapped."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+    prose: bool = False
     kind: str = "table"
 
 
@@ -48,7 +55,7 @@ class Drawing:
     kind: str = "drawing"
 
 
-Part = Text | Code | Table | Drawing
+Part = Heading | Text | Code | Table | Drawing
 
 
 @dataclass(frozen=True)

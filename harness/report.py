@@ -16,13 +16,14 @@ from datetime import date
 from pathlib import Path
 
 from experiments.declaration import find
-from harness import layout, pages, records, reproducibility
+from experiments.judging import claims_of
+from harness import judged, layout, pages, records, reproducibility
 from harness.config import flatten
 from harness.pages import Code, Drawing, Section, Text
 from harness.plots import Picture
 from harness.plots.style import save
 from harness.records import RecordError
-from harness.tables import Tables
+from harness.tables import DRAWN, Tables
 
 ABOUT_RUNS = (
     "Errors in percent, at the end, in evaluation mode; time in seconds; warmup_end is the step from which the learning rate "
@@ -68,12 +69,17 @@ def conclude(folder: Path) -> int:
 
 
 def build(tables: Tables) -> None:
-    """Write runs.csv, figures/, report.html and report.md into the sweep's folder.
+    """Write runs.csv, verdicts.json, figures/, report.html and report.md into the sweep's folder.
 
     Raises RecordError where the folder is no sweep or a run's records cannot be read.
     """
     folder, experiment = tables.folder, find(str(tables.about.get("experiment", "none")))
-    sections = [_asked(tables, experiment.question), Section("Runs", [_runs_shown(tables), *_troubles(tables)])]
+    drawn_from = {picture.table for picture in experiment.pictures}
+    of_claims = [measure for claim in claims_of(tables) for measure in claim.measures]
+    tables.take([*(DRAWN[name] for name in DRAWN if name in drawn_from), *of_claims])  # each table is read once
+    outcomes = judged.judge(tables)
+    sections = [_asked(tables, experiment.question), *judged.sections(tables, outcomes)]
+    sections.append(Section("Runs", [_runs_shown(tables), *_troubles(tables)]))
     drawn = [_pictures(tables, picture) for picture in experiment.pictures]
     figures = {file: content for _, files in drawn for file, content in files.items()}
     sections += [section for section, _ in drawn if section.parts]
@@ -81,6 +87,7 @@ def build(tables: Tables) -> None:
     title = f"{tables.about.get('experiment', 'none')}: " if experiment.question else ""
     html, markdown = pages.render(title + _extent(tables), sections)
     records.write_table(folder / layout.RUNS_TABLE, tables.runs_table)
+    judged.write(tables, outcomes)
     _replace_figures(folder / layout.FIGURES, figures)
     records.write_text(folder / layout.REPORT_MARKDOWN, markdown)
     records.write_text(folder / layout.REPORT_HTML, html)

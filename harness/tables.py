@@ -198,13 +198,12 @@ class Tables:
     @cached_property
     def layers(self) -> pd.DataFrame:
         """Each counted convolution, from the stem to the last before the linear layer, at the moments of `harness.moments`."""
-        return self.reduce("layers", _of_convolutions, ("step", "layer", "kind", "grad_norm", "response_std"))
+        return self.measured(OF_LAYERS)
 
     @cached_property
     def blocks(self) -> pd.DataFrame:
         """Each block, 0 being the stem, at the moments of `harness.moments`."""
-        columns = ("step", "block", "forward_norm", "grad_norm", "elements")
-        return self.reduce("blocks", partial(moments, place="block"), columns)
+        return self.measured(OF_BLOCKS)
 
     @cached_property
     def heat_maps(self) -> pd.DataFrame:
@@ -260,3 +259,9 @@ def _of_convolutions(layers: pd.DataFrame) -> pd.DataFrame:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+OF_LAYERS = Measure("layers", ("step", "layer", "kind", "grad_norm", "response_std"), _of_convolutions)
+OF_BLOCKS = Measure("blocks", ("step", "block", "forward_norm", "grad_norm", "elements"), partial(moments, place="block"))
+DRAWN = {"layers": OF_LAYERS, "blocks": OF_BLOCKS}
+"""What figures draw of the tables of probes, by the name of the frame."""

@@ -22,9 +22,9 @@ BASE = {
 SHARED = {"harness.records", "harness.anatomy", "harness.evaluate"}
 TOOLS = {"harness.schedule", "harness.devices", "harness.environment", "harness.checkpoint", "harness.rows"}
 ROOMS = {"data", "models", "probes"}
-ANALYSIS = {f"harness.{name}" for name in ("tables", "moments", "plots", "stats", "verdicts", "growth", "published")}
+ANALYSIS = {f"harness.{name}" for name in ("tables", "moments", "plots", "stats", "verdicts", "growth", "published", "ranking")}
 LAUNCHING = {f"harness.{name}" for name in ("launch", "orphans", "trainer", "worker")}
-READING = {f"harness.{name}" for name in ("report", "pages", "progress", "reproducibility", "status", "verify")}
+READING = {f"harness.{name}" for name in ("report", "pages", "judged", "progress", "reproducibility", "status", "verify")}
 ENTRIES = LAUNCHING | READING | {f"harness.{name}" for name in ("run", "sweep", "describe")}
 TORCH_FREE = (
     BASE
@@ -119,7 +119,7 @@ def test_the_rule_can_fail(module, line):
 
 
 def test_reading_and_drawing_tables_loads_no_torch():
-    names = "harness, experiments.degradation, harness.plots, harness.tables, harness.verdicts, harness.growth"
+    names = ", ".join(["harness", "experiments.judging", "experiments.degradation", *sorted(ANALYSIS)])
     code = f"import sys, {names}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 

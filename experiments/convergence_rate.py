@@ -1,0 +1,68 @@
+"""How the steps to a fixed training loss grow with depth in plain nets.
+
+He et al. 2015, section 4.1: "We conjecture that the deep plain nets may have exponentially low convergence rates".
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from experiments.declaration import Claim, Experiment, Found, Missing, Part, Protocol, Setting
+from experiments.degradation import PLAIN, WINDOW, sample, steps_to
+from harness import plots, stats
+from harness.growth import MIN_ADVANTAGE, MIN_DEPTHS, compare_growth, judge_growth
+from harness.verdicts import above
+
+LOSS = 1.0
+"""Training loss to be reached, in nats: less than half of what a guess among ten classes costs (2.30)."""
+
+
+def exponential(setting: Setting) -> Found | Missing:
+    """D9: do steps to the loss grow exponentially or linearly with the depth of plain nets?
+
+    The loss is the mean over the last WINDOW training batches. A run that never has it needs more steps than it had (censored).
+    """
+    depths = setting.depths(**PLAIN)
+    if len(depths) < MIN_DEPTHS:
+        return Missing(f"plain nets of {MIN_DEPTHS} depths or more")
+    taken = setting.reduce("steps", partial(steps_to, column="loss", level=LOSS), ("loss",), **PLAIN)
+    alone = taken.drop_duplicates(["depth", "seed"])
+    growth = compare_growth(*(alone[column].tolist() for column in ("depth", "steps", "reached")))
+    values = {sample(PLAIN, depth): setting.by_seed(rows, "steps") for depth, rows in alone.groupby("depth")}
+    late = alone.loc[~alone["reached"].astype(bool), "depth"].value_counts().sort_index()
+    censored = ", ".join(f"{count} at {depth} layers" for depth, count in late.items())
+    estimate = replace(stats.NOTHING, value=growth.advantage, seeds=growth.seeds)
+    advantage = Part(
+        "AIC of linear minus that of exponential growth",
+        estimate,
+        above(MIN_ADVANTAGE),
+        values,
+        by=lambda protocol: judge_growth(growth, protocol=protocol),
+    )
+    factor = f"{2.718281828459045 ** (10 * growth.rate):.3g}" if growth.rate == growth.rate else "an unknown factor"
+    notes = [f"Values are steps until the mean loss of {WINDOW} batches was below {LOSS:g}."]
+    notes += [f"In the exponential model ten more layers take {factor} times the steps."]
+    notes += (
+        [f"{growth.censored} of {len(alone)} runs never reached it and count as censored: {censored}."] if growth.censored else []
+    )
+    return Found(advantage, notes=notes, used={"depth": depths})
+
+
+D9 = Claim(
+    id="D9",
+    source="He et al. 2015, section 4.1",
+    sentence="The convergence rate of plain nets falls exponentially with depth.",
+    rule=f"steps to a training loss of {LOSS:g} at {MIN_DEPTHS} or more depths: AIC of linear minus exponential growth above "
+    f"{MIN_ADVANTAGE:g}, and rising; runs that never reach it are censored",
+    protocol=Protocol.ANY,
+    keys=("depth", "shortcut"),
+    needs=({"depth": (8, 20, 32, 44, 56), "shortcut": ("none",)},),
+    find=exponential,
+)
+
+EXPERIMENT = Experiment(
+    "How do the steps to a fixed training loss grow with the depth of plain nets (He et al. 2015, section 4.1)?",
+    (plots.CURVES, plots.ERROR, plots.FIRST_LAYER, plots.GRADIENTS),
+    (D9,),
+)
