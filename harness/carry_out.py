@@ -42,6 +42,8 @@ def train(config: RunConfig, results: str | Path = "results") -> Run:
     """
     config = check(resolve(config))
     results = Path(results)
+    if (shallower := config.shallower()) is not None:
+        train(shallower, results)
     waited = False
     while True:
         with locks.held(layout.lock(results, config.run_name())) as mine:

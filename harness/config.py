@@ -49,6 +49,13 @@ class Warmup(str, Enum):
     until_error = "until_error"
 
 
+class UpdateScaling(str, Enum):
+    """How large each layer's step is: as its gradient has it, or of equal relative size in all layers (harness.scaling)."""
+
+    none = "none"
+    layerwise = "layerwise"
+
+
 IMAGE_FOLDER = "image_folder"
 IMAGE_SIZE = 224
 """Side in pixels to which a user's own images are cut, as in He et al. 2015, section 3.4."""
@@ -218,6 +225,8 @@ class RunConfig(NetworkConfig):
     probes: tuple[str, ...] = ("blocks", "layers")
     activation_checkpointing: bool = False
     checkpoint_minutes: float = 2.0
+    update_scaling: UpdateScaling = UpdateScaling.none
+    start_from: int | str = "none"
     plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -237,14 +246,24 @@ class RunConfig(NetworkConfig):
             raise ChoiceError(f"device={self.device}: must be auto, cpu, cuda or cuda:N")
         if self.threads != "auto":
             whole("threads", self.threads, 1, also="auto")
+        if self.start_from != "none":
+            whole("start_from", self.start_from, 1, also="none")
         assign(
             self,
             checkpoint_minutes=real("checkpoint_minutes", self.checkpoint_minutes, least=0),
             precision=member("precision", self.precision, Precision),
+            update_scaling=member("update_scaling", self.update_scaling, UpdateScaling),
             probes=probes,
             plugins=plugins,
             schedule=SCHEDULES.get(self.data.name, ScheduleConfig()) if self.schedule is _FOLLOWS_DATA else self.schedule,
         )
+        if isinstance(self.start_from, int):
+            self.check_extends(self.start_from)
+            if self.norm == "none" and self.shortcut != "none" and self.update_scaling is UpdateScaling.layerwise:
+                raise ChoiceError(
+                    f"start_from={self.start_from}: without norms the added branches end in weights of zero, and "
+                    "update_scaling=layerwise never moves those; nearest is update_scaling=none"
+                )
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> RunConfig:
@@ -276,6 +295,10 @@ class RunConfig(NetworkConfig):
         """Return the same run at other `places`."""
         return replace(self, data=replace(self.data, **data), **places)
 
+    def shallower(self) -> RunConfig | None:
+        """Return the run that this one starts from: the same but for the depth, trained from scratch; None if there is none."""
+        return replace(self, depth=self.start_from, start_from="none") if isinstance(self.start_from, int) else None
+
     def flat(self) -> dict[str, Any]:
         """Return the choices under the names of the command line: `depth`, `data`, `data.split`, `schedule.steps`."""
         return flatten(self.choices())
@@ -305,7 +328,8 @@ class RunConfig(NetworkConfig):
     def run_name(self) -> str:
         """Return the name of the run's folder: a readable label and the identity."""
         family = "" if self.family is Family.cifar else f"{self.family.value}-"
-        return f"{self.data.name}-{family}{self.shortcut}-{self.depth}-seed{self.seed}-{self.identity()}"
+        start = "" if self.start_from == "none" else f"-from{self.start_from}"
+        return f"{self.data.name}-{family}{self.shortcut}-{self.depth}{start}-seed{self.seed}-{self.identity()}"
 
 
 def flatten(choices: Mapping[str, Any]) -> dict[str, Any]:

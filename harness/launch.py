@@ -68,7 +68,7 @@ def carry_out_all(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence
     with stop_on_signals() as stop:
         while left and not stop:
             with _launch_folder(sweep.results) as folder, Display(sweep.folder, stop, folder / layout.STOP) as display:
-                _launch(left, sweep, launcher, folder, display.draws, stop)
+                _launch(_next(left), sweep, launcher, folder, display.draws, stop)
                 ended = {path.name for path in (folder / layout.ENDED).iterdir()}
                 busy = {path.name for path in (folder / layout.BUSY).iterdir()}
                 if (folder / layout.STOP).exists() and not stop:
@@ -84,6 +84,11 @@ def carry_out_all(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence
                 waited = True
                 time.sleep(1.0)
         return not stop
+
+
+def _next(left: Sequence[RunConfig]) -> Sequence[RunConfig]:
+    """Return what is launched next: the runs from scratch, then those that start from one of them."""
+    return [config for config in left if config.shallower() is None] or left
 
 
 def _launch(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence[str], folder: Path, quiet: bool, stop: Stop) -> None:
@@ -112,6 +117,8 @@ def _launch(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence[str],
     except BrokenProcessPool:
         if not stop:
             log.warning("a worker was lost; what is left is launched again")
+    finally:
+        dismiss()  # a launcher of one worker has the runs trained from this process
 
 
 def work(cfg: DictConfig) -> None:

@@ -205,6 +205,30 @@ class NetworkConfig:
                 f"{self.family.value} an image of {side}x{side} is one; nearest is schedule.batch_size=2"
             )
 
+    def check_extends(self, depth: int) -> None:
+        """Raise ChoiceError where this net is not that of `depth` layers and, after it in each stage, blocks of identity."""
+        given, depths = f"start_from={depth}", DEPTHS[self.family, cast(BlockKind, self.block)]
+        if self.family is Family.densenet:
+            raise ChoiceError(f"{given}: each layer of family densenet adds channels, none is the identity; nearest is none")
+        kinds = {
+            "norm": (self.norm, ("batch", "none"), ""),
+            "order": (self.order.value, ("original",), ", where a block's input is nowhere negative"),
+            "shortcut": (self.shortcut, ("none", "identity", "projection"), ""),
+            "survival": (_word(self.survival), ("1",), ": what a block weighs in evaluation changes with the depth"),
+        }
+        for key, (value, possible, why) in kinds.items():
+            if value not in possible:
+                raise ChoiceError(f"{given}: is for {key}={' or '.join(possible)}{why}, not for {key}={value}")
+        if self.shortcut == "none" and self.block is BlockKind.bottleneck:
+            raise ChoiceError(
+                f"{given}: a plain bottleneck block is narrow inside, so never the identity; nearest is block=basic"
+            )
+        if depth >= self.depth or not depths.stage_blocks(depth):
+            lower = [near for near in depths.around(min(depth, self.depth - 1)) if near < self.depth]
+            near = " and ".join(map(str, sorted(lower))) or "none"
+            be = "are" if len(lower) > 1 else "is"
+            raise ChoiceError(f"{given}: must be a depth of the same kind below depth={self.depth}; nearest {be} {near}")
+
     def shortcut_settings(self) -> dict[str, float]:
         """Return the values of the keys that belong to the shortcut."""
         return {key: getattr(self, key) for key in SHORTCUT_KEYS.get(self.shortcut, ())}

@@ -62,7 +62,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 
 steps.csv     one row a training step: `step` updates had been made; loss and error of its batch, as trained on
 epochs.csv    one row an epoch and evaluation, after `step` updates: mean over the batches since the last row, then the
-              training, test and held-out images without augmentation in evaluation mode (empty where not measured)
+              training, test and held-out images without augmentation in evaluation mode (empty where not measured);
+              with start_from also a row of step 0, before the first batch
 layers.csv.gz one row a probed step and weighted layer, with the weights after `step` updates, before the next
 blocks.csv.gz one row a probed step and block (0 is the stem): its output and the loss gradient with respect to it
 """

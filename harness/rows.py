@@ -35,6 +35,12 @@ class Rows:
         self.epochs.append(row)
         return row
 
+    def add_start(self, values: dict[str, float], seconds: float) -> Row:
+        """Add and return a row before the first update, which has no batches."""
+        row: Row = {"step": 0, "epoch": 0, **values, "seconds": seconds}
+        self.epochs.append(row)
+        return row
+
     def cut(self, step: int) -> None:
         """Forget evaluations at or after `step`, and what was probed after it: the numbers of a net that is no longer one."""
         self.epochs = [row for row in self.epochs if row["step"] < step]

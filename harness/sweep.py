@@ -27,7 +27,10 @@ GROUPS = ("data", "schedule", "variant", "experiment")
 
 @dataclass(frozen=True)
 class Sweep:
-    """Runs that were asked for together: their configs, resolved and without duplicates, and the experiment's name."""
+    """Runs that were asked for together: their configs, resolved and without duplicates, and the experiment's name.
+
+    A run that starts from another stands after it.
+    """
 
     configs: tuple[RunConfig, ...]
     experiment: str
@@ -145,10 +148,15 @@ def from_composed(cfg: DictConfig) -> tuple[RunConfig, str]:
 
 
 def _resolved(configs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:
-    """Return the configs for this machine, each once; torch is imported only now that all else is right."""
+    """Return the configs for this machine, each once, and the runs that they start from, which nobody need have asked for.
+
+    torch is imported only now that all else is right.
+    """
     from harness.devices import resolve
 
-    by_name = {config.run_name(): config for config in map(resolve, configs)}
+    asked = [resolve(config) for config in configs]
+    shallower = [config.shallower() for config in asked]
+    by_name = {config.run_name(): config for config in (*shallower, *asked) if config is not None}
     return tuple(by_name.values())
 
 

@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -21,14 +21,16 @@ from torch.nn import functional
 
 from harness import anatomy, checkpoint, environment, layout, records
 from harness.choices import PROBE
-from harness.config import RunConfig, ScheduleConfig
+from harness.config import RunConfig, ScheduleConfig, UpdateScaling
 from harness.data.batches import Batch, Batches, Part, load
 from harness.devices import autocast
 from harness.evaluate import Evaluation, batch_size, evaluate, wrong_answers
 from harness.models.build import build
+from harness.models.extension import extend, trained_weights
 from harness.probes.probe import Context, Probe, probe_steps, settle
 from harness.records import Run
 from harness.rows import Rows
+from harness.scaling import equal_steps
 from harness.schedule import WARMUP_WINDOW, fixed_warmup_end, learning_rate, warmup_fires
 from harness.stopping import Stop
 from harness.streams import stream_seed
@@ -56,6 +58,8 @@ class Training:
         torch.manual_seed(stream_seed(config.seed, "layers"))
         self.data = load(config.data, self.device)
         self.model = build(config, self.data.facts.channels, self.data.facts.classes).to(self.device)
+        if (shallower := config.shallower()) is not None:
+            extend(self.model, trained_weights(Run(run.folder.with_name(shallower.run_name()))))
         self.optimizer = make_optimizer(self.model, self.schedule)
         self.precision = autocast(config)
         self.batches = Batches(self.data.train, self.data.facts, self.schedule.batch_size, config.seed, config.data.augment)
@@ -86,7 +90,9 @@ class Training:
     def _go(self) -> str:
         steps, probed = self.schedule.steps, set(probe_steps(self.schedule.steps))
         epochs, evaluations = set(range(0, steps + 1, self.batches.per_epoch)), self._evaluation_steps()
-        if self.evaluating:
+        if self.step == 0 and self.config.start_from != "none":
+            self._evaluate_start()
+        elif self.evaluating:
             self._end_epoch(self.step, self.step in evaluations)
         for step in range(self.step, steps):
             self._end_warmup(step)
@@ -175,7 +181,8 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         loss, wrong = self._backward(batch)
-        self.optimizer.step()
+        with self._scaled():
+            self.optimizer.step()
         self.unread.append((step, rate, loss, wrong))
 
     def _backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -186,6 +193,10 @@ class Training:
         loss = functional.cross_entropy(logits.float(), batch.labels)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach(), wrong_answers(logits.detach(), batch.labels)
+
+    def _scaled(self) -> AbstractContextManager[None]:
+        layerwise = self.config.update_scaling is UpdateScaling.layerwise
+        return equal_steps(self.model.parameters()) if layerwise else nullcontext()
 
     def _end_warmup(self, step: int) -> None:
         if self.warmup_end is None:
@@ -210,14 +221,25 @@ class Training:
         every = self.schedule.eval_every or self.batches.per_epoch
         return {*range(every, self.schedule.steps + 1, every), *self.schedule.milestone_steps(), self.schedule.steps}
 
+    def _evaluate_start(self) -> None:
+        """Add a row of step 0: what the net that was made deeper finds before its first update."""
+        self.evaluating, self.rows.epochs = True, []
+        row = self.rows.add_start(self._measured(with_train=True), self.seconds)
+        self.evaluating = False
+        log.info("%s: before the first step, training error %.2f %%", self.run.name, row["train_error"])
+
+    def _measured(self, with_train: bool) -> dict[str, float]:
+        """Return loss and error on the images that are no training images and, if asked for, on those."""
+        parts = {"test": self.data.test, "holdout": self.data.holdout, "train": self.data.train if with_train else None}
+        found = {name: self._evaluation(part) for name, part in parts.items() if part is not None}
+        values = {f"{name}_error": one.error for name, one in found.items()}
+        return values | {f"{name}_loss": one.loss for name, one in found.items()}
+
     def _end_epoch(self, done: int, evaluated: bool) -> None:
         """Add a row to the epochs: with the test error where it is measured, with the training error at the milestones."""
         self.evaluating = True
         with_train = done in {*self.schedule.milestone_steps(), self.schedule.steps}
-        parts = {"test": self.data.test, "holdout": self.data.holdout, "train": self.data.train if with_train else None}
-        found = {name: self._evaluation(part) for name, part in parts.items() if part is not None and evaluated}
-        values = {f"{name}_error": one.error for name, one in found.items()}
-        values |= {f"{name}_loss": one.loss for name, one in found.items()}
+        values = self._measured(with_train) if evaluated else {}
         row = self.rows.add_epoch(done, self.batches.per_epoch, values, self.seconds)
         self.evaluating = False
         test = f", test error {row['test_error']:.2f} %" if evaluated else ""

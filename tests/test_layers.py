@@ -20,7 +20,7 @@ BASE = {
     "harness.streams",
 }
 SHARED = {"harness.records", "harness.anatomy", "harness.evaluate"}
-TOOLS = {"harness.schedule", "harness.devices", "harness.environment", "harness.checkpoint", "harness.rows"}
+TOOLS = {"harness.schedule", "harness.devices", "harness.environment", "harness.checkpoint", "harness.rows", "harness.scaling"}
 ROOMS = {"data", "models", "probes"}
 ANALYSIS = {f"harness.{name}" for name in ("tables", "moments", "plots", "stats", "verdicts", "growth", "published", "ranking")}
 LAUNCHING = {f"harness.{name}" for name in ("launch", "orphans", "trainer", "worker")}

@@ -34,6 +34,8 @@ TRAINING = {
     "seed": [0, 7],
     "probes": [[], ["blocks"], ["layers"]],
     "checkpoint_minutes": [2, 0],
+    "update_scaling": ["none", "layerwise"],
+    "start_from": ["none", 8, 56],
     "data.split": ["full", "holdout"],
     "data.augment": [True, False],
     "schedule.batch_size": [1, 8, 1294],
@@ -63,6 +65,7 @@ def completed(pair):
     choices = {"depth": SMALLEST.get((family, pair.get("block")), SMALLEST[family]), "device": "cpu"}
     choices |= {} if family == "densenet" else {"width": 2}
     schedule, data = {"steps": 3, "batch_size": 4, "learning_rate": 0.01, "warmup_steps": 1}, {"name": "digits"}
+    choices |= {"depth": 14} if pair.get("start_from") == 8 and family == "cifar" else {}
     for key, value in pair.items():
         group, _, name = key.rpartition(".")
         {"": choices, "schedule": schedule, "data": data}[group][name] = value
@@ -135,6 +138,8 @@ def test_every_pair_with_a_key_of_training_trains_or_is_refused(half, tmp_path):
         ({"shortcut": "none", "gate_bias": 0.0}, "nearest is gate_bias=-6"),
         ({"family": "imagenet", "depth": 20}, "nearest are 18 and 34"),
         ({"shortcut": "none", "shortcut_scale": 0.0}, "nearest is shortcut_scale=0.5"),
+        ({"start_from": 56, "seed": 7}, "below depth=8; nearest is none"),
+        ({"start_from": 8, "shortcut": "dropout"}, "is for shortcut=none or identity or projection"),
         ({"family": "imagenet", "schedule.batch_size": 1}, "nearest is schedule.batch_size=2"),
     ],
 )

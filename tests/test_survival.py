@@ -63,6 +63,7 @@ CONFIGS = {
     "plain": tiny(shortcut="none"),
     "no norm": tiny(norm="none", data=DataConfig(augment=False)),
     "bf16": tiny(precision="bf16", schedule=tiny_schedule(decay_norm=False)),
+    "equal steps": tiny(update_scaling="layerwise"),
     "holdout": tiny(data=DataConfig(split="holdout"), shortcut="projection"),
 }
 
