@@ -125,6 +125,7 @@ PROBE = Choice(
     {
         "layers": "each weighted layer's gradient, weight and update norms, nonzero count and response std",
         "blocks": "each block's output norm and the norm of the loss gradient with respect to it",
+        "lesions": "loss and error on the test images without each block in turn, at the end",
     },
 )
 BUILT_IN = (SHORTCUT, NORM, INIT, DATA, PROBE)

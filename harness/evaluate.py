@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -32,20 +33,34 @@ def batch_size(side: int) -> int:
 def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precision: AbstractContextManager[object]) -> Evaluation:
     """Return the evaluation over `batches` of (images [B, C, H, W], labels [B]), in evaluation mode.
 
-    The model's mode is left as it was. An image whose logits are not finite counts as wrong.
+    The model's mode is left as it was, and no forward hook is called: who watches a training step sees that alone. An image whose
+    logits are not finite counts as wrong.
     """
     training = model.training
     model.eval()
     losses, wrong, count = [], [], 0
-    for images, labels in batches:
-        with precision:
-            logits = model(images)
-        losses.append(functional.cross_entropy(logits.float(), labels, reduction="sum").double())
-        wrong.append(wrong_answers(logits, labels).double())
-        count += len(labels)
+    with _unseen(model):
+        for images, labels in batches:
+            with precision:
+                logits = model(images)
+            losses.append(functional.cross_entropy(logits.float(), labels, reduction="sum").double())
+            wrong.append(wrong_answers(logits, labels).double())
+            count += len(labels)
     model.train(training)
     loss, error = torch.stack([torch.stack(losses).sum(), torch.stack(wrong).sum()]).tolist()
     return Evaluation(loss / count, 100.0 * error / count)
+
+
+@contextmanager
+def _unseen(model: nn.Module) -> Iterator[None]:
+    kept = [(module, module._forward_hooks) for module in model.modules()]
+    for module, _ in kept:
+        module._forward_hooks = OrderedDict()
+    try:
+        yield
+    finally:
+        for module, hooks in kept:
+            module._forward_hooks = hooks
 
 
 def wrong_answers(logits: Tensor, labels: Tensor) -> Tensor:

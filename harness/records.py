@@ -57,6 +57,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "response_std",
     ),
     layout.probe_table("blocks"): ("step", "block", "name", "stage", "forward_norm", "grad_norm", "nonzero", "elements"),
+    layout.probe_table("lesions"): ("step", "block", "name", "stage", "test_loss", "test_error"),
 }
 """Columns of every table. Errors are in percent, norms are 2-norms, `seconds` count from the start of the run.
 
@@ -66,6 +67,7 @@ epochs.csv    one row an epoch and evaluation, after `step` updates: mean over t
               with start_from also a row of step 0, before the first batch
 layers.csv.gz one row a probed step and weighted layer, with the weights after `step` updates, before the next
 blocks.csv.gz one row a probed step and block (0 is the stem): its output and the loss gradient with respect to it
+lesions.csv.gz one row a block, after the last step: the test images in evaluation mode, that block's branch taken out
 """
 
 TEXT = ("name", "kind")

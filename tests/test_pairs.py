@@ -32,7 +32,7 @@ TRAINING = {
     "precision": ["fp32", "bf16"],
     "threads": [1, 2],
     "seed": [0, 7],
-    "probes": [[], ["blocks"], ["layers"]],
+    "probes": [[], ["blocks"], ["layers"], ["lesions"]],
     "checkpoint_minutes": [2, 0],
     "update_scaling": ["none", "layerwise"],
     "start_from": ["none", 8, 56],

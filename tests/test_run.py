@@ -49,7 +49,7 @@ BAD = [
     (["schedule=paper"], "schedule=paper: unknown; allowed: cifar10"),
     (["depht=20"], "did you mean depth?"),
     (["+depht=20"], "did you mean"),
-    (["schedule.stesp=20"], "did you mean schedule.steps?"),
+    (["schedule.stesp=20"], "did you mean schedule.steps"),
     (["seed=-1"], "seed=-1"),
     (["schedule.steps=0"], "schedule.steps=0"),
     (["schedule.milestones=[5,12]"], "12 is past the end"),

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from harness import anatomy, layout
 from harness.models.blocks import Block
 from harness.models.checkpointing import Staged
-from harness.models.shortcuts import NoShortcut
 from harness.records import RecordError, Run
 
 
@@ -53,7 +52,7 @@ def extend(model: Staged, trained: Mapping[str, Tensor]) -> None:
 def make_identity(block: Block) -> None:
     """Make a block of order=original, without change of shape, return its input, which is nowhere negative."""
     parts = [(getattr(block, f"conv{number}"), getattr(block, f"norm{number}")) for number in range(1, block.count + 1)]
-    if not isinstance(block.shortcut, NoShortcut):
+    if block.shortcut.passes:
         conv, norm = parts[-1]
         for parameter in (conv if isinstance(norm, nn.Identity) else norm).parameters():
             parameter.zero_()

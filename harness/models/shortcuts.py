@@ -32,10 +32,11 @@ class Shortcut(nn.Module):
     """Joins a block's input x [B, C_in, H, W] and its residual branch [B, C_out, H/stride, W/stride].
 
     Subclasses define `forward(x, branch)`, the value before the block's last ReLU. `projects` says whether x passes a
-    convolution on its way to the addition.
+    convolution on its way to the addition, `passes` whether anything of x reaches it.
     """
 
     projects: bool = False
+    passes: bool = True
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, norm: str) -> None:
         super().__init__()
@@ -56,6 +57,8 @@ class Shortcut(nn.Module):
 @SHORTCUT.register("none")
 class NoShortcut(Shortcut):
     """The plain net: the branch alone."""
+
+    passes = False
 
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
         return branch

@@ -1,4 +1,7 @@
-"""The two probes of every run: gradients and responses of layers, activations and their gradients of blocks."""
+"""The two probes of every run: gradients and responses of layers, activations and their gradients of blocks.
+
+Other built-in probes have modules of their own, imported here.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.choices import PROBE
+from harness.probes import lesions  # noqa: F401
 from harness.probes.probe import Context, Exact, Row, norms
 
 
