@@ -1,0 +1,72 @@
+"""Lesions: how much the answers of a trained net depend on each single block (Veit et al. 2016, arXiv:1605.06431, 4.1).
+
+"Deleting a layer in residual networks at test time": a residual net is like many paths of different length side by side, and
+without one block half of them are left; in a plain net there is one path, and without a layer none.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from experiments.declaration import Claim, Experiment, Found, Missing, Part, Protocol, Setting
+from harness import plots, stats
+from harness.tables import Measure
+from harness.verdicts import above, below
+
+PLAIN, RESIDUAL = {"shortcut": "none"}, {"shortcut": "identity"}
+TRAINED = 50.0
+"""Test error in percent below which a net has learned something that a lesion can destroy."""
+
+
+def median_error(lesions: pd.DataFrame) -> pd.DataFrame:
+    """Return the median over the blocks of the test error without one of them."""
+    return pd.DataFrame({"without": [lesions["test_error"].median()]})
+
+
+WITHOUT = Measure("lesions", ("test_error",), median_error)
+
+
+def one_block_less(setting: Setting) -> Found | Missing:
+    """L1: median over blocks of the rise of the test error, at the deepest depth at which both nets have learned something."""
+    for depth in reversed(setting.depths(**PLAIN)):
+        arms = {name: _errors(setting, depth, arm) for name, arm in (("residual", RESIDUAL), ("plain", PLAIN))}
+        if all(whole and stats.mean(list(whole.values())).value < TRAINED for _, whole in arms.values()):
+            parts = [
+                Part(
+                    f"{name}, {depth} layers: median rise of the test error",
+                    stats.paired_difference(without, whole),
+                    allowed,
+                    {f"{name}, one block less": without, f"{name}, whole": whole},
+                    "points",
+                )
+                for (name, (without, whole)), allowed in zip(arms.items(), (below(5), above(30)), strict=True)
+            ]
+            return Found(*parts, used={"depth": (depth,)})
+    return Missing(f"plain and residual nets of one depth with a test error below {TRAINED:.0f} %, with probes=[lesions]")
+
+
+def _errors(setting: Setting, depth: int, arm: dict[str, str]) -> tuple[dict[int, float], dict[int, float]]:
+    """Return the median test error without one block, and the test error of the whole net, by seed, of runs that have both."""
+    measured = setting.measured(WITHOUT, depth=depth, **arm)
+    runs = setting.where(depth=depth, **arm)
+    return setting.by_seed(measured, "without"), setting.by_seed(runs[runs["run"].isin(measured["run"])], "test_error")
+
+
+L1 = Claim(
+    id="L1",
+    source="Veit et al. 2016, 4.1",
+    sentence="Without one of its blocks a residual net answers about as well as before; a plain net is ruined.",
+    rule="median over blocks of the rise of the test error: residual below 5 points, plain above 30",
+    protocol=Protocol.ANY,
+    keys=("depth", "shortcut"),
+    needs=({"depth": (20,), "shortcut": ("none", "identity"), "probes": ("[lesions]",)},),
+    find=one_block_less,
+    tables=("lesions",),
+    measures=(WITHOUT,),
+)
+
+EXPERIMENT = Experiment(
+    "How much does a trained net depend on each single block (Veit et al. 2016, 4.1)?",
+    (plots.ERROR, plots.CURVES),
+    (L1,),
+)
