@@ -103,6 +103,12 @@ SHORTCUT_KEYS: Mapping[str, tuple[str, ...]] = {
 """The keys that belong to a shortcut: its class gets their values, and no other shortcut may be given them."""
 
 
+def applies(key: str, shortcut: str) -> bool:
+    """Return whether a key does anything in nets with this shortcut, as far as SHORTCUT_KEYS says."""
+    users = [name for name, keys in SHORTCUT_KEYS.items() if key in keys]
+    return not users or shortcut in users
+
+
 @dataclass(frozen=True)
 class NetworkConfig:
     """A network. Raises ChoiceError (a ValueError) at construction for any combination that cannot be built.
@@ -169,8 +175,8 @@ class NetworkConfig:
         if self.shortcut == "concatenation" and self.family is not Family.densenet:
             raise ChoiceError(f"shortcut=concatenation: only in family densenet, not {self.family.value}; nearest is identity")
         for key in sorted({key for keys in SHORTCUT_KEYS.values() for key in keys}):
-            users = [name for name, keys in SHORTCUT_KEYS.items() if key in keys]
-            if self.shortcut not in users:
+            if not applies(key, self.shortcut):
+                users = [name for name, keys in SHORTCUT_KEYS.items() if key in keys]
                 self._idle(key, f"shortcut={' or '.join(users)}", f"shortcut={self.shortcut}")
         if self.block is not BlockKind.bottleneck:
             block = cast(BlockKind, self.block).value

@@ -19,6 +19,7 @@ from experiments.declaration import find
 from experiments.judging import claims_of
 from harness import judged, layout, pages, records, reproducibility
 from harness.config import flatten
+from harness.network import applies
 from harness.pages import Code, Drawing, Section, Text
 from harness.plots import Picture
 from harness.plots.style import save
@@ -123,7 +124,12 @@ def _asked(tables: Tables, question: str) -> Section:
 
 
 def _runs_shown(tables: Tables) -> pages.Table:
-    return pages.frame(tables.runs[[*(tables.varying or ["depth", "shortcut"]), *tables.results]])
+    """Return one row a run; a key that does nothing in a run has no value there."""
+    shown = tables.runs[[*(tables.varying or ["depth", "shortcut"]), *tables.results]].copy()
+    for key in tables.varying:
+        used = [applies(key, shortcut) for shortcut in tables.runs["shortcut"]]
+        shown[key] = shown[key].astype(object).where(used, None)
+    return pages.frame(shown)
 
 
 def _troubles(tables: Tables) -> list[pages.Part]:
@@ -139,14 +145,15 @@ def _troubles(tables: Tables) -> list[pages.Part]:
 
 def _pictures(tables: Tables, picture: Picture) -> tuple[Section, dict[str, bytes]]:
     """Return the section of a picture and its files by name; no parts where its table has no rows."""
-    frame = getattr(tables, picture.table)
+    x = picture.x if picture.x in tables.varying else tables.x
+    frame = tables.along(x, getattr(tables, picture.table))
     files: dict[str, bytes] = {}
     parts: list[pages.Part] = []
     arms = frame["series"].unique() if len(frame) else []
     if len(arms) > ARMS:
         frame = frame[frame["series"].isin(arms[:ARMS])]
         parts.append(Text(f"The first {ARMS} of {len(arms)} arms are drawn; the tables hold all."))
-    for number, figure in enumerate(picture.draw(frame, tables.x) if len(frame) else ()):
+    for number, figure in enumerate(picture.draw(frame, x) if len(frame) else ()):
         name = pages.unique_name(picture.name, number)
         saved = save(figure)
         files |= {f"{name}.{kind}": content for kind, content in saved.items()}

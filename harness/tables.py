@@ -2,7 +2,7 @@
 
 Frames of several runs carry, beside a table's own columns, `run`, `seed`, `x` (the value of the key that figures put on
 their horizontal axis or give one line each: depth unless only another number varies) and `series` (the other keys that
-vary, as text: the arms of the comparison).
+vary, as text: the arms of the comparison; a key that does nothing in an arm, as the bias of a gate that it lacks, is left out).
 
 The rows of thousands of runs do not fit into one frame in reasonable memory and time, so a question is put to one run's
 table at a time, and only the answers are put together: `reduce` is the door to the tables of probes.
@@ -23,6 +23,7 @@ import pandas as pd
 from harness import layout, records
 from harness.config import ScheduleConfig, available_cores, flatten, varying
 from harness.moments import moments
+from harness.network import applies
 from harness.records import RecordError, Run
 
 RESULTS = ("status", "train_error", "test_error", "train_loss", "seconds", "parameters", "run")
@@ -88,13 +89,21 @@ class Tables:
     @cached_property
     def x(self) -> str:
         """The key on the horizontal axis: depth, or the first that varies where depth does not and is a number in every run."""
-        numbers = [key for key in self.varying if key not in NO_ARM and all(_is_number(flat[key]) for flat in self.flat)]
+        numbers = [key for key in self.varying if key not in NO_ARM and all(_is_number_of(flat, key) for flat in self.flat)]
         return numbers[0] if numbers and "depth" not in self.varying else "depth"
 
-    @cached_property
-    def series_keys(self) -> list[str]:
-        """The keys that make the arms of the comparison."""
-        return [key for key in self.varying if key not in (*NO_ARM, self.x)]
+    def along(self, key: str, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return a frame of several runs as it is with `key` on the horizontal axis; unchanged where `key` does not vary."""
+        if key not in self.varying or key == self.x or frame.empty:
+            return frame
+        runs = {run.name: flat for run, flat in zip(self.all_runs, self.flat, strict=True)}
+        series = {name: self._arm(flat, key) for name, flat in runs.items()}
+        return frame.assign(x=[runs[name][key] for name in frame["run"]], series=frame["run"].map(series))
+
+    def _arm(self, flat: dict[str, Any], x: str) -> str:
+        """Return the arm of a run in words: the keys that vary, but for `x`, and do something there."""
+        keys = [key for key in self.varying if key not in (*NO_ARM, x) and applies(key, flat["shortcut"])]
+        return ", ".join(f"{key}={_short(flat[key])}" for key in keys) or "all runs"
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -228,9 +237,8 @@ class Tables:
         except RecordError as error:
             status = {"state": records.DAMAGED, "error": str(error).replace(f"{run.folder.parent}/", "")}
         facts = {name: status.get(name) for name in ("seconds", "parameters", "warmup_end")}
-        series = ", ".join(f"{key}={flat[key]}" for key in self.series_keys) or "all runs"
         about = {"status": status["state"], "error": status.get("error", ""), "run": run.name}
-        return flat | results | facts | about | {"series": series, "x": flat[self.x]}
+        return flat | results | facts | about | {"series": self._arm(flat, self.x), "x": flat[self.x]}
 
 
 def _of(measure: Measure) -> Callable[[pd.DataFrame], pd.DataFrame]:
@@ -257,8 +265,13 @@ def _of_convolutions(layers: pd.DataFrame) -> pd.DataFrame:
     return moments(counted.drop(columns="kind"), "layer")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _is_number_of(flat: dict[str, Any], key: str) -> bool:
+    """Return whether a key is a number in this run, and does something there."""
+    return isinstance(flat[key], int | float) and not isinstance(flat[key], bool) and applies(key, flat["shortcut"])
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 OF_LAYERS = Measure("layers", ("step", "layer", "kind", "grad_norm", "response_std"), _of_convolutions)

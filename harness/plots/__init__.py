@@ -17,7 +17,8 @@ class Picture:
     """A figure that can be asked for: its name (and file name), heading, what it shows, and how it is drawn.
 
     `table` names the frame of `harness.tables.Tables` that `draw` takes beside the name of the x key. It is drawn where
-    that frame has rows, and may give several figures.
+    that frame has rows, and may give several figures. `x` is the key on its horizontal axis where it varies, instead of the
+    one that the sweep's figures have in common.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Picture:
     caption: str
     table: str
     draw: Callable[[pd.DataFrame, str], Iterator[Figure]]
+    x: str = ""
 
 
 ERROR = Picture(
@@ -34,6 +36,14 @@ ERROR = Picture(
     "the means over seeds, each dot is a run. Degradation is a rise of the training error (He et al. 2015, section 1).",
     "finished",
     errors.error_against,
+)
+BY_ARM = Picture(
+    "by-arm",
+    "Error of every arm",
+    "Error at the end over all training images (without augmentation, in evaluation mode) and all test images; each dot is a "
+    "run, bars are means over seeds.",
+    "finished",
+    errors.error_by_arm,
 )
 CURVES = Picture(
     "curves",

@@ -12,6 +12,7 @@ from harness.plots.style import (
     dots,
     key_axis,
     label_outer,
+    named,
     ordered_colours,
     pages,
     panels,
@@ -50,13 +51,50 @@ def error_against(runs: pd.DataFrame, x: str) -> Iterator[Figure]:
         yield figure
 
 
+def error_by_arm(runs: pd.DataFrame, x: str) -> Iterator[Figure]:
+    """Yield training and test error of each arm: one row an arm, one bar (mean over seeds) and its dots a value of the key `x`.
+
+    For many arms at few values of `x`; `runs` as for `error_against`. Arms stand in their order, the first on top.
+    """
+    values = sorted(runs["x"].unique())
+    colours = ordered_colours(values)
+    for page in pages(runs["series"], 2 * ARMS):
+        shown = runs[runs["series"].isin(page)]
+        thick = 0.8 / len(values)
+        figure, axes = panels(1, 2, width=5.2, height=1.0 + 0.3 * len(page) * max(1.0, len(values) / 2), sharey=True)
+        for ax, column, name in zip(axes, ("train_error", "test_error"), ("Training error", "Test error"), strict=True):
+            for number, value in enumerate(values):
+                of = shown[shown["x"] == value]
+                rows = of["series"].map(page.index) + (number - (len(values) - 1) / 2) * thick
+                means = of.groupby(rows)[column].mean()
+                ax.barh(means.index, means, 0.85 * thick, color=colours[value], alpha=0.35, label=f"{short(x)} {value:g}")
+                ax.scatter(of[column], rows, s=14, color=[colours[value]], linewidths=0, zorder=3)
+                diverged = of["status"] == "diverged"
+                if diverged.any():
+                    ax.scatter(of[column][diverged], rows[diverged], s=60, color="black", marker="x", label="diverged", zorder=4)
+            ax.set_title(f"{name}: {_range(shown, column)}")
+            ax.set_xlabel("error at the end (%)")
+            ax.set_xlim(0, 1.06 * max(runs[["train_error", "test_error"]].max().max(), 1.0))
+        axes[0].set_yticks(range(len(page)), [wrapped(series) for series in page])
+        axes[0].set_ylim(len(page) - 0.5, -0.5)
+        shared_legend(figure, axes)
+        yield figure
+
+
+def _range(runs: pd.DataFrame, column: str) -> str:
+    """Say the least and the largest mean of an arm and x."""
+    means = runs.groupby(["series", "x"])[column].mean()
+    return f"{means.min():.1f} to {means.max():.1f} %"
+
+
 def _change(runs: pd.DataFrame, column: str) -> str:
     """Say what is seen from the smallest to the largest x: the change of each of at most two arms, else their number."""
     arms = list(runs.groupby("series", sort=False))
-    means = [(str(series).rpartition("=")[2], group.groupby("x")[column].mean()) for series, group in arms]
+    means = [(named(str(series)), group.groupby("x")[column].mean()) for series, group in arms]
     if len(means) > 2 or any(len(mean) < 2 for _, mean in means):
         return f"{len(runs)} runs, {len(arms)} arm{'s' if len(arms) > 1 else ''}"
-    return "\n" + ", ".join(f"{name} {mean.iloc[0]:.1f} → {mean.iloc[-1]:.1f} %" for name, mean in means)
+    said = [f"{name} {mean.iloc[0]:.1f} → {mean.iloc[-1]:.1f} %" for name, mean in means]
+    return "\n" + (", " if sum(map(len, said)) < 45 else "\n").join(said)
 
 
 def curves(epochs: pd.DataFrame, x: str) -> Iterator[Figure]:

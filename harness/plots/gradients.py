@@ -19,6 +19,7 @@ from harness.plots.style import (
     key_axis,
     label_outer,
     log_axis,
+    named,
     ordered_colours,
     pages,
     panels,
@@ -117,7 +118,7 @@ def _ends(frame: pd.DataFrame) -> str:
     arms = [(str(series), group.groupby("x")["value"].median()) for series, group in frame.groupby("series", sort=False)]
     if len(arms) > 2 or any(len(median) < 2 for _, median in arms):
         return f"{len(arms)} arm{'s' if len(arms) > 1 else ''}" if arms else "not probed"
-    return ", ".join(f"{name.rpartition('=')[2]} {m.iloc[0]:.2g} → {m.iloc[-1]:.2g}" for name, m in arms)
+    return ", ".join(f"{named(name)} {m.iloc[0]:.2g} → {m.iloc[-1]:.2g}" for name, m in arms)
 
 
 def heat_maps(layers: pd.DataFrame, x: str) -> Iterator[Figure]:

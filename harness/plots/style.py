@@ -144,6 +144,12 @@ def short(key: str) -> str:
     return key.rpartition(".")[2]
 
 
+def named(series: str) -> str:
+    """Return an arm's name for a title: without its key, unless the value alone is a number."""
+    value = series.rpartition("=")[2]
+    return series if value.lstrip("-").replace(".", "").isdigit() else value
+
+
 def span(key: str, values: pd.Series, form: str) -> str:
     """Say how a value changes from the first to the last of its index, as titles do: at depth 20 → 110: 1.9 → 89.4.
 
