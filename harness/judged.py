@@ -20,8 +20,8 @@ from harness.verdicts import Allowed
 READ = (
     "Reproduced or contradicted: the claim's protocol, 3 seeds or more, and the 95 % interval lies wholly on one side of the "
     "threshold. Undecided: it straddles the threshold. Consistent or inconsistent: only a direction, from another protocol or "
-    "fewer seeds. Thresholds were fixed before the runs. A claim of several parts holds where all of them do. Errors are those at the "
-    "end; a diverged run counts with the error of a guess."
+    "fewer seeds. Thresholds were fixed before the runs. A claim of several parts holds where all of them do. Errors are those "
+    "at the end; a diverged run counts with the error of a guess."
 )
 INDEX = (
     "Points of training error for each doubling of depth: the mean over seeds of the slopes over the base-2 logarithm of depth. "

@@ -1,0 +1,59 @@
+"""Sweep folders made by hand: runs whose results are given, so that what is said of them is known beforehand."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+import measure_report
+import pandas as pd
+
+from harness import layout, records
+from harness.config import SCHEDULES, DataConfig, RunConfig
+from harness.tables import Tables
+
+
+def cifar(depth, shortcut, seed=0, warmup="until_error", **choices):
+    """Return a run of the paper's protocol, He et al. 2015, 4.2."""
+    schedule = replace(SCHEDULES["cifar10"], warmup=warmup)
+    return RunConfig(depth, shortcut, seed=seed, data=DataConfig("cifar10"), schedule=schedule, device="cpu", **choices)
+
+
+def digits(depth, shortcut, seed=0, learning_rate=0.01, **choices):
+    schedule = replace(SCHEDULES["digits"], learning_rate=learning_rate)
+    return RunConfig(depth, shortcut, seed=seed, schedule=schedule, device="cpu", **choices)
+
+
+def finish(results, config, train, test, state=records.DONE, tables: Mapping[str, pd.DataFrame] | None = None):
+    """Write a run that ended with these errors (percent), and other tables by file name; return its name."""
+    run = records.create(config, results)
+    row = dict.fromkeys(records.COLUMNS[layout.EPOCHS]) | {"step": config.schedule.steps, "epoch": 1, "seconds": 1.0}
+    row |= {"train_error": train, "test_error": test, "train_loss": 0.1, "batch_loss": 0.1, "batch_error": train}
+    records.write_table(run.folder / layout.EPOCHS, records.rows(layout.EPOCHS, [row]))
+    for name, table in (tables or {}).items():
+        records.write_table(run.folder / name, table)
+    (run.folder / layout.ENVIRONMENT).write_text(json.dumps(measure_report.ENVIRONMENT))
+    records.conclude(run, state, step=config.schedule.steps, steps=config.schedule.steps, seconds=1.0, parameters=1)
+    return run.folder.name
+
+
+def steps(config, **columns):
+    """Return a run's steps.csv with these columns (sequences of one value a step)."""
+    length = len(next(iter(columns.values())))
+    table = {"step": range(length), "epoch": 1, "learning_rate": config.schedule.learning_rate, "loss": 1.0, "error": 50.0}
+    return {layout.STEPS: pd.DataFrame(table | columns)}
+
+
+def sweep(results, names, experiment="none", label="made"):
+    """Write the sweep of these runs; return its tables."""
+    folder = layout.sweep_folder(results, label)
+    records.write_json(folder / layout.SWEEP, {"experiment": experiment, "command": "made by hand", "runs": list(names)})
+    return Tables(folder)
+
+
+def nets(results, make, errors: Mapping[tuple, list], test_above=0.0, **choices):
+    """Write runs, and return their names: `errors` has training errors by seed (a list) for (depth, shortcut)."""
+    return [
+        finish(results, make(depth, shortcut, seed, **choices), error, error + test_above)
+        for (depth, shortcut), by_seed in errors.items()
+        for seed, error in enumerate(by_seed)
+    ]
