@@ -1,10 +1,12 @@
 # make demo   install into .venv if need be, run the main job on the embedded data, print where its report is
 # make test   lint, types and fast tests;  make test-slow   the tests that take longer
+# make experiments   every experiment of conf/experiment at its digits size, then one page over all sweeps: results/index.html
 
 PYTHON ?= python3
 PY := .venv/bin/python
+EXPERIMENTS := $(filter-out none,$(basename $(notdir $(sort $(wildcard conf/experiment/*.yaml)))))
 
-.PHONY: demo test test-slow install clean
+.PHONY: demo test test-slow experiments install clean
 
 demo: install
 	$(PY) -m harness.run -m depth=20,56,110 shortcut=none,identity
@@ -17,6 +19,15 @@ test: install
 
 test-slow: install
 	$(PY) -m pytest -m slow
+
+experiments: install
+	@failed=0; \
+	for name in $(EXPERIMENTS); do \
+		echo "experiment=$$name"; \
+		$(PY) -m harness.run -m experiment=$$name; code=$$?; \
+		case $$code in 0) ;; 130) exit 130 ;; *) failed=1 ;; esac; \
+	done; \
+	$(PY) -m harness.report --index && exit $$failed
 
 install:
 	@sh setup.sh $(PYTHON)

@@ -1,8 +1,10 @@
 """Rebuild the tables, figures and report of a sweep from its run folders alone.
 
     python -m harness.report SWEEP_FOLDER [--keep NAME]
+    python -m harness.report --index [RESULTS_FOLDER]
 
 --keep NAME also keeps the sweep as evidence: results/findings/DATE-NAME, with the tables of its runs inside.
+--index builds one page over all sweeps and findings of a results folder (results): index.html.
 Exit code 0, 1 if a run of the sweep failed or is not done, 2 if the folder is no sweep that can be read.
 """
 
@@ -17,7 +19,7 @@ from pathlib import Path
 
 from experiments.declaration import find
 from experiments.judging import claims_of
-from harness import judged, layout, pages, records, reproducibility
+from harness import index, judged, layout, pages, records, reproducibility
 from harness.config import flatten
 from harness.network import applies
 from harness.pages import Code, Drawing, Section, Text
@@ -40,9 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m harness.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--keep", metavar="NAME")
+    parser.add_argument("--index", action="store_true")
     asked = parser.parse_args(arguments)
+    if asked.index:
+        return _index((asked.folder or Path("results")).resolve())
+    if asked.folder is None:
+        parser.error("which sweep? its folder lies in results/sweeps/")
     folder = asked.folder.resolve()
     if asked.keep:
         try:
@@ -51,6 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"harness.report: {error}", file=sys.stderr)
             return 2
     return conclude(folder)
+
+
+def _index(results: Path) -> int:
+    try:
+        print(f"index: {index.build(results)}")
+    except OSError as error:
+        print(f"harness.report: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def conclude(folder: Path) -> int:

@@ -24,7 +24,9 @@ TOOLS = {"harness.schedule", "harness.devices", "harness.environment", "harness.
 ROOMS = {"data", "models", "probes"}
 ANALYSIS = {f"harness.{name}" for name in ("tables", "moments", "plots", "stats", "verdicts", "growth", "published", "ranking")}
 LAUNCHING = {f"harness.{name}" for name in ("launch", "orphans", "trainer", "worker")}
-READING = {f"harness.{name}" for name in ("report", "pages", "judged", "progress", "reproducibility", "status", "verify")}
+READING = {
+    f"harness.{name}" for name in ("report", "index", "pages", "judged", "progress", "reproducibility", "status", "verify")
+}
 ENTRIES = LAUNCHING | READING | {f"harness.{name}" for name in ("run", "sweep", "describe")}
 TORCH_FREE = (
     BASE

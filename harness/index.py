@@ -1,0 +1,128 @@
+"""One page over all sweeps and findings of a results folder, newest first: results/index.html.
+
+It is made from the files that reports leave beside each sweep alone, and asks for nothing from elsewhere. What cannot be read is
+named on the page and costs no other entry its place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+import pandas as pd
+
+from harness import layout, records
+from harness.records import RecordError
+from harness.verdicts import Verdict
+
+KINDS = {layout.SWEEPS: "sweep", layout.FINDINGS: "finding"}
+TITLE = "Sweeps and findings"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the page says of one sweep or finding; paths are relative to the results folder, empty where there is none."""
+
+    kind: str
+    name: str
+    when: str
+    """YYYY-MM-DD of a finding; of a sweep when it was last asked for, YYYY-MM-DD HH:MM."""
+    title: str
+    link: str
+    picture: str
+    lines: Sequence[str]
+    """Its runs, its verdicts in short, and what could not be read."""
+
+
+def build(results: Path) -> Path:
+    """Write the page of a results folder; return its path."""
+    loader = jinja2.PackageLoader("harness", "templates")
+    html = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    path = results / layout.INDEX
+    records.write_text(path, html.get_template("index.html").render(title=TITLE, entries=entries(results)))
+    return path
+
+
+def entries(results: Path) -> list[Entry]:
+    """Return every sweep and finding of a results folder, newest first."""
+    folders = [folder for kind in KINDS for folder in (results / kind).glob("*/") if not folder.name.startswith(".")]
+    return sorted((_entry(results, folder) for folder in folders), key=lambda entry: (entry.when, entry.name), reverse=True)
+
+
+def _entry(results: Path, folder: Path) -> Entry:
+    document = next((folder / name for name in (layout.REPORT_MARKDOWN, "README.md") if (folder / name).is_file()), None)
+    page = next((folder / name for name in (layout.REPORT_HTML, "README.md") if (folder / name).is_file()), None)
+    lines: list[str] = []
+    text = _said(lines, _text, document) or "" if document else ""
+    if (folder / layout.SWEEP).is_file() or not document:
+        said = [_said(lines, part, folder) for part in (_runs, _verdicts)]
+        lines[:0] = [words for words in said if words]
+    heading = re.search(r"^# (.+)$", text, flags=re.MULTILINE)
+    figure = re.search(r"^!\[[^]]*\]\(([^)]+)\)$", text, flags=re.MULTILINE)
+    picture = folder / figure[1] if figure else None
+    return Entry(
+        KINDS[folder.parent.name],
+        folder.name,
+        _when(folder),
+        heading[1] if heading else folder.name,
+        _relative(page, results),
+        _relative(picture, results),
+        lines,
+    )
+
+
+def _said(lines: list[str], read: Any, path: Path) -> str:
+    """Return what `read` says of a file; where that cannot be read, nothing, and add a line that says so."""
+    try:
+        return str(read(path))
+    except (RecordError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        words = f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError | AttributeError) else str(error)
+        lines.append(f"Damaged: {words.replace(f'{path.parent}/', '')}")
+        return ""
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _runs(folder: Path) -> str:
+    """Say how many runs a sweep has and what became of them, by the table of its last report."""
+    asked = len(records.read_json(folder / layout.SWEEP)["runs"])
+    count = f"{asked} run{'' if asked == 1 else 's'}"
+    if not (folder / layout.RUNS_TABLE).is_file():
+        return f"{count}; no report yet: python -m harness.report {folder.parent.name}/{folder.name}"
+    states: Mapping[Any, int] = Counter(pd.read_csv(folder / layout.RUNS_TABLE, keep_default_na=False)["status"])
+    return f"{count}: " + ", ".join(f"{number} {state}" for state, number in states.items())
+
+
+def _verdicts(folder: Path) -> str:
+    """Say which claims have which verdict, the firm ones first; of those without runs their number."""
+    if not (folder / layout.VERDICTS).is_file():
+        return ""
+    of = [(str(one["verdict"]), str(one["claim"])) for one in records.read_json(folder / layout.VERDICTS)["verdicts"]]
+    words = [verdict.value for verdict in reversed(Verdict) if verdict is not Verdict.NOT_RUN]
+    claims = {word: ", ".join(dict.fromkeys(claim for verdict, claim in of if verdict == word)) for word in words}
+    said = [f"{word}: {names}" for word, names in claims.items() if names]
+    lacking = len({claim for verdict, claim in of if verdict == Verdict.NOT_RUN.value})
+    return "; ".join([*said, *([f"not run: {lacking}"] if lacking else [])])
+
+
+def _when(folder: Path) -> str:
+    dated = re.match(r"\d{4}-\d\d-\d\d", folder.name)
+    if dated and folder.parent.name == layout.FINDINGS:
+        return dated[0]
+    file = folder / layout.SWEEP
+    seconds = (file if file.exists() else folder).stat().st_mtime
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+
+
+def _relative(path: Path | None, results: Path) -> str:
+    """Return a file's path from the results folder as a link; nothing where there is no such file."""
+    return quote(path.relative_to(results).as_posix()) if path and path.is_file() else ""
