@@ -72,7 +72,7 @@ def start_row(loss, config):
 
 
 def construction(results, start_losses, deep):
-    """Write plain nets of 20 layers (training error 1.0, 1.1, 1.2, loss 0.1), of 56 from scratch, and of 56 that start from 20."""
+    """Write plain nets of 20 layers (training error 1.0, 1.1, 1.2, loss 0.1), of 56 from scratch, and of 56 that extend 20."""
     names = []
     for seed, loss in enumerate(start_losses):
         extended = digits(56, "none", seed, start_from=20)
