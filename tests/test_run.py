@@ -150,7 +150,7 @@ def test_help_names_every_key_and_group(capsys):
         "depth: 20",
         "shortcut: identity",
         "projection_all",
-        "data=cifar10|cifar100|digits|image_folder",
+        "  data: cifar10, cifar100, digits, image_folder",
         "warmup_max_steps",
         "experiment=",
     ):
