@@ -152,7 +152,7 @@ def test_help_names_every_key_and_group(capsys):
         "projection_all",
         "  data: cifar10, cifar100, digits, image_folder",
         "warmup_max_steps",
-        "experiment=",
+        "  experiment: ",
     ):
         assert word in text
 
