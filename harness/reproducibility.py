@@ -50,7 +50,11 @@ def checklist(tables: Tables, environments: int) -> Table:
         ("Hyper-parameters: all given?", "every key", f"{layout.CONFIG} of each run, {layout.RUNS_TABLE}"),
         ("Hyper-parameters: how chosen?", "fixed before the runs", "conf/schedule of the project; its README says how"),
         ("Number of runs?", f"{len(done)} of {len(runs)} finished, {seeds} seed{'s' if seeds > 1 else ''}", layout.RUNS_TABLE),
-        ("Intervals?", "none: every run is a dot" if seeds > 1 else "none: one seed shows no spread", "figures"),
+        (
+            "Intervals?",
+            "95 %, over seeds; every run is a dot" if seeds > 1 else "none: one seed shows no spread",
+            "verdicts, figures",
+        ),
         ("Run time?", f"{duration(seconds.sum())} in all" if len(seconds) else "none yet", f"seconds in {layout.RUNS_TABLE}"),
         ("Hardware?", ", ".join(sorted(_hardware(tables))) or "none yet", f"cpu, gpu and threads in {where}"),
         ("Runs that failed or diverged shown?", "yes", "section Runs"),
