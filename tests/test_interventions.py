@@ -1,5 +1,7 @@
 """Claims whose runs were trained in another way (G5, C1, L1), on sweeps made by hand: each verdict is known beforehand."""
 
+import shlex
+
 import pandas as pd
 import pytest
 from fabricate import digits, finish, sweep
@@ -8,6 +10,7 @@ from helpers import KEYS
 from experiments.declaration import Missing, all_claims
 from experiments.judging import judge_sweep
 from harness import layout, records, run
+from harness.sweep import compose_jobs, from_composed
 from harness.tables import Tables
 from harness.verdicts import Verdict
 
@@ -72,7 +75,7 @@ def start_row(loss, config):
 
 
 def construction(results, start_losses, deep):
-    """Write plain nets of 20 layers (training error 1.0, 1.1, 1.2, loss 0.1), of 56 from scratch, and of 56 that extend 20."""
+    """Write plain nets of 20 layers (training errors 1.0, 1.1, 1.2; loss 0.1), of 56 from scratch, and of 56 from 20."""
     names = []
     for seed, loss in enumerate(start_losses):
         extended = digits(56, "none", seed, start_from=20)
@@ -106,7 +109,10 @@ def test_without_the_net_from_scratch_or_the_one_extended_the_claim_is_not_run(t
     ]
     outcome = only(sweep(tmp_path, names), "C1")
     assert isinstance(outcome.found, Missing)
-    assert "start_from=none,20" in outcome.commands[0]
+    asked = [from_composed(cfg)[0] for cfg in compose_jobs(shlex.split(outcome.commands[0])[4:])]
+    assert {(config.depth, config.shortcut, config.start_from) for config in asked} == {(56, "none", "none"), (56, "none", 20)}
+    shallower = {config.shallower() for config in asked} - {None}
+    assert {(config.depth, config.seed) for config in shallower} == {(20, 0), (20, 1), (20, 2)}  # which the sweep adds
 
 
 def lesioned(results, arm, seed, whole, without):
