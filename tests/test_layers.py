@@ -22,7 +22,9 @@ BASE = {
 SHARED = {"harness.records", "harness.anatomy", "harness.evaluate"}
 TOOLS = {"harness.schedule", "harness.devices", "harness.environment", "harness.checkpoint", "harness.rows", "harness.scaling"}
 ROOMS = {"data", "models", "probes"}
-ANALYSIS = {f"harness.{name}" for name in ("tables", "moments", "plots", "stats", "verdicts", "growth", "published", "ranking")}
+ANALYSIS = {
+    f"harness.{name}" for name in ("tables", "moments", "plots", "stats", "verdicts", "growth", "theory", "published", "ranking")
+}
 LAUNCHING = {f"harness.{name}" for name in ("launch", "orphans", "trainer", "worker")}
 READING = {
     f"harness.{name}" for name in ("report", "index", "pages", "judged", "progress", "reproducibility", "status", "verify")
@@ -106,6 +108,7 @@ def test_imports_go_down_only(module, path):
         ("harness.records", "from harness.training import train"),
         ("harness.tables", "import torch"),
         ("harness.stats", "import torch"),
+        ("harness.theory", "import torch"),
         ("harness.verdicts", "from harness.training import train"),
         ("harness.plots.errors", "from torch import Tensor"),
         ("harness.plots.errors", "from harness.models.build import build"),
