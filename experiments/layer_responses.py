@@ -1,6 +1,7 @@
 """Responses of layers: those of residual nets are smaller than those of plain ones, and smaller the deeper the net.
 
-He et al. 2015, section 4.2 and Fig. 7: the standard deviation of each 3x3 convolution's output after BN, before ReLU and addition.
+He et al. 2015, section 4.2 and Fig. 7: the standard deviation of each 3x3 convolution's output after BN, before ReLU and
+addition.
 """
 
 from __future__ import annotations
@@ -38,15 +39,20 @@ def smaller(setting: Setting) -> Found | Missing:
     both = [depth for depth in deep if len(plain) and (plain["depth"] == depth).any()]
     if not both or len(deep) < 2:
         return Missing("residual nets of two depths or more, and plain nets of one of them, with batch normalisation")
-    values = {f"{name}, {depth} layers": setting.by_seed(frame[frame["depth"] == depth], "response")
-              for name, frame in (("plain", plain), ("residual", residual))
-              for depth in sorted(set(frame["depth"])) if depth in deep}
+    values = {
+        f"{name}, {depth} layers": setting.by_seed(frame[frame["depth"] == depth], "response")
+        for name, frame in (("plain", plain), ("residual", residual))
+        for depth in sorted(set(frame["depth"]))
+        if depth in deep
+    }
     logs = {name: {seed: math.log(value) for seed, value in sample.items()} for name, sample in values.items()}
     parts = []
     for depth in both:
         names = f"residual, {depth} layers", f"plain, {depth} layers"
         ratio = stats.antilog(stats.paired_difference(*(logs[name] for name in names)))
-        parts.append(Part(f"residual over plain, {depth} layers", ratio, below(0.9), {name: values[name] for name in names}, "times"))
+        parts.append(
+            Part(f"residual over plain, {depth} layers", ratio, below(0.9), {name: values[name] for name in names}, "times")
+        )
     names = f"residual, {deep[-1]} layers", f"residual, {deep[0]} layers"
     ratio = stats.antilog(stats.difference(*(list(logs[name].values()) for name in names)))
     name = f"residual, {deep[-1]} over {deep[0]} layers"
@@ -60,8 +66,8 @@ G6 = Claim(
     id="G6",
     source="He et al. 2015, section 4.2 and Fig. 7",
     sentence="Residual nets have smaller responses than plain nets, and deeper residual nets smaller ones than shallower.",
-    rule="mean over 3x3 convolutions of the standard deviation of the response after BN, at the end: residual over plain below 0.9 "
-    "at every depth of both, and deepest over shallowest residual net below 0.9",
+    rule="mean over 3x3 convolutions of the standard deviation of the response after BN, at the end: residual over plain below "
+    "0.9 at every depth of both, and deepest over shallowest residual net below 0.9",
     protocol=Protocol.ANY,
     keys=("depth", "shortcut", "norm"),
     needs=({"depth": (20, 56), "shortcut": ("none", "identity"), "norm": ("batch",)},),

@@ -25,6 +25,7 @@ BOUND = 6.0
 """Powers of ten at which a ratio counts as no further from 1: what has vanished or exploded has no one size."""
 START, DURING, LATER = "at step 0", f"median of steps {EARLY[0]} to {EARLY[1]}", f"median of probes after step {EARLY[1]}"
 
+
 def fall(blocks: pd.DataFrame) -> pd.DataFrame:
     """Return log10 of ||dL/d output|| at step 0, stem over last block, and whether the stem's is exactly zero.
 
@@ -89,7 +90,9 @@ def vanishes(setting: Setting) -> Found | Missing:
     values = {f"{depth} layers": setting.by_seed(found[found["depth"] == depth], "fall") for depth in depths}
     alone = found.drop_duplicates(["depth", "seed"])
     slope = stats.mean_of_slopes(*(alone[column].tolist() for column in ("depth", "fall", "seed", "zero")))
-    notes = [] if not alone["zero"].any() else [f"{int(alone['zero'].sum())} of {len(alone)} gradients at the stem are exactly zero"]
+    notes = (
+        [] if not alone["zero"].any() else [f"{int(alone['zero'].sum())} of {len(alone)} gradients at the stem are exactly zero"]
+    )
     return Found(
         Part("slope over depth of log10 (stem over last block)", slope, below(0), values, "powers of ten per layer"),
         notes=notes,
@@ -130,7 +133,9 @@ def _balanced(setting: Setting, moments: Sequence[str], limit: float, arms: str,
             if len(known):
                 values = setting.by_seed(known, "value")
                 name = f"log10 of first over last, {depth} layers, {moment}"
-                within = Part(name, stats.mean(list(values.values())), near(0, limit), {f"{depth} layers": values}, "powers of ten")
+                within = Part(
+                    name, stats.mean(list(values.values())), near(0, limit), {f"{depth} layers": values}, "powers of ten"
+                )
                 parts.append(within)
     return Found(*parts, used={"depth": tuple(depths)}) if parts else Missing(f"{arms}, of more than {EARLY[1]} steps")
 
@@ -163,8 +168,8 @@ G2 = Claim(
     id="G2",
     source="Yang et al. 2019, Theorem 8",
     sentence="With batch normalisation, the gradient of a plain net explodes towards the input at initialisation.",
-    rule="at initialisation, at every depth: growth of ||dL/d output|| per layer towards the input, by the least-squares slope of "
-    "its logarithm over blocks, above 1.05 (theory for infinite width and batch: 1.211)",
+    rule="at initialisation, at every depth: growth of ||dL/d output|| per layer towards the input, by the least-squares slope "
+    "of its logarithm over blocks, above 1.05 (theory for infinite width and batch: 1.211)",
     protocol=Protocol.ANY,
     keys=("depth", "shortcut", "norm"),
     needs=({"depth": DEPTHS, "shortcut": ("none",), "norm": ("batch",)},),
@@ -179,8 +184,8 @@ G3 = Claim(
     id="G3",
     source="He et al. 2015, section 4.1",
     sentence="With batch normalisation, the gradients of plain nets have healthy norms.",
-    rule="at every depth, median over steps 1 to 10 and over all later probes: ||dL/dW|| ||W||, first over last convolution, within "
-    f"0.01 and 100; each probe counts at most {BOUND:g} powers of ten",
+    rule="at every depth, median over steps 1 to 10 and over all later probes: ||dL/dW|| ||W||, first over last convolution, "
+    f"within 0.01 and 100; each probe counts at most {BOUND:g} powers of ten",
     protocol=Protocol.ANY,
     keys=("depth", "shortcut", "norm"),
     needs=({"depth": DEPTHS, "shortcut": ("none",), "norm": ("batch",)},),
@@ -209,6 +214,7 @@ EXPERIMENT = Experiment(
         plots.ACTIVATIONS,
         plots.FORWARD,
         plots.GRADIENTS,
+        plots.BRANCHES,
         plots.HEAT_MAPS,
         plots.ERROR,
         plots.CURVES,

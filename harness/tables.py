@@ -22,9 +22,10 @@ import pandas as pd
 
 from harness import layout, records
 from harness.config import ScheduleConfig, available_cores, flatten, varying
-from harness.moments import moments
+from harness.moments import MOMENTS, moments
 from harness.network import applies
 from harness.records import RecordError, Run
+from harness.theory import Net
 
 RESULTS = ("status", "train_error", "test_error", "train_loss", "seconds", "parameters", "run")
 OPTIONAL_RESULTS = ("holdout_error", "warmup_end")
@@ -206,13 +207,40 @@ class Tables:
 
     @cached_property
     def layers(self) -> pd.DataFrame:
-        """Each counted convolution, from the stem to the last before the linear layer, at the moments of `harness.moments`."""
-        return self.measured(OF_LAYERS)
+        """Each counted convolution, from the stem to the last before the linear layer, at the moments of `harness.moments`.
+
+        `net` is the run's `harness.theory.Net`.
+        """
+        return self._with_net(self.measured(OF_LAYERS))
 
     @cached_property
     def blocks(self) -> pd.DataFrame:
-        """Each block, 0 being the stem, at the moments of `harness.moments`."""
-        return self.measured(OF_BLOCKS)
+        """Each block, 0 being the stem, at the moments of `harness.moments`, with `net`."""
+        return self._with_net(self.measured(OF_BLOCKS))
+
+    @cached_property
+    def branches(self) -> pd.DataFrame:
+        """Each block with a shortcut at the same moments: `branch` is the standard deviation of its last convolution's response,
+        `input` the root mean square of what the block before puts out, `elements` those of the stem's output."""
+        if self.layers.empty or self.blocks.empty:
+            return pd.DataFrame()
+        layers, blocks = (_with_codes(frame[frame["net"].map(_has_shortcut)]) for frame in (self.layers, self.blocks))
+        stems = blocks[blocks["block"] == 0].drop_duplicates("code").set_index("code")["elements"]
+        count, convolutions = blocks.groupby("code")["block"].max(), layers.groupby("code")["layer"].max()
+        each = (convolutions - 1) / count
+        of_block = (layers["layer"] - 1) / layers["code"].map(each)
+        lasts = layers.assign(block=of_block, branch=layers["response_std"])[(of_block % 1 == 0) & (of_block > 0)]
+        before = blocks.assign(block=blocks["block"] + 1.0, input=blocks["forward_norm"] / blocks["elements"] ** 0.5)
+        found = lasts.merge(before[["code", "moment_code", "block", "input"]], on=["code", "moment_code", "block"])
+        found = found.assign(elements=found["code"].map(stems))
+        return found[["run", "series", "x", "seed", "net", "moment", "block", "branch", "input", "elements"]]
+
+    def _with_net(self, frame: pd.DataFrame) -> pd.DataFrame:
+        if frame.empty:
+            return frame
+        keys = [*(key for key in Net._fields if key != "batch_size"), "schedule.batch_size"]
+        nets = {row["run"]: Net(*(row[key] for key in keys)) for row in self.runs[["run", *keys]].to_dict("records")}
+        return frame.assign(net=frame["run"].map(nets))
 
     @cached_property
     def heat_maps(self) -> pd.DataFrame:
@@ -253,6 +281,16 @@ def _joined(frames: Sequence[pd.DataFrame], runs: pd.DataFrame) -> pd.DataFrame:
     lengths = [len(frame) for frame in frames]
     about = {key: np.repeat(runs[key].to_numpy(), lengths) for key in ("run", "series", "x", "seed")}
     return pd.concat(frames, ignore_index=True).assign(**about)
+
+
+def _with_codes(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame of moments with numbers for its runs and moments: text is slow to join by."""
+    codes = {name: code for code, name in enumerate(sorted(set(frame["run"])))}
+    return frame.assign(code=frame["run"].map(codes), moment_code=frame["moment"].map(MOMENTS.index))
+
+
+def _has_shortcut(net: Net) -> bool:
+    return net.shortcut not in ("none", "concatenation")
 
 
 def _counted(layers: pd.DataFrame) -> pd.DataFrame:

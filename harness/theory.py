@@ -38,6 +38,25 @@ GROWTH = math.sqrt(GROWTH_OF_SQUARES)
 """The same of the norm: 1.211."""
 
 
+class Net(NamedTuple):
+    """What theory has to know of a run; each field is the key of that name."""
+
+    depth: int
+    width: int
+    shortcut: str
+    norm: str
+    init: str
+    order: str
+    family: str
+    block: str
+    batch_size: int
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is of the family and blocks that this module is about."""
+        return self.family == "cifar" and self.block == "basic"
+
+
 class Map(NamedTuple):
     """What a convolution puts out: square maps of `side` positions, and how many."""
 
@@ -98,6 +117,10 @@ def _taps(before: int, after: int) -> Vector:
     centres = np.arange(after)[:, None] * (1 if before == after else 2)
     near: Vector = (np.abs(centres - np.arange(before)) <= 1) / 3
     return near
+
+
+INITS = ("he", "he_fan_in", "xavier", "torch")
+"""Initial values whose variance is known here."""
 
 
 def gain(init: str, channels_in: int, channels_out: int) -> float:

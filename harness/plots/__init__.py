@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from harness import tables
-from harness.plots import errors, gradients, responses
+from harness.plots import branches, errors, gradients, responses
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,19 @@ GRADIENTS = Picture(
     "gradients",
     "Gradient of every layer",
     "Norm of the loss gradient with respect to each layer's weights, accumulated in float64; from the stem to the "
-    "last convolution. A tensor whose every element is zero stands on the dashed line.",
+    "last convolution. A tensor whose every element is zero stands on the dashed line. Dotted, for plain nets with batch "
+    "normalisation: growth by 1.211 a layer towards the input, which theory gives for infinite width and batch (Yang et al. "
+    "2019, Theorem 8), from the measured last layer on. Measured growth is by the slope of the logarithm over layers, its 95 % "
+    "interval over seeds.",
     "layers",
     gradients.by_layer,
 )
 FIRST_LAYER = Picture(
     "first-layer",
     "Gradient of the first layer against depth",
-    "The layer farthest from the loss, where a vanishing or exploding gradient shows most.",
+    "The layer farthest from the loss, where a vanishing or exploding gradient shows most. Dotted, for plain nets with batch "
+    "normalisation: growth by 1.211 a layer of depth, from the measured least depth on (Yang et al. 2019, Theorem 8); measured "
+    "growth is by the slope of the logarithm over depth, its 95 % interval over seeds.",
     "layers",
     gradients.first_layer,
 )
@@ -72,7 +77,11 @@ ACTIVATIONS = Picture(
     "activations",
     "Gradient with respect to every block's output",
     "Norm of the loss gradient with respect to the output of the stem and of each block: what reaches that depth on the "
-    "way back, whatever the scale of the weights.",
+    "way back, whatever the scale of the weights. Dotted, from the measured last block on, what theory gives for plain nets: "
+    "with batch normalisation growth by 1.211 a layer (Yang et al. 2019, Theorem 8); without, what the initial values multiply the "
+    "gradient by (He et al. 2015b; Glorot and Bengio 2010), times what zero padding leaves of it on such small maps, as a root "
+    "mean square over all initial values, of which a single net of few channels mostly falls short. Measured growth is by the "
+    "slope of the logarithm over blocks, two layers each, its 95 % interval over seeds.",
     "blocks",
     gradients.by_block,
 )
@@ -80,7 +89,8 @@ FORWARD = Picture(
     "forward",
     "Signal after every block",
     "Root mean square of the output of the stem and of each block. Without normalisation a gradient can be small because the "
-    "signal itself has faded, or large because it has grown.",
+    "signal itself has faded, or large because it has grown. Dotted, for plain nets without normalisation or bias: initial "
+    "values times padding, as for gradients, from the measured stem on.",
     "blocks",
     gradients.forward_by_block,
 )
@@ -101,4 +111,15 @@ RESPONSES = Picture(
     "layers",
     responses.response_std,
 )
-ALL = (ERROR, CURVES, GRADIENTS, FIRST_LAYER, ACTIVATIONS, FORWARD, HEAT_MAPS, RESPONSES)
+BRANCHES = Picture(
+    "branches",
+    "Residual branch beside its input",
+    "Standard deviation of the response of each block's last convolution (the branch's size, before the addition) over the root "
+    "mean square of the block's input. Dotted, for identity shortcuts with batch normalisation at initialisation: theory, about "
+    "1/sqrt(l) at block l of a stage (derived in harness/theory.py); a new stage begins with new channels, which are zero, so "
+    "the ratio rises. De and Smith 2020: batch normalisation makes branches small beside what they are added to. Powers of l are "
+    "by the slope of logarithms over the blocks of stage 1, of theory too; the 95 % interval is over seeds.",
+    "branches",
+    branches.branch_over_input,
+)
+ALL = (ERROR, CURVES, GRADIENTS, FIRST_LAYER, ACTIVATIONS, FORWARD, BRANCHES, HEAT_MAPS, RESPONSES)

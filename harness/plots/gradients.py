@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from harness import theory
 from harness.moments import MOMENTS
+from harness.plots import predicted
 from harness.plots.style import (
     ARMS,
     dots,
@@ -32,34 +35,53 @@ from harness.plots.style import (
 ZERO = "#CC79A7"
 """The colour of a heat map where there is no positive number."""
 
+Line = Callable[[pd.DataFrame], pd.Series | None]
+
 
 def by_layer(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
     """Yield the norm of dL/dW against layer: one line a depth (median over seeds), a row an arm, a column a moment.
 
-    `layers`, as `blocks` below, holds the moments of every run (`harness.moments`), with its series, x and seed.
+    `layers`, as `blocks` below, holds the moments of every run (`harness.moments`), with its series, x and seed, and `net`
+    where theory is to stand beside them.
     """
-    yield from _against_place(layers, x, "layer", "layer, from the input", "gradient norm ||dL/dW||")
+    yield from _against_place(
+        layers, x, "layer", "layer, from the input", "gradient norm ||dL/dW||", predicted.gradient_of_weights
+    )
 
 
 def by_block(blocks: pd.DataFrame, x: str) -> Iterator[Figure]:
     """Yield the norm of dL/d(block output) against block, in the same manner."""
-    yield from _against_place(blocks, x, "block", "block, from the input (0: stem)", "||dL/d output||")
+    place = "block, from the input (0: stem)"
+    yield from _against_place(blocks, x, "block", place, "||dL/d output||", predicted.gradient_of_outputs)
 
 
 def forward_by_block(blocks: pd.DataFrame, x: str) -> Iterator[Figure]:
     """Yield the root mean square of each block's output against block, in the same manner."""
     forward = blocks.assign(value=blocks["forward_norm"] / blocks["elements"] ** 0.5)
-    yield from _against_place(forward, x, "block", "block, from the input (0: stem)", "root mean square of the output", "value")
+    label = "root mean square of the output"
+    yield from _against_place(
+        forward, x, "block", "block, from the input (0: stem)", label, predicted.signal_of_outputs, "value", at_first=True
+    )
 
 
 def _against_place(
-    table: pd.DataFrame, x: str, place: str, place_label: str, value_label: str, column: str = "grad_norm"
+    table: pd.DataFrame,
+    x: str,
+    place: str,
+    place_label: str,
+    value_label: str,
+    line: Line,
+    column: str = "grad_norm",
+    *,
+    at_first: bool = False,
 ) -> Iterator[Figure]:
+    """Yield the figures; the dotted `line` of theory starts from the measured value at the last place, or the first."""
     values = sorted(table["x"].unique())
     colours = ordered_colours(values)
     found = _by_moment(table, column)
     for page in pages(table["series"], 4):
         figure, axes = panels(len(page), 3, height=2.9, sharex=True, sharey="row")
+        theory_drawn = False
         for row, series in enumerate(page):
             arms = {name: frame[frame["series"] == series] for name, frame in found.items()}
             for ax, (name, frame) in zip(axes[3 * row : 3 * row + 3], arms.items(), strict=True):
@@ -67,11 +89,21 @@ def _against_place(
                 for value, group in frame.groupby("x"):
                     median = group.groupby(place)["value"].median()
                     ax.plot(median.index, drawn(median, level), color=colours[value], linewidth=1.4, label=f"{short(x)} {value}")
-                ax.set_title(f"{wrapped(series) if name == MOMENTS[0] else ''}\n{name}\n{_ratio(frame, x, place)}", fontsize=9)
+                    if name == MOMENTS[0] and (theirs := line(group)) is not None:
+                        start = median.iloc[0] / theirs.iloc[0] if at_first else median.iloc[-1] / theirs.iloc[-1]
+                        shown = predicted.visible(theirs * start)
+                        ax.plot(shown.index, shown, color=colours[value], **predicted.THEORY)
+                        theory_drawn = True
+                titles = [wrapped(series) if name == MOMENTS[0] else "", name, _ratio(frame, x, place)]
+                if name == MOMENTS[0] and (growth := _growth(frame, x, place, line)):
+                    titles.append(growth)
+                ax.set_title("\n".join(titles), fontsize=9)
                 _say_if_not_finite(ax, frame)
             axes[3 * row].set_ylabel(value_label)
         for ax in axes[-3:]:
             ax.set_xlabel(place_label)
+        if theory_drawn:
+            predicted.name_theory(axes[-1])
         shared_legend(figure, axes)
         yield figure
 
@@ -90,6 +122,17 @@ def _ratio(frame: pd.DataFrame, x: str, place: str) -> str:
     return f"first / last {place} at {short(x)} {frame['x'].max()}: {ratio}"
 
 
+def _growth(frame: pd.DataFrame, x: str, place: str, line: Line) -> str:
+    """Say the growth per layer towards the input at the largest x beside that of theory; nothing where theory says nothing."""
+    deepest = frame[frame["x"] == frame["x"].max()]
+    theirs = line(deepest) if len(deepest) else None
+    if theirs is None:
+        return ""
+    growth = predicted.growth_by_place(deepest, place)
+    words = predicted.in_words(growth, predicted.growth_of(theirs, place))
+    return f"per layer towards the input: {words}"
+
+
 def first_layer(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
     """Yield the first layer's ||dL/dW|| against the key `x`: one line an arm (median over seeds), one dot a run."""
     found = _by_moment(layers[layers["layer"] == 1], "grad_norm")
@@ -105,12 +148,33 @@ def first_layer(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
                 median = group.groupby("x")["value"].median()
                 ax.plot(median.index, drawn(median, level), **styles[series], linewidth=1.6, markersize=4, label=series)
                 dots(ax, group["x"], drawn(group["value"], level), styles[series], arm, len(page))
-            ax.set_title(f"{name}\n{_ends(frame)}", fontsize=9)
+            growth = _growth_with_depth(ax, frame, page, styles) if name == MOMENTS[0] and x == "depth" else ""
+            ax.set_title(f"{name}\n{_ends(frame)}{growth}", fontsize=9)
             key_axis(ax, x, layers["x"])
             _say_if_not_finite(ax, frame)
         axes[0].set_ylabel("||dL/dW|| of the first layer")
         shared_legend(figure, axes)
         yield figure
+
+
+def _growth_with_depth(ax: Axes, frame: pd.DataFrame, page: list[str], styles: Mapping[str, Mapping[str, Any]]) -> str:
+    """Draw what theory says of plain nets with BN, from the measured value at the least depth; say their growth."""
+    arms = {series: frame[frame["series"] == series] for series in page}
+    arms = {series: arm for series, arm in arms.items() if predicted.grows_with_depth(arm) and arm["x"].nunique() > 1}
+    for series, arm in arms.items():
+        median = arm.groupby("x")["value"].median()
+        theirs = median.iloc[0] * theory.GROWTH ** (median.index - median.index[0])
+        ax.plot(median.index, theirs, color=styles[series]["color"], **predicted.THEORY)
+    if not arms:
+        return ""
+    predicted.name_theory(ax)
+    found = sorted((predicted.growth_by_depth(arm) for arm in arms.values()), key=lambda growth: growth.value)
+    if len(found) == 1:
+        return f"\nplain with BN, per layer of depth: {predicted.in_words(found[0], theory.GROWTH)}"
+    known = [growth for growth in found if growth.known]
+    hull = f", within [{min(one.low for one in known):.3f}, {max(one.high for one in known):.3f}]" if known else ""
+    range_ = f"{found[0].value:.3f} to {found[-1].value:.3f}{hull}"
+    return f"\n{len(found)} plain arms with BN, per layer of depth:\n{range_}, theory {theory.GROWTH:.3f}"
 
 
 def _ends(frame: pd.DataFrame) -> str:

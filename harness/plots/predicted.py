@@ -1,0 +1,127 @@
+"""What theory says beside what is measured, and the slope that is measured, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from harness import stats, theory
+from harness.stats import Estimate
+from harness.theory import Net
+
+SMALLEST = 1.4e-45
+"""The smallest float32 above zero: nothing below it can be measured."""
+LAYERS_PER_BLOCK = 2
+THEORY: Mapping[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 1.3}
+"""How a line of theory looks, in the colour of what it is about."""
+
+
+def name_theory(ax: Axes) -> None:
+    """Give the lines of theory one entry in the legend."""
+    ax.plot([], [], color="#555555", label="theory", **THEORY)
+
+
+def net_of(frame: pd.DataFrame) -> Net | None:
+    """Return the net of rows that share one, seeds apart; None where there is none or theory does not know it."""
+    if "net" not in frame or frame.empty:
+        return None
+    net: Net = frame["net"].iloc[0]
+    return net if net.is_known else None
+
+
+def gradient_of_weights(frame: pd.DataFrame) -> pd.Series | None:
+    """Return ||dL/dW|| by layer, relative to the last: plain nets with BN alone.
+
+    Without BN it is the product of a signal that shrinks forwards and a gradient that shrinks backwards, and nearly level.
+    """
+    net = net_of(frame)
+    if net is None or not _exploding(net):
+        return None
+    layers = np.sort(frame["layer"].unique())
+    return pd.Series(theory.GROWTH ** (layers[-1] - layers), index=layers)
+
+
+def gradient_of_outputs(frame: pd.DataFrame) -> pd.Series | None:
+    """Return ||dL/d output|| by block, relative to the last: plain nets, with BN or without."""
+    net = net_of(frame)
+    if net is None or not (_exploding(net) or _unnormalised(net)):
+        return None
+    blocks = np.sort(frame["block"].unique())
+    if _exploding(net):
+        return pd.Series(theory.GROWTH_OF_SQUARES ** (blocks[-1] - blocks), index=blocks)
+    return pd.Series(theory.gradient_left(_maps(net, frame), net.init)[::LAYERS_PER_BLOCK], index=blocks)
+
+
+def signal_of_outputs(frame: pd.DataFrame) -> pd.Series | None:
+    """Return the root mean square by block, relative to the stem's: plain nets without norm whose biases are zero."""
+    net = net_of(frame)
+    if net is None or not _unnormalised(net) or net.init == "torch":
+        return None
+    return pd.Series(theory.signal_left(_maps(net, frame), net.init)[::LAYERS_PER_BLOCK], index=np.sort(frame["block"].unique()))
+
+
+def grows_with_depth(frame: pd.DataFrame) -> bool:
+    """Return whether the first layer's ||dL/dW|| grows with depth by `theory.GROWTH` a layer."""
+    net = net_of(frame)
+    return net is not None and _exploding(net)
+
+
+def growth_by_place(frame: pd.DataFrame, place: str) -> Estimate:
+    """Return the growth of `value` per layer towards the input: by the slope of its logarithm over places, one a run."""
+    layers = LAYERS_PER_BLOCK if place == "block" else 1
+    slopes = [_slope(layers * run[place], run["value"]) for _, run in frame.groupby("run")]
+    return stats.antilog(stats.mean([-one for one in slopes if math.isfinite(one)]))
+
+
+def growth_by_depth(frame: pd.DataFrame) -> Estimate:
+    """Return the growth of `value` per layer of depth, one slope a seed."""
+    usable = frame[np.isfinite(frame["value"]) & (frame["value"] > 0)]
+    logs = np.log(usable["value"]).tolist()
+    return stats.antilog(stats.mean_of_slopes(usable["x"].tolist(), logs, usable["seed"].tolist()))
+
+
+def in_words(growth: Estimate, predicted: float) -> str:
+    """Say a growth with its interval, and what is predicted."""
+    interval = f" [{growth.low:.3f}, {growth.high:.3f}]" if growth.known else ""
+    measured = "" if growth.seeds == 0 else f"{growth.value:.3f}{interval}, "
+    return f"{measured}theory {predicted:.3f}"
+
+
+def growth_of(predicted: pd.Series, place: str) -> float:
+    """Return the growth per layer towards the input of a predicted line, by the same slope as the measured one."""
+    layers = LAYERS_PER_BLOCK if place == "block" else 1
+    return math.exp(-_slope(pd.Series(predicted.index * layers), predicted))
+
+
+def visible(line: pd.Series) -> pd.Series:
+    """Return a predicted line without what lies below the smallest number that can be measured."""
+    return line.where(line >= SMALLEST)
+
+
+def _slope(x: pd.Series, y: pd.Series) -> float:
+    """Return the least-squares slope of ln y on x; NaN where a y is zero or not finite."""
+    if len(y) < 2 or not (np.isfinite(y) & (y > 0)).all():
+        return math.nan
+    return stats.slope(list(map(float, x)), np.log(y).tolist()).value
+
+
+def _exploding(net: Net) -> bool:
+    return net.shortcut == "none" and net.norm == "batch"
+
+
+def _unnormalised(net: Net) -> bool:
+    return net.shortcut == "none" and net.norm == "none" and net.init in theory.INITS
+
+
+def _maps(net: Net, frame: pd.DataFrame) -> list[theory.Map]:
+    return theory.plain_net(net.depth, net.width, side_of(net, frame["elements"][frame["block"] == 0].iloc[0]))
+
+
+def side_of(net: Net, elements: float) -> int:
+    """Return the side of the maps of which the stem puts out so many elements."""
+    return round(math.sqrt(elements / net.batch_size / net.width))
