@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from helpers import tiny
@@ -12,6 +13,9 @@ from harness import anatomy, theory
 from harness.choices import PROBE
 from harness.evaluate import Evaluation
 from harness.models.build import build
+from harness.moments import MOMENTS
+from harness.plots.branches import power_of_block
+from harness.plots.gradients import by_block, by_layer
 from harness.probes.probe import Context, settle
 from harness.theory import Map
 
@@ -172,3 +176,54 @@ def test_the_branches_of_real_residual_nets(order, within):
         branches = [row["response_std"] for row in layers if row["name"].endswith("conv2")]
         ratios.append(np.divide(branches, inputs))
     assert np.mean(ratios, axis=0) == pytest.approx(theory.branch_over_input(order, 56, 16, SIDE, "he"), rel=within)
+
+
+def moments_of(net, place, values, runs=3):
+    """Return the frame that figures draw, of runs of this net that measured these values at initialisation."""
+    start = 1 if place == "layer" else 0
+    steps = {"grad_norm": values, "forward_norm": values, place: range(start, start + len(values))}
+    frames = [pd.DataFrame(steps).assign(run=f"run {seed}", seed=seed) for seed in range(runs)]
+    table = pd.concat(frames, ignore_index=True).assign(series="all runs", x=net.depth, moment=MOMENTS[0], elements=32 * 4 * 64)
+    return table.assign(net=[net] * len(table))
+
+
+PLAIN = theory.Net(8, 4, "none", "batch", "he", "original", "cifar", "basic", 32)
+
+
+def dotted(ax):
+    return [line.get_ydata() for line in ax.get_lines() if line.get_linestyle() == "--" and len(line.get_ydata())]
+
+
+def test_theory_stands_beside_gradients_from_the_measured_last_layer_on():
+    """Measured growth 1.5 a layer, 7 convolutions, the last at 2: theory has 2 * 1.211^6 at the first."""
+    measured = [2 * 1.5 ** (7 - layer) for layer in range(1, 8)]
+    (figure,) = by_layer(moments_of(PLAIN, "layer", measured), "depth")
+    (line,) = dotted(figure.axes[0])
+    assert line == pytest.approx([2 * theory.GROWTH ** (7 - layer) for layer in range(1, 8)])
+    assert "per layer towards the input: 1.500 [1.500, 1.500], theory 1.211" in figure.axes[0].get_title()
+
+
+def test_without_normalisation_theory_is_that_of_initial_values_and_padding():
+    """Depth 8: stem and three blocks; from 32 * 4 * 64 elements the maps are 8 wide."""
+    predicted = theory.gradient_left(theory.plain_net(8, 4, 8), "xavier")[::2]
+    net = PLAIN._replace(norm="none", init="xavier")
+    (figure,) = by_block(moments_of(net, "block", 5 * predicted), "depth")
+    (line,) = dotted(figure.axes[0])
+    assert line == pytest.approx(5 * predicted)
+    (measured, of_theory) = figure.axes[0].get_title().rpartition(": ")[2].split("], theory ")
+    assert measured.split(" ")[0] == of_theory
+
+
+@pytest.mark.parametrize(
+    "other", [{"shortcut": "identity"}, {"family": "imagenet"}, {"norm": "none", "init": "mine"}, {"block": "bottleneck"}]
+)
+def test_where_theory_does_not_apply_none_is_drawn(other):
+    for place, draw in (("layer", by_layer), ("block", by_block)):
+        (figure,) = draw(moments_of(PLAIN._replace(**other), place, [4.0, 3.0, 2.0, 1.0]), "depth")
+        assert not dotted(figure.axes[0])
+        assert "theory" not in figure.axes[0].get_title()
+
+
+def test_the_power_of_a_branch_is_the_slope_of_logarithms():
+    blocks = pd.DataFrame({"run": ["a"] * 3 + ["b"] * 3, "block": [1, 2, 4] * 2, "value": [1, 0.5, 0.25, 1, 2**-0.5, 0.5]})
+    assert power_of_block(blocks).value == pytest.approx(-0.75)  # of -1 and -1/2

@@ -79,9 +79,9 @@ ACTIVATIONS = Picture(
     "Norm of the loss gradient with respect to the output of the stem and of each block: what reaches that depth on the "
     "way back, whatever the scale of the weights. Dotted, from the measured last block on, what theory gives for plain nets: "
     "with batch normalisation growth by 1.211 a layer (Yang et al. 2019, Theorem 8); without, what the initial values multiply "
-    "the gradient by (He et al. 2015b; Glorot and Bengio 2010), times what zero padding leaves of it on such small maps, as a root "
-    "mean square over all initial values, of which a single net of few channels mostly falls short. Measured growth is by the "
-    "slope of the logarithm over blocks, two layers each, its 95 % interval over seeds.",
+    "the gradient by (He et al. 2015b; Glorot and Bengio 2010), times what zero padding leaves of it on maps of this size, as a "
+    "root mean square over all initial values, of which a single net of few channels mostly falls short. Measured growth is by "
+    "the slope of the logarithm over blocks, two layers each, its 95 % interval over seeds.",
     "blocks",
     gradients.by_block,
 )
