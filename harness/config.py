@@ -213,7 +213,7 @@ class RunConfig(NetworkConfig):
     """One training with one set of choices: a network, and how it is trained.
 
     Raises ChoiceError (a ValueError) at construction for any choice that cannot be run. `schedule` follows `data`
-    where it is not given.
+    where it is not given. `start_from` is the depth of the run that this one extends (`shallower`), or none.
     """
 
     seed: int = 0
