@@ -42,7 +42,9 @@ class Entry:
 
 
 def build(results: Path) -> Path:
-    """Write the page of a results folder; return its path."""
+    """Write the page of a results folder; return its path. Raises NotADirectoryError where there is no such folder."""
+    if not results.is_dir():
+        raise NotADirectoryError(f"{results}: no such folder")
     loader = jinja2.PackageLoader("harness", "templates")
     html = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     path = results / layout.INDEX
