@@ -26,7 +26,9 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 import experiments
 from harness import plots
@@ -59,14 +61,11 @@ class Setting:
 
     def where(self, **keys: Any) -> pd.DataFrame:
         """Return the rows of the runs with these values of keys; names with a dot are given as **{"schedule.warmup": "none"}."""
-        chosen = self.runs
-        for key, value in keys.items():
-            chosen = chosen[chosen[key] == value]
-        return chosen
+        return self.runs[self._chosen(keys)]
 
     def distinct(self, key: str, **keys: Any) -> list[Any]:
         """Return the values of `key`, rising, that finished runs with these values of keys have."""
-        return sorted(self.where(**keys)[key].unique().tolist())
+        return sorted(set(self.runs[key].to_numpy()[self._chosen(keys)].tolist()))
 
     def depths(self, **keys: Any) -> list[int]:
         """Return the depths, rising, of which there are finished runs with these values of keys."""
@@ -78,7 +77,7 @@ class Setting:
         A diverged run has the error of a guess. Raises ValueError where the runs differ in a key of the claim, so that nothing
         is mixed.
         """
-        return self.by_seed(self.where(**keys), column)
+        return self.by_seed(self.runs[list(dict.fromkeys(["seed", column, *self.keys]))][self._chosen(keys)], column)
 
     def measured(self, measure: Measure, **keys: Any) -> pd.DataFrame:
         """Return the rows of a measure (declared in the claim's `measures`) of the runs with these values of keys.
@@ -104,6 +103,13 @@ class Setting:
             raise ValueError(f"{column}: runs with different {', '.join(mixed)} were asked for as one sample")
         alone = frame.drop_duplicates("seed")  # others differ in what is looked at, not in what is trained
         return dict(sorted(zip(map(int, alone["seed"]), map(float, alone[column]), strict=True)))
+
+    def _chosen(self, keys: Mapping[str, Any]) -> NDArray[np.bool_]:
+        """Return which runs have these values of keys."""
+        chosen = np.ones(len(self.runs), dtype=bool)
+        for key, value in keys.items():
+            chosen &= self.runs[key].to_numpy() == value
+        return chosen
 
     def _with_keys(self, frame: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
         about = chosen[list(dict.fromkeys(["run", "seed", *self.keys]))]

@@ -39,6 +39,10 @@ LISTED = 20
 """Seeds that a command lists one by one."""
 
 
+Group = tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]
+"""Runs of one setting: the keys that tell it from others, its finished runs, and all that were asked for."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What is said of a claim in one setting, or of all settings that lack its runs."""
@@ -72,16 +76,23 @@ def claims_of(tables: Tables) -> tuple[Claim, ...]:
     return find(str(tables.about.get("experiment", "none"))).claims or all_claims()
 
 
-def judge_sweep(tables: Tables, claims: Sequence[Claim]) -> list[Outcome]:
-    """Return what is said of each claim: an outcome for each setting that has its runs, and one for those that lack them."""
+def judge_sweep(tables: Tables, claims: Sequence[Claim]) -> Iterator[Outcome]:
+    """Yield what is said of each claim: an outcome for each setting that has its runs, and one for those that lack them."""
     tables.take(measure for claim in claims for measure in claim.measures)
-    return [outcome for claim in claims for outcome in _outcomes(tables, claim)]
+    groups: dict[tuple[str, ...], list[Group]] = {}
+    for claim in claims:
+        apart = tuple(key for key in tables.varying if key not in (*NO_ARM, *claim.keys))
+        if apart not in groups:
+            groups[apart] = list(_groups(tables, apart))
+        yield from _outcomes(tables, claim, groups[apart])
 
 
-def _outcomes(tables: Tables, claim: Claim) -> Iterator[Outcome]:
+def _outcomes(tables: Tables, claim: Claim, groups: Sequence[Group]) -> Iterator[Outcome]:
     lacking: list[tuple[dict[str, Any], Setting, Missing]] = []
-    for names, setting, asked in _settings(tables, claim):
-        found = claim.find(setting) if tables.has(claim.tables) else Missing(f"runs with probes=[{','.join(claim.tables)}]")
+    measured = tables.has(claim.tables)
+    for names, finished, asked in groups:
+        setting = Setting(tables, finished, claim.keys)
+        found = claim.find(setting) if measured else Missing(f"runs with probes=[{','.join(claim.tables)}]")
         if isinstance(found, Missing):
             lacking.append((names, setting, found))
             continue
@@ -113,15 +124,14 @@ def _outcomes(tables: Tables, claim: Claim) -> Iterator[Outcome]:
         )
 
 
-def _settings(tables: Tables, claim: Claim) -> Iterator[tuple[dict[str, Any], Setting, pd.DataFrame]]:
-    """Yield each setting's distinguishing keys, its finished runs, and all its runs; one without runs where none has finished."""
-    apart = [key for key in tables.varying if key not in (*NO_ARM, *claim.keys)]
-    groups: Iterable[tuple[Any, pd.DataFrame]] = (
-        tables.runs.groupby(apart, sort=False, dropna=False) if apart else [((), tables.runs)]
-    )
+def _groups(tables: Tables, apart: tuple[str, ...]) -> Iterator[Group]:
+    """Yield the groups of runs with equal values of the keys `apart`; one without finished runs where none has finished."""
+    groups: Iterable[tuple[Any, pd.DataFrame]] = [((), tables.runs)]
+    if apart:
+        groups = tables.runs.groupby(list(apart), sort=False, dropna=False)
     done = set(tables.finished["run"])
     for values, asked in groups:
-        yield dict(zip(apart, values, strict=True)), Setting(tables, asked[asked["run"].isin(done)], claim.keys), asked
+        yield dict(zip(apart, values, strict=True)), asked[asked["run"].isin(done)], asked
 
 
 def _where(runs: pd.DataFrame, seeds: int) -> str:

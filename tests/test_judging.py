@@ -19,7 +19,7 @@ CLAIMS = {claim.id: claim for claim in all_claims()}
 
 def judged(tables, name):
     """Return the outcomes of one claim."""
-    return judge_sweep(tables, [CLAIMS[name]])
+    return list(judge_sweep(tables, [CLAIMS[name]]))
 
 
 def only(tables, name):
