@@ -8,7 +8,7 @@ of the training and nothing else: before a step every parameter tensor's gradien
 
 and 0 where g is exactly zero. So without momentum a step at learning rate t moves every weight by the share r t of its norm;
 weight decay, momentum and the schedule then act on it as on any gradient. This is the layer-wise rate of LARS (You et al. 2017,
-arXiv:1708.03888, eq. 6) with r as its trust coefficient, without weight decay in the denominator, and for norms and biases
+arXiv:1708.03888) with r as its trust coefficient, without weight decay in the denominator, and for norms and biases
 too: with an exploding gradient in gamma the forward signal would be lost all the same.
 
 What it cannot do: a gradient that has become rounding error is scaled up like any other, and the steps no longer get smaller

@@ -146,7 +146,7 @@ def test_a_run_that_diverged_cannot_be_extended_and_that_is_said(tmp_path):
     assert run_of(wild.shallower(), tmp_path).state == records.DIVERGED
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow)])
 def test_a_sweep_trains_the_run_to_start_from_first_though_nobody_asked_for_it(launcher, tmp_path):
     """Twice the same command: the second reuses all three runs."""
     for _ in range(2):
