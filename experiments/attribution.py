@@ -34,12 +34,11 @@ def change_of_rise(setting: Setting) -> Found | Missing:
     names = [f"{steps}, {depth} layers" for depth in (depths[0], depths[-1]) for steps in ("equal steps", "steps as they are")]
     values = dict(zip(names, (*shallow, *deep), strict=True))
     change = stats.difference_of_gaps(deep, shallow)
-    direction = "more" if change.value > 0 else "less"
+    direction = "more than before, not less as if their sizes caused it" if change.value > 0 else "less than before"
     return Found(
         Part(f"rise of the training error from {depths[0]} to {depths[-1]} layers, change", change, near(0, 1), values, "points"),
         notes=(
-            f"As it is the training error rises by {rise:.2f} points, with equal steps by {rise + change.value:.2f}, "
-            f"{direction} than before: sizes of gradients that cause the rise would make it less.",
+            f"As it is the error rises by {rise:.2f} points, with equal steps by {rise + change.value:.2f}, {direction}.",
             *_control(setting),
         ),
         used={"depth": (depths[0], depths[-1])},
