@@ -94,7 +94,7 @@ def _change(runs: pd.DataFrame, column: str) -> str:
     if len(means) > 2 or any(len(mean) < 2 for _, mean in means):
         return f"{len(runs)} runs, {len(arms)} arm{'s' if len(arms) > 1 else ''}"
     said = [f"{name} {mean.iloc[0]:.1f} → {mean.iloc[-1]:.1f} %" for name, mean in means]
-    return "\n" + (", " if sum(map(len, said)) < 45 else "\n").join(said)
+    return "\n" + (", " if sum(map(len, said)) <= 40 else "\n").join(said)
 
 
 def curves(epochs: pd.DataFrame, x: str) -> Iterator[Figure]:
