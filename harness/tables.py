@@ -224,7 +224,8 @@ class Tables:
         `input` the root mean square of what the block before puts out, `elements` those of the stem's output."""
         if self.layers.empty or self.blocks.empty:
             return pd.DataFrame()
-        layers, blocks = (_with_codes(frame[frame["net"].map(_has_shortcut)]) for frame in (self.layers, self.blocks))
+        joined = self.runs["run"][~self.runs["shortcut"].isin(("none", "concatenation"))]
+        layers, blocks = (_with_codes(frame[frame["run"].isin(joined)]) for frame in (self.layers, self.blocks))
         stems = blocks[blocks["block"] == 0].drop_duplicates("code").set_index("code")["elements"]
         count, convolutions = blocks.groupby("code")["block"].max(), layers.groupby("code")["layer"].max()
         each = (convolutions - 1) / count
@@ -286,11 +287,9 @@ def _joined(frames: Sequence[pd.DataFrame], runs: pd.DataFrame) -> pd.DataFrame:
 def _with_codes(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame of moments with numbers for its runs and moments: text is slow to join by."""
     codes = {name: code for code, name in enumerate(sorted(set(frame["run"])))}
-    return frame.assign(code=frame["run"].map(codes), moment_code=frame["moment"].map(MOMENTS.index))
-
-
-def _has_shortcut(net: Net) -> bool:
-    return net.shortcut not in ("none", "concatenation")
+    return frame.assign(
+        code=frame["run"].map(codes), moment_code=frame["moment"].map({name: code for code, name in enumerate(MOMENTS)})
+    )
 
 
 def _counted(layers: pd.DataFrame) -> pd.DataFrame:
