@@ -5,6 +5,7 @@ He et al. 2015, section 4.1: "We conjecture that the deep plain nets may have ex
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 
@@ -40,9 +41,9 @@ def exponential(setting: Setting) -> Found | Missing:
         values,
         by=lambda protocol: judge_growth(growth, protocol=protocol),
     )
-    factor = f"{2.718281828459045 ** (10 * growth.rate):.3g}" if growth.rate == growth.rate else "an unknown factor"
     notes = [f"Values are steps until the mean loss of {WINDOW} batches was below {LOSS:g}."]
-    notes += [f"In the exponential model ten more layers take {factor} times the steps."]
+    if math.isfinite(growth.rate):
+        notes.append(f"In the exponential model ten more layers take {math.exp(10 * growth.rate):.3g} times the steps.")
     notes += (
         [f"{growth.censored} of {len(alone)} runs never reached it and count as censored: {censored}."] if growth.censored else []
     )

@@ -35,6 +35,8 @@ OPEN = (
 DECIDED = (Verdict.REPRODUCED, Verdict.CONTRADICTED)
 WITH_ROOT = ("cifar10", "cifar100", IMAGE_FOLDER)
 """Data that lie in a folder which a command has to name."""
+LISTS = ("plugins", "probes", "schedule.milestones")
+"""Keys whose values are lists."""
 LISTED = 20
 """Seeds that a command lists one by one."""
 
@@ -179,7 +181,9 @@ def shown(value: Any) -> str:
 
 def _to_settle(claim: Claim, found: Found, judgement: Judgement, runs: pd.DataFrame, as_claimed: bool) -> tuple[str, ...]:
     """Return the commands of the runs that are expected to decide."""
-    if judgement.verdict in DECIDED or (judgement.seeds is None and any(f"than {MOST_SEEDS}" in one for one in judgement.needed)):
+    few = min(part.estimate.seeds for part in found.parts) < MIN_SEEDS
+    by_seeds = judgement.seeds is not None or (few and not any(f"than {MOST_SEEDS}" in words for words in judgement.needed))
+    if judgement.verdict in DECIDED or (as_claimed and not by_seeds):
         return ()
     seeds = max(judgement.seeds or 0, MIN_SEEDS) if as_claimed else MIN_SEEDS
     return _commands(claim, found.used if as_claimed else {}, _base(claim, runs), seeds)
@@ -196,8 +200,8 @@ def _base(claim: Claim, runs: pd.DataFrame) -> dict[str, str]:
     keys = {} if data == "digits" else {"data" if data in WITH_ROOT else "data.name": data}
     keys |= {"data.root": "FOLDER"} if data in WITH_ROOT else {}
     for key, default in defaults(data).items():
-        if key not in (*claim.keys, *NO_ARM, "device", "data", "data.content") and not same(own[key], default):
-            keys[key] = f"[{shown(own[key]).replace(' ', ',')}]" if key in ("plugins", "schedule.milestones") else shown(own[key])
+        if key not in (*claim.keys, "seed", "device", "data", "data.content") and not same(own[key], default):
+            keys[key] = f"[{shown(own[key]).strip('[]').replace(' ', ',')}]" if key in LISTS else shown(own[key])
     return keys
 
 

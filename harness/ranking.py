@@ -18,7 +18,7 @@ from harness import stats
 from harness.stats import Estimate
 from harness.tables import NO_ARM, Tables
 
-PROTOCOL = ("data", "schedule.steps", "schedule.batch_size", "schedule.learning_rate")
+PROTOCOL = ("data", "schedule.steps", "schedule.batch_size")
 
 
 @dataclass(frozen=True)

@@ -79,12 +79,17 @@ class Tables:
 
     @cached_property
     def flat(self) -> list[dict[str, Any]]:
-        """The choices of every run, flattened; milestones that follow from the steps are empty, since they are no choice."""
+        """The choices of every run, flattened.
+
+        Milestones that follow from the steps are empty, since they are no choice; none at all are [].
+        """
         found = [flatten(run.config) for run in self.all_runs]
         for choices in found:
             default = ScheduleConfig(steps=choices["schedule.steps"]).milestone_steps()
             if choices["schedule.milestones"] == " ".join(map(str, default)):
                 choices["schedule.milestones"] = ""
+            elif not choices["schedule.milestones"]:
+                choices["schedule.milestones"] = "[]"
         return found
 
     @cached_property

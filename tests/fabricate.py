@@ -12,9 +12,9 @@ from harness.config import SCHEDULES, DataConfig, RunConfig
 from harness.tables import Tables
 
 
-def cifar(depth, shortcut, seed=0, warmup="until_error", **choices):
+def cifar(depth, shortcut, seed=0, warmup="until_error", milestones=None, **choices):
     """Return a run of the paper's protocol, He et al. 2015, 4.2."""
-    schedule = replace(SCHEDULES["cifar10"], warmup=warmup)
+    schedule = replace(SCHEDULES["cifar10"], warmup=warmup, milestones=milestones)
     return RunConfig(depth, shortcut, seed=seed, data=DataConfig("cifar10"), schedule=schedule, device="cpu", **choices)
 
 

@@ -84,7 +84,13 @@ def test_another_protocol_or_too_few_seeds_give_a_direction(tmp_path):
 
 @pytest.mark.parametrize(
     ("choices", "of_paper"),
-    [({"norm": "none"}, False), ({"init": "xavier"}, False), ({"precision": "bf16"}, True), ({"warmup": "none"}, True)],
+    [
+        ({"norm": "none"}, False),
+        ({"milestones": ()}, False),
+        ({"init": "xavier"}, False),
+        ({"precision": "bf16"}, True),
+        ({"warmup": "none"}, True),
+    ],
     ids=str,
 )
 def test_what_makes_another_protocol(choices, of_paper, tmp_path):
@@ -161,6 +167,20 @@ def test_what_lacks_its_runs_says_which(tmp_path):
     assert "both at two depths" in outcome.found.runs
     (command,) = outcome.commands
     assert command == "python -m harness.run -m depth=20,110 shortcut=none,identity seed=0,1,2"
+
+
+def test_more_seeds_are_of_the_same_runs(tmp_path):
+    """Whatever is part of a run's identity stands in the command, so that what is done is reused."""
+    made = nets(tmp_path, digits, {(20, "none"): [1], (56, "none"): [2], (20, "identity"): [1], (56, "identity"): [1]}, width=4)
+    own = [replace(digits(depth, "none", 0, width=4, probes=("layers",))) for depth in (20, 56)]
+    schedule = replace(own[0].schedule, milestones=(), eval_every=100)
+    other = [replace(one, shortcut=arm, schedule=schedule) for one in own for arm in ("none", "identity")]
+    names = [finish(tmp_path, config, 5.0, 5.0) for config in other]
+    for runs in (made, names):
+        (command,) = only(sweep(tmp_path, runs, label=runs[0]), "D6").commands
+        asked = {config.run_name() for config in asked_by(command)}
+        assert set(runs) < asked
+        assert len(asked) == 12
 
 
 def test_nothing_finished_is_not_run(tmp_path):
@@ -283,6 +303,12 @@ def test_exponential_and_linear_growth(tmp_path):
     assert any("ten more layers take 1.7" in note for note in exponential.found.notes)  # 2 ** (10 / 12) = 1.78, and a constant
     linear = only(growing(tmp_path / "b", {depth: 100 + 50 * (depth - 8) for depth in DEPTHS}), "D9")
     assert linear.verdict is Verdict.CONTRADICTED
+
+
+def test_where_nothing_reaches_the_loss_no_number_of_seeds_settles_it(tmp_path):
+    outcome = only(growing(tmp_path, dict.fromkeys(DEPTHS, 500), had=300), "D9")
+    assert (outcome.verdict, outcome.commands) == (Verdict.UNDECIDED, ())
+    assert outcome.judgement.needed == ("more runs that reach the loss",)
 
 
 def test_runs_that_never_reach_the_loss_are_counted(tmp_path):
