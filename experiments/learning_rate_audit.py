@@ -17,19 +17,25 @@ RATE = "schedule.learning_rate"
 def at_the_best_rates(setting: Setting) -> Found | Missing:
     """D10: training error of the deepest plain nets minus 20 layers (Welch), each depth at its best learning rate.
 
-    Best is the lowest mean training error over seeds, chosen among the rates of which both depths have all their seeds; nothing
-    is chosen by test error. What is chosen as the lowest looks a little lower than it is, at both depths.
+    Best is the lowest mean training error over seeds, among the rates of which both depths have all seeds: a mean of fewer would
+    win by luck more often. Nothing is chosen by test error. What is chosen looks a little lower than it is, at both depths.
     """
     depths = setting.depths(**PLAIN)
     if SHALLOW not in depths or depths[-1] == SHALLOW:
         return Missing(f"plain nets of {SHALLOW} layers and of more")
     ends = SHALLOW, depths[-1]
-    rates = sorted(set.intersection(*(set(setting.distinct(RATE, depth=depth, **PLAIN)) for depth in ends)))
-    if len(rates) < MIN_RATES:
-        return Missing(f"plain nets of {SHALLOW} layers and of more at {MIN_RATES} learning rates or more (has {len(rates)})")
+    common = set.intersection(*(set(setting.distinct(RATE, depth=depth, **PLAIN)) for depth in ends))
     errors = {
-        depth: {rate: setting.values("train_error", depth=depth, **{RATE: rate}, **PLAIN) for rate in rates} for depth in ends
+        depth: {rate: setting.values("train_error", depth=depth, **{RATE: rate}, **PLAIN) for rate in sorted(common)}
+        for depth in ends
     }
+    most = max((len(values) for by_rate in errors.values() for values in by_rate.values()), default=0)
+    rates = [rate for rate in sorted(common) if all(len(errors[depth][rate]) == most for depth in ends)]
+    if len(rates) < MIN_RATES:
+        return Missing(
+            f"plain nets of {SHALLOW} layers and of more at {MIN_RATES} learning rates or more, of equally many seeds "
+            f"(has {len(rates)})"
+        )
     best = {
         depth: min(rates, key=lambda rate: stats.mean(list(by_rate[rate].values())).value) for depth, by_rate in errors.items()
     }

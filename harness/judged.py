@@ -169,7 +169,7 @@ def _differing(own: Mapping[str, Any], peer: published.Published) -> list[str]:
     if peer.data != DATA:
         return [f"data={own['data']} (published: {peer.data})"]
     paper = defaults(DATA)
-    left_open = (*ELSEWHERE, *peer.keys, "init", "data.split", "plugins")
+    left_open = (*ELSEWHERE, *peer.keys, "data.split", "plugins")
     keys = [
         key for key in paper if key not in left_open and not key.startswith("schedule.warmup") and not same(own[key], paper[key])
     ]

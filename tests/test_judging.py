@@ -333,6 +333,20 @@ def test_each_depth_has_its_best_learning_rate(tmp_path):
     assert len(outcome.found.parts[0].values) == 8  # every rate's values are shown
 
 
+def test_a_rate_of_fewer_seeds_is_not_chosen(tmp_path):
+    """One lucky seed at a fifth rate would make 56 layers as good as 20."""
+    rates = (0.0025, 0.005, 0.01, 0.02)
+    names = [
+        finish(tmp_path, digits(depth, "none", seed, rate), error + 0.1 * seed + rate, 1.0)
+        for depth, error in ((20, 2.0), (56, 12.0))
+        for rate in rates
+        for seed in range(3)
+    ]
+    names += [finish(tmp_path, digits(depth, "none", 0, 0.04), 0.0, 1.0) for depth in (20, 56)]
+    outcome = only(sweep(tmp_path, names), "D10")
+    assert outcome.found.parts[0].estimate.value == pytest.approx(10)
+
+
 def test_three_rates_are_not_enough(tmp_path):
     names = [finish(tmp_path, digits(depth, "none", 0, rate), 1.0, 1.0) for depth in (20, 56) for rate in (0.01, 0.02, 0.05)]
     assert "has 3" in only(sweep(tmp_path, names), "D10").found.runs
