@@ -54,6 +54,8 @@ class Outcome:
     """Each with the keys in which the sweep's settings differ; one of what was judged."""
     found: Found | Missing
     judgement: Judgement
+    by_part: tuple[Judgement, ...]
+    """The judgement on each part of what was found."""
     where: str
     """Data, steps and seeds, in words."""
     differs: tuple[str, ...]
@@ -107,6 +109,7 @@ def _outcomes(tables: Tables, claim: Claim, groups: Sequence[Group]) -> Iterator
             (names,),
             found,
             judgement,
+            tuple(parts),
             _where(setting.runs, seeds),
             differs,
             tuple(asked[~asked["run"].isin(setting.runs["run"])]["run"]),
@@ -119,6 +122,7 @@ def _outcomes(tables: Tables, claim: Claim, groups: Sequence[Group]) -> Iterator
             tuple(names for names, _, _ in lacking),
             Missing("; ".join(reasons)),
             Judgement(Verdict.NOT_RUN, needed=reasons),
+            (),
             "",
             (),
             (),

@@ -15,7 +15,7 @@ from harness.pages import Code, Heading, Section, Table, Text, facts, word
 from harness.pages import Part as PagePart
 from harness.stats import Estimate
 from harness.tables import NO_ARM, Tables
-from harness.verdicts import Allowed
+from harness.verdicts import Allowed, Verdict
 
 READ = (
     "Reproduced or contradicted: the claim's protocol, 3 seeds or more, and the 95 % interval lies wholly on one side of the "
@@ -28,6 +28,8 @@ INDEX = (
     "Families are ranked among those of equal depths and protocol, the least degraded first."
 )
 BESIDE = "Test errors in percent; ours are means over seeds with 95 % intervals. Numbers are comparable where nothing differs."
+FEW = 2
+"""Numbers of a claim that the table of verdicts shows one by one."""
 NETS = 60
 """Nets at most that stand beside published numbers."""
 
@@ -62,7 +64,7 @@ def _verdicts(judged: Sequence[Outcome], lacking: int) -> Section:
             outcome.claim.id,
             outcome.claim.sentence,
             outcome.verdict.value,
-            "; ".join(f"{_number(part.estimate.value, part.unit)}{_interval(part.estimate, ' ')}" for part in _parts(outcome)),
+            _in_short(outcome),
             outcome.where,
             *([outcome.setting] if settings else []),
         ]
@@ -74,6 +76,17 @@ def _verdicts(judged: Sequence[Outcome], lacking: int) -> Section:
             Text(f"Not run, in this sweep or in some of its settings: {lacking} more, listed below with what is missing.")
         )
     return Section("Verdicts", parts)
+
+
+def _in_short(outcome: Outcome) -> str:
+    """Return what was found in few words: of many numbers how many hold, and the first that the verdict is from."""
+    parts = _parts(outcome)
+    numbers = [f"{_number(part.estimate.value, part.unit)}{_interval(part.estimate, ' ')}" for part in parts]
+    if len(parts) <= FEW:
+        return "; ".join(numbers)
+    hold = sum(one.verdict in (Verdict.REPRODUCED, Verdict.CONSISTENT) for one in outcome.by_part)
+    first = next(place for place, one in enumerate(outcome.by_part) if one.verdict is outcome.verdict)
+    return f"{hold} of {len(parts)} numbers hold; {parts[first].name}: {numbers[first]}"
 
 
 def _details(outcome: Outcome) -> Iterator[PagePart]:

@@ -185,7 +185,9 @@ def test_a_sweep_leaves_nothing_but_runs_and_its_folder(sweep):
     assert {path.name for path in results.iterdir()} == {"runs", "sweeps"}
     assert len(list((results / "runs").iterdir())) == 4
     folder = only(results / "sweeps")
-    assert {path.name for path in folder.iterdir()} == {"sweep.json", "runs.csv", "figures", "report.md", "report.html"}
+    assert {path.name for path in folder.iterdir()} == {
+        *("sweep.json", "runs.csv", "verdicts.json", "figures", "report.md", "report.html")
+    }
     table = pd.read_csv(folder / "runs.csv", keep_default_na=False)
     assert table["shortcut"].tolist() == ["none", "identity"] * 2
     assert {
