@@ -95,7 +95,8 @@ def build(tables: Tables) -> None:
     of_claims = [measure for claim in claims_of(tables) for measure in claim.measures]
     tables.take([*(DRAWN[name] for name in DRAWN if name in drawn_from), *of_claims])  # each table is read once
     outcomes = judged.judge(tables)
-    sections = [_asked(tables, experiment.question), *judged.sections(tables, outcomes)]
+    verdicts, *claims = judged.sections(tables, outcomes)
+    sections = [verdicts, _asked(tables, experiment.question), *claims]
     sections.append(Section("Runs", [_runs_shown(tables), *_troubles(tables)]))
     drawn = [_pictures(tables, picture) for picture in experiment.pictures]
     figures = {file: content for _, files in drawn for file, content in files.items()}

@@ -38,7 +38,7 @@ def test_html_and_markdown_say_the_same(folder):
     html, markdown = (folder / layout.REPORT_HTML).read_text(), (folder / layout.REPORT_MARKDOWN).read_text()
     titles = [unescape(title) for title in re.findall(r"<h2>(.*?)</h2>", html)]
     assert titles == re.findall(r"^## (.*)$", markdown, flags=re.MULTILINE)
-    assert titles[:2] == ["What was asked", "Verdicts"]
+    assert titles[:2] == ["Verdicts", "What was asked"]
     assert titles[titles.index("Runs") + 1] == "Error against depth"
     assert titles[-1] == "Reproducibility"
     for row in pd.read_csv(folder / layout.RUNS_TABLE)["run"]:
