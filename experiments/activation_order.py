@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from experiments.declaration import Claim, Experiment, Found, Missing, Protocol, Setting
-from experiments.shortcuts import IMAGES, WARM_UP, against
+from experiments.shortcuts import WARM_UP, against
 from harness import plots
-from harness.published import HE_2016, Published, published
+from harness.published import HE_2016, IMAGES, Published, published
 
 KEYS = ("depth", "order", "block", "shortcut")
 MARGIN = 0.5

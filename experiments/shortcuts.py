@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.declaration import Claim, Experiment, Found, Missing, Part, Protocol, Setting
 from harness import plots, stats
-from harness.published import HE_2016, Published, published
+from harness.published import HE_2016, IMAGES, Published, published
 from harness.verdicts import Allowed, above, near
 
 KEYS = ("depth", "shortcut", "shortcut_scale", "branch_scale", "gate_bias", "shortcut_dropout")
@@ -16,7 +16,6 @@ MARGIN = 0.7
 """Points of test error within which a number counts as the published one."""
 WARM_UP = {"schedule.warmup": "steps"}
 """He et al. 2016, appendix: 400 steps at a learning rate of 0.01 first, in all their CIFAR experiments."""
-IMAGES = "runs on CIFAR-10: the published number is an error on its test images, and says nothing of others"
 
 
 def allowed(number: Published, margin: float) -> Allowed:

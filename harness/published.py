@@ -13,6 +13,8 @@ from typing import Any
 from harness.network import NetworkConfig
 
 HE_2015, HE_2016 = "He et al. 2015 (arXiv:1512.03385)", "He et al. 2016 (arXiv:1603.05027)"
+IMAGES = "runs on CIFAR-10: the published number is an error on its test images, and says nothing of others"
+"""What a claim on a published error lacks where it has runs on other images."""
 AKAMASTER, NABLA = "akamaster/pytorch_resnet_cifar10", "nabla0001"
 
 
