@@ -257,7 +257,7 @@ def test_a_sweep_that_was_trained_is_judged_by_all_of_them(tmp_path):
     assert run.main(["-m", "hydra/launcher=basic", "experiment=vanishing_gradient", "init=he", "seed=0", *arguments, *KEYS]) == 0
     (folder,) = (tmp_path / layout.SWEEPS).iterdir()
     claims = (*vanishing_gradient.EXPERIMENT.claims, *layer_responses.EXPERIMENT.claims)
-    found = judge_sweep(Tables(folder), claims)
+    found = list(judge_sweep(Tables(folder), claims))
     assert {outcome.claim.id for outcome in found} == {"G1", "G2", "G3", "G4", "G6"}
     assert all(outcome.verdict in (Verdict.CONSISTENT, Verdict.INCONSISTENT) for outcome in found)
     first = next(outcome for outcome in found if outcome.claim.id == "G1").found.parts[0]
