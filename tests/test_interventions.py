@@ -5,13 +5,11 @@ import shlex
 import pandas as pd
 import pytest
 from fabricate import digits, finish, sweep
-from helpers import KEYS
 
 from experiments.declaration import Missing, all_claims
 from experiments.judging import judge_sweep
-from harness import layout, records, run
+from harness import layout, records
 from harness.sweep import compose_jobs, from_composed
-from harness.tables import Tables
 from harness.verdicts import Verdict
 
 CLAIMS = {claim.id: claim for claim in all_claims()}
@@ -147,20 +145,3 @@ def test_a_net_that_learned_nothing_is_not_judged_by_what_a_lesion_takes(tmp_pat
     outcome = only(sweep(tmp_path, names), "L1")
     assert outcome.verdict is Verdict.NOT_RUN
     assert "probes=[lesions]" in outcome.commands[0]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("experiment", "keys", "runs"),
-    [
-        ("attribution", ["depth=8,14"], 8),
-        ("identity_construction", ["depth=14", "start_from=none,8"], 3),
-        ("lesions", ["depth=8,14"], 4),
-    ],
-)
-def test_the_experiment_runs_tiny_through_the_command_line(experiment, keys, runs, tmp_path):
-    arguments = ["-m", f"experiment={experiment}", "seed=0", *keys, *KEYS, f"results={tmp_path}"]
-    assert run.main(arguments) == 0
-    (folder,) = (tmp_path / layout.SWEEPS).iterdir()
-    assert len(Tables(folder).finished) == runs
-    assert "## Verdicts" in (folder / layout.REPORT_MARKDOWN).read_text()

@@ -286,18 +286,6 @@ def test_a_report_on_a_folder_that_is_no_sweep_is_refused(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("experiment", sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("[!n]*.yaml")))
-def test_every_experiment_runs_tiny_through_the_real_command(experiment, tmp_path):
-    axes = ["depth=8,14", "seed=0"]
-    command = [sys.executable, "-m", "harness.run", "-m", f"experiment={experiment}", *axes, *KEYS, f"results={tmp_path}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    folder = only(tmp_path / "sweeps")
-    assert folder.name.startswith(experiment)
-    assert len(list((folder / "figures").glob("*.svg"))) >= 6
-
-
-@pytest.mark.slow
 def test_cifar10_runs_and_reports(cifar_root, tmp_path):
     keys = ["data=cifar10", f"data.root={cifar_root}", "schedule.steps=12", "schedule.batch_size=32", "width=4", "device=cpu"]
     command = [sys.executable, "-m", "harness.run", "-m", "depth=8,14", "shortcut=none,identity", *keys, f"results={tmp_path}"]
