@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from experiments.declaration import Claim, Experiment, Found, Missing, Part, Protocol, Setting
 from harness import plots, records, stats
@@ -23,6 +24,7 @@ SMALLEST = 1.4e-45
 """The smallest float32 above zero: what an element of a gradient that is exactly zero may at most have been."""
 BOUND = 6.0
 """Powers of ten at which a ratio counts as no further from 1: what has vanished or exploded has no one size."""
+Vector = NDArray[np.float64]
 START, DURING, LATER = "at step 0", f"median of steps {EARLY[0]} to {EARLY[1]}", f"median of probes after step {EARLY[1]}"
 
 
@@ -32,12 +34,13 @@ def fall(blocks: pd.DataFrame) -> pd.DataFrame:
     A zero stands for the largest that it can have been, SMALLEST in every element. No row where the last block's is zero, or
     either is not finite.
     """
-    ends = _ends(blocks[blocks["step"] == 0], "block", "grad_norm")
-    elements = blocks["elements"][blocks["block"] == 0].max()
-    ends = ends[np.isfinite(ends).all(axis=1) & (ends["last"] > 0)]
-    zero = ends["first"] == 0
-    first = ends["first"].mask(zero, SMALLEST * math.sqrt(elements))
-    return pd.DataFrame({"fall": np.log10(first) - np.log10(ends["last"]), "zero": zero})
+    start = blocks[blocks["step"].to_numpy() == 0]
+    _, first, last = _ends(start["step"], start["block"], start["grad_norm"])
+    known = np.isfinite(first) & np.isfinite(last) & (last > 0)
+    first, last = first[known], last[known]
+    limit = SMALLEST * np.sqrt(blocks["elements"].to_numpy()[blocks["block"].to_numpy() == 0].max(initial=0))
+    zero = first == 0
+    return pd.DataFrame({"fall": np.log10(np.where(zero, limit, first)) - np.log10(last), "zero": zero})
 
 
 def growth(blocks: pd.DataFrame) -> pd.DataFrame:
@@ -60,20 +63,20 @@ def balance(layers: pd.DataFrame) -> pd.DataFrame:
     of ten: BOUND where either end is not finite, else -BOUND where the first is zero. Missing where no step was probed.
     """
     counted = layers[layers["layer"].notna() & (layers["kind"] == "conv")]
-    ends = _ends(counted.assign(size=counted["grad_norm"] * counted["weight_norm"]), "layer", "size")
-    finite = np.isfinite(ends).all(axis=1)
+    step, first, last = _ends(counted["step"], counted["layer"], counted["grad_norm"] * counted["weight_norm"])
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = (np.log10(ends["first"]) - np.log10(ends["last"])).clip(-BOUND, BOUND)
-    ratio = ratio.mask(ends["first"] == 0, -BOUND).where(finite, BOUND)
-    step = ratio.index
+        ratio = (np.log10(first) - np.log10(last)).clip(-BOUND, BOUND)
+    ratio = np.where(np.isfinite(first) & np.isfinite(last), np.where(first == 0, -BOUND, ratio), BOUND)
     windows = {START: step == 0, DURING: (step >= EARLY[0]) & (step <= EARLY[1]), LATER: step > EARLY[1]}
-    return pd.DataFrame({name: [ratio[window].median()] for name, window in windows.items()})
+    return pd.DataFrame({name: [np.median(ratio[of]) if of.any() else math.nan] for name, of in windows.items()})
 
 
-def _ends(table: pd.DataFrame, place: str, column: str) -> pd.DataFrame:
-    """Return a column at the first and at the last place, by step."""
-    first, last = (table[table[place] == end].set_index("step")[column] for end in (table[place].min(), table[place].max()))
-    return pd.DataFrame({"first": first, "last": last})
+def _ends(step: pd.Series, place: pd.Series, values: pd.Series) -> tuple[Vector, Vector, Vector]:
+    """Return the steps, and the values at the first and at the last place at each; every step has both."""
+    places = place.to_numpy(dtype=float)
+    ends = places.min(initial=math.inf), places.max(initial=-math.inf)
+    first, last = (np.flatnonzero(places == end) for end in ends)
+    return step.to_numpy(dtype=float)[first], values.to_numpy(dtype=float)[first], values.to_numpy(dtype=float)[last]
 
 
 FALL = Measure("blocks", ("step", "block", "grad_norm", "elements"), fall)

@@ -82,6 +82,17 @@ def test_early_is_the_median_of_steps_1_to_10_and_never_the_last_step():
     assert moments(table[:4], "block")["grad_norm"].tolist() == [9.0, 2.5, 2.0]
 
 
+def test_what_is_missing_is_left_out_of_a_median_wherever_it_stands():
+    """Steps 1 to 3 of two blocks: 5, -, 1 and -, -, 4; then a block that step 2 lacks: 7, 9."""
+    nan = float("nan")
+    even = pd.DataFrame({"step": [1, 1, 2, 2, 3, 3, 4, 4], "block": [0, 1] * 4, "norm": [5.0, nan, nan, nan, 1.0, 4.0, 0.0, nan]})
+    early = moments(even, "block")
+    assert early[early["moment"] == MOMENTS[1]]["norm"].tolist() == [3.0, 4.0]
+    uneven = pd.DataFrame({"step": [1, 1, 2, 3, 3, 4], "block": [0, 1, 0, 0, 1, 0], "norm": [1.0, 7.0, 2.0, 4.0, 9.0, 0.0]})
+    early = moments(uneven, "block")
+    assert early[early["moment"] == MOMENTS[1]]["norm"].tolist() == [2.0, 8.0]
+
+
 def test_a_statistic_of_each_run_needs_one_run_at_a_time(results):
     """What a claim asks: one number a run, from the rows of some steps."""
     tables = Tables(sweep(results, RUNS))
