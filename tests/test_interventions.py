@@ -36,17 +36,18 @@ SHALLOW = {(20, "batch", "none"): [1, 2, 3], (20, "batch", "layerwise"): [1, 2, 
     ("deep", "verdict", "words"),
     [
         ([14.0, 16.1, 15.0], Verdict.REPRODUCED, "rises by 13.00 points, with equal steps by 13.03"),  # -1, +0.1, 0 about 0
-        ([2.0, 3.1, 4.0], Verdict.CONTRADICTED, "rises by 13.00 points, with equal steps by 1.03, less than before"),
-        ([29.0, 31.1, 30.0], Verdict.CONTRADICTED, "more than before"),
+        ([2.0, 3.1, 4.0], Verdict.CONTRADICTED, "rises by 13.00 points, with equal steps by 1.03."),
+        ([29.0, 31.1, 30.0], Verdict.REPRODUCED, "they make the rise larger"),
         ([10.0, 20.0, 16.0], Verdict.UNDECIDED, "points"),
     ],
 )
-def test_equal_steps_that_change_the_rise_by_less_than_a_point(deep, verdict, words, tmp_path):
+def test_equal_steps_that_take_less_than_a_point_off_the_rise(deep, verdict, words, tmp_path):
     own = [14.0, 16.0, 15.0]
     tables = sweep(tmp_path, scaled(tmp_path, SHALLOW | {(56, "batch", "none"): own, (56, "batch", "layerwise"): deep}))
     outcome = only(tables, "G5")
     assert outcome.verdict is verdict
     assert words in outcome.found.notes[0]
+    assert ("larger" in outcome.found.notes[0]) == (sum(deep) > sum(own) + 3)
     assert len(outcome.found.notes) == 1
 
 
