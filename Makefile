@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 PY := .venv/bin/python
-EXPERIMENTS := $(filter-out none,$(basename $(notdir $(sort $(wildcard conf/experiment/*.yaml)))))
+EXPERIMENTS := $(filter-out none degradation_laptop,$(basename $(notdir $(sort $(wildcard conf/experiment/*.yaml)))))
 
 .PHONY: demo test test-slow experiments install clean
 

@@ -180,7 +180,7 @@ def shown(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return "null" if pd.isna(value) else str(value)
+    return "null" if pd.isna(value) or value == "" else str(value)
 
 
 def _to_settle(claim: Claim, found: Found, judgement: Judgement, runs: pd.DataFrame, as_claimed: bool) -> tuple[str, ...]:

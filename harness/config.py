@@ -118,6 +118,7 @@ class ScheduleConfig:
     weight_decay: float = 1e-4
     decay_norm: bool = True
     eval_every: int | None = None
+    eval_images: int | None = None
 
     def __post_init__(self) -> None:
         whole("schedule.steps", self.steps, 1)
@@ -130,7 +131,7 @@ class ScheduleConfig:
         decay = real("schedule.weight_decay", self.weight_decay, least=0)
         flag("schedule.decay_norm", self.decay_norm)
         whole("schedule.warmup_steps", self.warmup_steps, 1)
-        for key in ("warmup_max_steps", "eval_every"):
+        for key in ("warmup_max_steps", "eval_every", "eval_images"):
             if getattr(self, key) is not None:
                 whole(f"schedule.{key}", getattr(self, key), 1)
         if warmup is Warmup.steps and self.warmup_steps >= self.steps:

@@ -257,7 +257,7 @@ class Training:
             self.told = time.monotonic()
 
     def _evaluation(self, part: Part) -> Evaluation:
-        batches = part.in_order(batch_size(self.data.facts.size))
+        batches = part.some(self.schedule.eval_images).in_order(batch_size(self.data.facts.size))
         return evaluate(self.model, self._unless_stopped(batches), self.precision)
 
     def _unless_stopped(self, batches: Iterator[Batch]) -> Iterator[Batch]:

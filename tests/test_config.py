@@ -60,6 +60,7 @@ def test_a_wrong_choice_is_refused_with_what_is_allowed(wrong, words):
         ({"warmup_error": 120}, "at most 100"),
         ({"decay_norm": 1}, "must be true or false"),
         ({"eval_every": 0}, "schedule.eval_every=0"),
+        ({"eval_images": 0}, "schedule.eval_images=0"),
     ],
 )
 def test_a_wrong_schedule_is_refused(wrong, words):

@@ -44,6 +44,15 @@ def test_the_holdout_is_a_tenth_of_the_training_images(digits):
     assert not torch.equal(held.train.mean, digits.train.mean)
 
 
+def test_some_images_are_of_every_class_in_proportion_and_always_the_same(digits):
+    some = digits.train.some(143)
+    assert len(some) == 143
+    expected = torch.bincount(digits.train.labels) * 143 / 1437
+    assert (torch.bincount(some.labels) - expected).abs().max() < 1
+    assert torch.equal(some.images, load(DataConfig(), CPU).train.some(143).images)
+    assert digits.train.some(None) is digits.train.some(1437) is digits.train
+
+
 def test_a_stratified_split_takes_every_index_once():
     labels = np.array([0, 1, 2] * 10, dtype=np.int64)
     rest, taken = stratified_split(labels, proportional(labels, 7), "some name")

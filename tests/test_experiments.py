@@ -16,7 +16,10 @@ from harness.sweep import choices_of, conf_folder, plan
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [name for name in choices_of("experiment") if name != "none"]
 TINY = ["depth=8,14", "seed=0", *(key for key in KEYS if not key.startswith("schedule.learning_rate"))]
-SPECIAL = {"identity_construction": ["depth=14", "start_from=none,8"]}
+SPECIAL = {
+    "identity_construction": ["depth=14", "start_from=none,8"],
+    "degradation_laptop": ["data=digits", "schedule.warmup_steps=2"],
+}
 """What an experiment needs beside TINY to be small, and still itself; later keys win."""
 
 

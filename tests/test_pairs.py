@@ -47,6 +47,7 @@ TRAINING = {
     "schedule.decay_norm": [True, False],
     "schedule.milestones": [None, [], [1]],
     "schedule.eval_every": [None, 1],
+    "schedule.eval_images": [None, 10],
 }
 SMALLEST = {("cifar", "bottleneck"): 11, ("imagenet", "bottleneck"): 50, "cifar": 8, "imagenet": 18, "densenet": 10}
 

@@ -62,6 +62,15 @@ def test_a_run_folder_holds_what_the_readme_says(run):
     assert run.layers[run.layers["step"] == 12]["update_norm"].isna().all()
 
 
+def test_errors_of_some_images_are_theirs_and_change_nothing_else(run, tmp_path):
+    some = harness.train(tiny(shortcut="none", schedule=tiny_schedule(eval_images=100)), tmp_path)
+    assert some.name != run.name
+    for column in ("train_error", "test_error"):
+        assert (some.epochs[column] % 1 == 0).all()  # of 100 images each is a percent
+        assert not (run.epochs[column] % 1 == 0).all()
+    assert (some.folder / layout.WEIGHTS).read_bytes() == (run.folder / layout.WEIGHTS).read_bytes()
+
+
 def test_the_mean_over_the_batches_is_kept_apart_from_the_evaluation(run):
     first = run.epochs.iloc[0]
     assert first["batch_error"] == pytest.approx(run.steps["error"][:6].mean())

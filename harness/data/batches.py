@@ -8,7 +8,7 @@ flipped and normalised as it is cut, each image by its own draw. Epoch e's order
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -46,6 +46,15 @@ class Part:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def some(self, count: int | None) -> Part:
+        """Return at most `count` of the images, of every class in proportion, the same for every seed; all of them for None."""
+        if count is None or count >= len(self):
+            return self
+        labels = self.labels.cpu().numpy()
+        _, taken = stratified_split(labels, proportional(labels, count), "eval_images")
+        index = torch.from_numpy(taken).to(self.labels.device)
+        return replace(self, images=self.images[index], labels=self.labels[index])
 
     def in_order(self, size: int) -> Iterator[Batch]:
         """Yield the images once, without their margins, in batches of at most `size`."""
