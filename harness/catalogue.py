@@ -158,7 +158,7 @@ def published() -> str:
     """Return every published number that stands beside ours, with its source."""
     rows = []
     for one in PUBLISHED:
-        net = " ".join(f"{key}={value}" for key, value in one.net.items())
+        net = " ".join(f"{key}={one.net[key]}" for key in one.keys if key in one.net)
         rows.append([one.data, code(net), one.words, one.how, f"{one.source}, {one.place}"])
     return table(["data", "net", "error (%)", "how obtained", "source"], rows)
 
