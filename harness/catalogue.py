@@ -112,7 +112,7 @@ def schedules() -> str:
 
 def names() -> str:
     """Return the open choices, to which a plugin may add, each name with its sentence."""
-    rows = [[code(f"{choice.key}={name}"), words] for choice in BUILT_IN for name, words in choice.sentences.items()]
+    rows = [[code(f"{choice.key}={name}"), words] for choice in BUILT_IN for name, words in choice.built_in.items()]
     return table(["choice", "what it is"], rows)
 
 
@@ -193,7 +193,7 @@ def _values(key: str, default: str, kind: Any) -> str:
     """Return the values that a key may have: names where they are a closed or an open list, else their kind."""
     for choice in BUILT_IN:
         if choice.key == key:
-            return ", ".join(map(code, choice.names))
+            return ", ".join(map(code, choice.built_in))
     kinds = get_args(kind) if get_origin(kind) in (UnionType, Union) else (kind,)
     words: list[str] = []
     for one in kinds:

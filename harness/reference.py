@@ -2,7 +2,7 @@
 
     python -m harness.reference [--check] [FOLDER]
 
-A page has places marked `<!-- from the code: NAME -->` and `<!-- end -->`; what stands between them is replaced by the part
+A page has places between two lines `<!-- from the code: NAME -->` and `<!-- end -->`; what stands there is replaced by the part
 NAME of harness.catalogue. FOLDER is docs unless given. With --check nothing is written. Exit code 0; 1 if --check finds a page
 that is not what the code gives; 2 if there is no such folder, or a page asks for a part that does not exist.
 """
@@ -19,7 +19,7 @@ from harness import records
 from harness.catalogue import PARTS
 from harness.choices import ChoiceError, unknown
 
-MARKED = re.compile(r"(<!-- from the code: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MARKED = re.compile(r"^(<!-- from the code: (\w+) -->\n).*?^(<!-- end -->)$", re.DOTALL | re.MULTILINE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
