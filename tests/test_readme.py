@@ -118,19 +118,16 @@ def test_the_readme_shows_the_numbers_of_its_findings():
     linked = set(re.findall(r"results/findings/([^/)\s\]]+)", README))
     tables = [pd.read_csv(finding / layout.RUNS_TABLE, keep_default_na=False) for finding in SWEEPS if finding.name in linked]
     runs = pd.concat(tables).set_index("run")
-    lines = [line.split() for line in README.splitlines() if line.startswith("    ")]
-    shown = [
-        (header, row)
-        for header, *_ in [[line for line in lines if line[-1:] == ["run"]]]
-        for row in lines
-        if row[-1] in runs.index
-    ]
+    header, shown = [], 0
+    for words in (line.split() for line in README.splitlines() if line.startswith("    ")):
+        if words[-1:] == ["run"]:
+            header = words
+        elif words and words[-1] in runs.index:
+            for column, value in zip(header[:-1], words[:-1], strict=True):
+                known = runs.loc[words[-1], column]
+                assert value == str(known) or float(value) == pytest.approx(float(known), rel=1e-3), (words[-1], column)
+            shown += 1
     assert shown
-    for header, row in shown:
-        for column, value in zip(header, row, strict=True):
-            if column != "run":
-                known = runs.loc[row[-1], column]
-                assert value == str(known) or float(value) == pytest.approx(float(known), rel=1e-3), (row[-1], column)
 
 
 def test_examples_that_stand_in_both_places_are_the_same():

@@ -11,12 +11,13 @@ import pytest
 from helpers import KEYS
 
 from experiments.declaration import all_claims
-from harness import catalogue, contents, layout, reference, run, verify
+from harness import catalogue, contents, layout, reference, run
 from harness.config import DataConfig, RunConfig, ScheduleConfig
 from harness.sweep import conf_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
+FINDING = ROOT / "results" / "findings" / "2026-11-23-demo"
 PAGE = (DOCS / "reference.md").read_text()
 
 
@@ -71,20 +72,19 @@ def test_every_claim_has_a_row_with_threshold_and_source():
 
 
 def test_the_files_of_a_run_and_of_its_sweep_hold_what_is_said(tmp_path):
-    """A real run with every probe, and one that goes on from where it was stopped would add only keys that are listed."""
-    keys = ["depth=8", "probes=[layers,blocks,lesions]", *KEYS, f"results={tmp_path}"]
-    assert run.main(keys) == 0
+    """A real run with every probe; what a check leaves is in the demo's finding."""
+    assert run.main(["depth=8", "probes=[layers,blocks,lesions]", *KEYS, f"results={tmp_path}"]) == 0
     (sweep,), (trained,) = (list((tmp_path / place).glob("*")) for place in (layout.SWEEPS, layout.RUNS))
-    assert verify.main([str(sweep)]) == 0
-    assert {path.name for path in sweep.iterdir()} == set(contents.SWEEP_FILES)
+    assert {path.name for path in sweep.iterdir()} == set(contents.SWEEP_FILES) - {layout.VERIFICATION}
     assert {path.name for path in trained.iterdir()} == set(contents.RUN_FILES) - {layout.CHECKPOINT}
     for name, columns in contents.COLUMNS.items():
         assert list(pd.read_csv(trained / name)) == list(columns)
     table = list(pd.read_csv(sweep / layout.RUNS_TABLE))
     assert table[-len(contents.RESULTS) :] == list(contents.RESULTS)
+    places = {layout.SWEEP: sweep, layout.VERIFICATION: FINDING}
     for name, listed in contents.KEYS.items():
-        found = json.loads((sweep / name if name in contents.SWEEP_FILES else trained / name).read_text())
+        found = json.loads((places.get(name, trained) / name).read_text())
         assert set(found) <= set(listed), name
-        assert set(found) == set(listed) or name == layout.STATUS
+        assert set(found) == set(listed) or name == layout.STATUS  # which has some keys only of runs that failed, or were resumed
     for verdict in json.loads((sweep / layout.VERDICTS).read_text())["verdicts"]:
         assert set(verdict) == set(contents.VERDICT)
