@@ -31,11 +31,12 @@ def unknown(key: str, given: object, allowed: Iterable[str]) -> ChoiceError:
 
 
 class Choice:
-    """One open choice: its names, a sentence for each, and (once loaded) what implements them."""
+    """One open choice: its names, a sentence for each (`built_in`: the project's own), and, once loaded, what implements them."""
 
     def __init__(self, key: str, home: str, sentences: Mapping[str, str]) -> None:
         self.key = key
         self.sentences = dict(sentences)
+        self.built_in = dict(sentences)
         self._home = home
         self._implementations: dict[str, Any] = {}
 

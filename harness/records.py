@@ -1,6 +1,6 @@
-"""A run on disk: the columns of its tables, how files are written, and how they are read back.
+"""A run on disk: how its files are written, and how they are read back (`harness.contents` says what they hold).
 
-The sole owner of column names and file formats. Files appear whole or not at all (written aside, then renamed). Numbers
+The sole owner of file formats. Files appear whole or not at all (written aside, then renamed). Numbers
 are written so that reading gives the same bits; the text `none` stays text.
 """
 
@@ -25,50 +25,9 @@ import pandas as pd
 
 from harness import layout, locks
 from harness.config import RunConfig, with_defaults
+from harness.contents import COLUMNS
 
 log = logging.getLogger("harness")
-
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    layout.STEPS: ("step", "epoch", "learning_rate", "loss", "error"),
-    layout.EPOCHS: (
-        "step",
-        "epoch",
-        "learning_rate",
-        "batch_loss",
-        "batch_error",
-        "train_loss",
-        "train_error",
-        "test_loss",
-        "test_error",
-        "holdout_loss",
-        "holdout_error",
-        "seconds",
-    ),
-    layout.probe_table("layers"): (
-        "step",
-        "layer",
-        "name",
-        "kind",
-        "grad_norm",
-        "weight_norm",
-        "update_norm",
-        "nonzero",
-        "elements",
-        "response_std",
-    ),
-    layout.probe_table("blocks"): ("step", "block", "name", "stage", "forward_norm", "grad_norm", "nonzero", "elements"),
-    layout.probe_table("lesions"): ("step", "block", "name", "stage", "test_loss", "test_error"),
-}
-"""Columns of every table. Errors are in percent, norms are 2-norms, `seconds` count from the start of the run.
-
-steps.csv     one row a training step: `step` updates had been made; loss and error of its batch, as trained on
-epochs.csv    one row an epoch and evaluation, after `step` updates: mean over the batches since the last row, then the
-              training, test and held-out images without augmentation in evaluation mode (empty where not measured);
-              with start_from also a row of step 0, before the first batch
-layers.csv.gz one row a probed step and weighted layer, with the weights after `step` updates, before the next
-blocks.csv.gz one row a probed step and block (0 is the stem): its output and the loss gradient with respect to it
-lesions.csv.gz one row a block, after the last step: the test images in evaluation mode, that block's branch taken out
-"""
 
 TEXT = ("name", "kind")
 EXACT: Mapping[str, Any] = {} if pd.__version__ >= "3.1" else {"float_precision": "round_trip"}

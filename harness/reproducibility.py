@@ -48,7 +48,7 @@ def checklist(tables: Tables, environments: int) -> Table:
         ("Code: which version?", _code(commits, dirty), f"code in {where}"),
         ("Environment: all versions?", f"{environments} distinct", f"packages in {where}, constraints.txt of the project"),
         ("Hyper-parameters: all given?", "every key", f"{layout.CONFIG} of each run, {layout.RUNS_TABLE}"),
-        ("Hyper-parameters: how chosen?", "fixed before the runs", "conf/schedule of the project; its README says how"),
+        ("Hyper-parameters: how chosen?", "fixed before the runs", "conf/schedule and docs/science.md of the project"),
         ("Number of runs?", f"{len(done)} of {len(runs)} finished, {seeds} seed{'s' if seeds > 1 else ''}", layout.RUNS_TABLE),
         (
             "Intervals?",

@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 @dataclass
 class Rows:
-    """Rows of steps.csv, epochs.csv and of each probe's table, as `harness.records.COLUMNS` names their columns."""
+    """Rows of steps.csv, epochs.csv and of each probe's table, as `harness.contents.COLUMNS` names their columns."""
 
     steps: list[Row] = field(default_factory=list)
     epochs: list[Row] = field(default_factory=list)

@@ -22,13 +22,12 @@ import pandas as pd
 
 from harness import layout, records
 from harness.config import ScheduleConfig, available_cores, flatten, varying
+from harness.contents import OPTIONAL_RESULTS, RESULTS
 from harness.moments import MOMENTS, moments
 from harness.network import applies
 from harness.records import RecordError, Run
 from harness.theory import Net
 
-RESULTS = ("status", "train_error", "test_error", "train_loss", "seconds", "parameters", "run")
-OPTIONAL_RESULTS = ("holdout_error", "warmup_end")
 NO_ARM = ("seed", "schedule.eval_every", "probes")
 """Keys that make no arm of a comparison: repetitions, and what is looked at."""
 MAPS = 24
@@ -121,7 +120,8 @@ class Tables:
     def results(self) -> list[str]:
         """The columns of results, of the optional ones those that some run has."""
         optional = [name for name in OPTIONAL_RESULTS if self.runs[name].notna().any()]
-        return [*RESULTS[:3], *optional, *RESULTS[3:]]
+        names = list(RESULTS)
+        return [*names[:3], *optional, *names[3:]]
 
     @cached_property
     def runs_table(self) -> pd.DataFrame:

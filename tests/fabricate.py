@@ -7,7 +7,7 @@ from dataclasses import replace
 import measure_report
 import pandas as pd
 
-from harness import layout, records
+from harness import contents, layout, records
 from harness.config import SCHEDULES, DataConfig, RunConfig
 from harness.tables import Tables
 
@@ -26,7 +26,7 @@ def digits(depth, shortcut, seed=0, learning_rate=0.01, **choices):
 def finish(results, config, train, test, state=records.DONE, tables: Mapping[str, pd.DataFrame] | None = None):
     """Write a run that ended with these errors (percent), and other tables by file name; return its name."""
     run = records.create(config, results)
-    row = dict.fromkeys(records.COLUMNS[layout.EPOCHS]) | {"step": config.schedule.steps, "epoch": 1, "seconds": 1.0}
+    row = dict.fromkeys(contents.COLUMNS[layout.EPOCHS]) | {"step": config.schedule.steps, "epoch": 1, "seconds": 1.0}
     row |= {"train_error": train, "test_error": test, "train_loss": 0.1, "batch_loss": 0.1, "batch_error": train}
     records.write_table(run.folder / layout.EPOCHS, records.rows(layout.EPOCHS, [row]))
     for name, table in (tables or {}).items():

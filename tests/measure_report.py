@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from harness import layout, records
+from harness import contents, layout, records
 from harness.config import RunConfig, ScheduleConfig
 
 DEPTH, STEPS = 110, 64_000
@@ -92,7 +92,7 @@ def probe_tables(config, seed, probed):
         "elements": 131072,
     }
     named = {layout.probe_table("layers"): layers, layout.probe_table("blocks"): blocks}
-    return {name: pd.DataFrame(table)[list(records.COLUMNS[name])] for name, table in named.items()}
+    return {name: pd.DataFrame(table)[list(contents.COLUMNS[name])] for name, table in named.items()}
 
 
 def epochs(config, evaluated):
@@ -102,7 +102,7 @@ def epochs(config, evaluated):
     floor = 5 + 4 * (config.shortcut == "none") + 5 * config.schedule.learning_rate + 0.5 * random.normal()
     error = 80 * np.exp(-np.arange(count) / count * 8) + floor + 0.3 * random.normal(size=count)
     at_end = np.where(step == step[-1], error, np.nan)
-    table = dict.fromkeys(records.COLUMNS[layout.EPOCHS], np.nan) | {
+    table = dict.fromkeys(contents.COLUMNS[layout.EPOCHS], np.nan) | {
         "step": step,
         "epoch": range(1, count + 1),
         "learning_rate": config.schedule.learning_rate,
@@ -114,7 +114,7 @@ def epochs(config, evaluated):
         "test_error": error + 3,
         "seconds": step * 0.14,
     }
-    return pd.DataFrame(table)[list(records.COLUMNS[layout.EPOCHS])]
+    return pd.DataFrame(table)[list(contents.COLUMNS[layout.EPOCHS])]
 
 
 def generate(results, asked, probed=PROBED, evaluated=EVALUATED):

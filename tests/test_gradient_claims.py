@@ -12,7 +12,7 @@ from experiments import layer_responses, vanishing_gradient
 from experiments.declaration import Missing, find
 from experiments.judging import judge_sweep
 from experiments.vanishing_gradient import DURING, LATER, START, balance, fall, growth
-from harness import layout, records, run
+from harness import contents, layout, records, run
 from harness.tables import Tables
 from harness.theory import GROWTH
 from harness.verdicts import Verdict
@@ -30,7 +30,7 @@ def blocks_table(norms, elements=4096, steps=(0,)):
         for step in steps
         for block, norm in enumerate(norms)
     ]
-    return pd.DataFrame(rows).assign(elements=elements)[list(records.COLUMNS[layout.probe_table("blocks")])]
+    return pd.DataFrame(rows).assign(elements=elements)[list(contents.COLUMNS[layout.probe_table("blocks")])]
 
 
 def layers_table(first_over_last, response=1.0, layers=3):
@@ -49,7 +49,7 @@ def layers_table(first_over_last, response=1.0, layers=3):
                 {"step": step, "layer": layer, "name": f"l{number}", "kind": kind, "grad_norm": norm, "response_std": spread}
             )
     table = pd.DataFrame(rows).assign(weight_norm=1.0, update_norm=0.1, nonzero=1, elements=1)
-    return table[list(records.COLUMNS[layout.probe_table("layers")])]
+    return table[list(contents.COLUMNS[layout.probe_table("layers")])]
 
 
 def tables(blocks=None, layers=None):

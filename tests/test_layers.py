@@ -13,6 +13,7 @@ BASE = {
     "harness.choices",
     "harness.checks",
     "harness.config",
+    "harness.contents",
     "harness.layout",
     "harness.locks",
     "harness.network",
@@ -29,7 +30,7 @@ LAUNCHING = {f"harness.{name}" for name in ("launch", "orphans", "trainer", "wor
 READING = {
     f"harness.{name}" for name in ("report", "index", "pages", "judged", "progress", "reproducibility", "status", "verify")
 }
-ENTRIES = LAUNCHING | READING | {f"harness.{name}" for name in ("run", "sweep", "describe")}
+ENTRIES = LAUNCHING | READING | {f"harness.{name}" for name in ("run", "sweep", "describe", "reference", "catalogue")}
 TORCH_FREE = (
     BASE
     | ANALYSIS

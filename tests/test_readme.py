@@ -1,24 +1,25 @@
-"""The README's examples do what it says, and its tables are those of the code."""
+"""The examples of README and guide do what they say, and the numbers shown are those of findings."""
 
 import os
 import re
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from helpers import KEYS
 from hydra import compose, initialize_config_dir
+from pages import examples
 
-from harness import layout, run
+from harness import layout
 from harness.config import SCHEDULES, DataConfig, RunConfig, ScheduleConfig
 from harness.sweep import conf_folder, from_composed
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+GUIDE = (ROOT / "docs" / "guide.md").read_text()
+PYTHON = [*examples(README).values(), *examples(GUIDE).values()]
 
 
 def test_the_python_example(tmp_path):
@@ -89,27 +90,6 @@ def test_the_yaml_files_and_the_python_defaults_are_the_same():
         assert warm.schedule == ScheduleConfig(warmup="until_error")
 
 
-def test_every_key_is_in_the_readme_and_commented_in_conf():
-    table = README.split("## The command")[1].split("## Where things are")[0]
-    for config in (RunConfig, DataConfig, ScheduleConfig):
-        for field in fields(config):
-            assert any(f"`{before}{field.name}" in table for before in ("", ".", "data.")) or field.name == "name", field.name
-    for path in conf_folder().rglob("*.yaml"):
-        lines = path.read_text().splitlines()
-        assert any(line.startswith("#") and len(line) > 15 for line in lines), path
-    config = (conf_folder() / "config.yaml").read_text().splitlines()
-    for number, line in enumerate(config):
-        if re.match(r"[a-z]+: ", line):
-            assert config[number - 1].startswith("# "), line
-
-
-def test_every_file_of_a_run_is_in_the_readme(tmp_path):
-    assert run.main(["depth=8", *KEYS, f"results={tmp_path}"]) == 0
-    for path in tmp_path.rglob("*"):
-        if path.is_file() and path.parent.name != layout.FIGURES:
-            assert f"`{path.name}`" in README, path.name
-
-
 FINDINGS = sorted((ROOT / "results" / "findings").glob("*/"))
 SWEEPS = [finding for finding in FINDINGS if (finding / layout.SWEEP).is_file()]
 
@@ -133,13 +113,23 @@ def test_a_sweep_kept_as_a_finding_rebuilds_its_table_from_its_runs(finding, tmp
     assert again[list(written.columns)].equals(written)  # a key that came later has a column of its default
 
 
-def test_the_readme_shows_the_numbers_of_its_finding():
-    (name,) = {
-        name for name in re.findall(r"results/findings/(\d[^/)\s\]]+)", README) if ROOT / "results/findings" / name in SWEEPS
-    }
-    table = pd.read_csv(ROOT / "results" / "findings" / name / layout.RUNS_TABLE, keep_default_na=False)
-    for row in table.itertuples():
-        shown = [line.split() for line in README.splitlines() if row.run in line]
-        assert shown, row.run
-        assert float(shown[0][3]) == pytest.approx(row.train_error, rel=1e-3)
-        assert float(shown[0][4]) == pytest.approx(row.test_error, rel=1e-3)
+def test_the_readme_shows_the_numbers_of_its_findings():
+    """Every run in a table printed there is of a finding that it links to, with the finding's numbers."""
+    linked = set(re.findall(r"results/findings/([^/)\s\]]+)", README))
+    tables = [pd.read_csv(finding / layout.RUNS_TABLE, keep_default_na=False) for finding in SWEEPS if finding.name in linked]
+    runs = pd.concat(tables).set_index("run")
+    header, shown = [], 0
+    for words in (line.split() for line in README.splitlines() if line.startswith("    ")):
+        if words[-1:] == ["run"]:
+            header = words
+        elif words and words[-1] in runs.index:
+            for column, value in zip(header[:-1], words[:-1], strict=True):
+                known = runs.loc[words[-1], column]
+                assert value == str(known) or float(value) == pytest.approx(float(known), rel=1e-3), (words[-1], column)
+            shown += 1
+    assert shown
+
+
+def test_examples_that_stand_in_both_places_are_the_same():
+    """The README's ten lines and its Python example are the guide's, too."""
+    assert set(examples(README).values()) < set(examples(GUIDE).values())
