@@ -118,11 +118,12 @@ class Widget:
 
 @dataclass(frozen=True)
 class Fold:
-    """Parts under a small heading, that the page folds; `anchor` is what links to it name."""
+    """Parts under a small heading, that the page folds: a name, a badge, a sentence; `anchor` is what links to it name."""
 
     words: str
     parts: Sequence[Part]
     badge: Badge | None = None
+    sentence: str = ""
     anchor: str = ""
     kind: str = "fold"
 
@@ -192,7 +193,7 @@ def frame(table: pd.DataFrame) -> Table:
 
 def facts(pairs: Mapping[str, Any]) -> Table:
     """Return named facts as a table of two columns."""
-    return Table(["", ""], [[name, word(value)] for name, value in pairs.items()])
+    return Table(["", ""], [[name, word(value)] for name, value in pairs.items()], name="facts")
 
 
 def word(value: Any) -> str:

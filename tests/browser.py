@@ -35,6 +35,8 @@ for pipe, number in zip(pipes, (3, 4)):
 os.execv(sys.argv[3], sys.argv[3:])
 """
 """Chromium reads descriptor 3 and writes descriptor 4."""
+KEYS = {"Tab": 9, "Enter": 13, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+TEXTS = {"Enter": "\r", " ": " "}
 PATIENCE = 60
 """Seconds to wait for an answer."""
 
@@ -146,11 +148,10 @@ class Page:
             time.sleep(0.05)
 
     def key(self, name):
-        """Press a key, such as ArrowRight, Tab or Enter."""
-        text = {"text": "\r"} if name == "Enter" else {"text": " "} if name == " " else {}
-        code = {"Enter": 13, " ": 32, "Tab": 9, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Home": 36, "End": 35}[name]
-        self.ask("Input.dispatchKeyEvent", type="keyDown", key=name, windowsVirtualKeyCode=code, **text)
-        self.ask("Input.dispatchKeyEvent", type="keyUp", key=name, windowsVirtualKeyCode=code)
+        """Press one of KEYS."""
+        text = {"text": TEXTS[name]} if name in TEXTS else {}
+        self.ask("Input.dispatchKeyEvent", type="keyDown", key=name, windowsVirtualKeyCode=KEYS[name], **text)
+        self.ask("Input.dispatchKeyEvent", type="keyUp", key=name, windowsVirtualKeyCode=KEYS[name])
 
     def point(self, x, y):
         self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
@@ -163,7 +164,7 @@ class Page:
         self.value("0")  # so that what was under way has arrived
         return [
             *[one["exceptionDetails"] for one in self.events("Runtime.exceptionThrown")],
-            *[one for one in self.events("Runtime.consoleAPICalled")],
+            *self.events("Runtime.consoleAPICalled"),
             *[one["entry"] for one in self.events("Log.entryAdded")],
         ]
 
