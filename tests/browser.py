@@ -3,7 +3,6 @@
 It speaks the DevTools protocol over a pair of pipes (--remote-debugging-pipe): messages are JSON that ends with a zero byte.
 """
 
-import base64
 import contextlib
 import json
 import os
@@ -99,7 +98,7 @@ class Browser:
         """Return the page of a file, loaded."""
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        page = Page(self, session)
+        page = Page(self, session, target)
         for domain in ("Page", "Runtime", "Network", "Log"):
             page.ask(f"{domain}.enable")
         page.resize(width, height)
@@ -111,8 +110,11 @@ class Browser:
 
 
 class Page:
-    def __init__(self, browser, session):
-        self.browser, self.session = browser, session
+    def __init__(self, browser, session, target):
+        self.browser, self.session, self.target = browser, session, target
+
+    def close(self):
+        self.browser.ask("Target.closeTarget", targetId=self.target)
 
     def ask(self, method, **parameters):
         return self.browser.ask(method, self.session, **parameters)
@@ -141,10 +143,13 @@ class Page:
         return done["result"].get("value")
 
     def until(self, script):
-        """Wait until an expression is true."""
+        """Wait until an expression is true on the page."""
+        self.wait_until(lambda: self.value(script), script)
+
+    def wait_until(self, true, words=""):
         deadline = time.monotonic() + PATIENCE
-        while not self.value(script):
-            assert time.monotonic() < deadline, f"never true: {script}"
+        while not true():
+            assert time.monotonic() < deadline, f"never true: {words}"
             time.sleep(0.05)
 
     def key(self, name):
@@ -167,10 +172,3 @@ class Page:
             *self.events("Runtime.consoleAPICalled"),
             *[one["entry"] for one in self.events("Log.entryAdded")],
         ]
-
-    def photograph(self, path, whole=True):
-        shot = self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        Path(path).write_bytes(base64.b64decode(shot["data"]))
-
-    def print(self, path):
-        Path(path).write_bytes(base64.b64decode(self.ask("Page.printToPDF", printBackground=False)["data"]))
