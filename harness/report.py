@@ -25,6 +25,7 @@ from harness.config import flatten
 from harness.figures import drawn
 from harness.network import applies
 from harness.pages import Code, Fold, Section, Text
+from harness.plots import HEAT_MAPS
 from harness.plots.marks import key
 from harness.records import RecordError
 from harness.tables import DRAWN, Tables
@@ -94,7 +95,7 @@ def build(tables: Tables) -> None:
     tables.take([*(DRAWN[name] for name in DRAWN if name in drawn_from), *of_claims])  # each table is read once
     outcomes = judged.judge(tables)
     verdicts, *claims = judged.sections(tables, outcomes)
-    drawings = [drawn(tables, picture) for picture in experiment.pictures]
+    drawings = [drawn(tables, picture) for picture in dict.fromkeys([*experiment.pictures, HEAT_MAPS])]
     sections = [verdicts, _asked(tables, experiment.question)]
     sections.append(Section("Runs", [_runs_shown(tables), *_troubles(tables)]))
     sections += [one.section for one in drawings if one.section.parts]

@@ -1,6 +1,8 @@
 "use strict";
 // Tables of class "tools": sorted by any column, filtered by words; rows that are runs can be switched off.
 
+const UNTICKED = "What is not ticked is hidden in the figures: a dot with its run, a line with the last of its runs. Means and medians stay those over all seeds.";
+
 /** The keys of the runs that are switched off on the whole page. */
 const off = new Set();
 
@@ -80,6 +82,7 @@ for (const table of all("table.tools")) {
   const update = rows[0]?.dataset.run === undefined ? undefined : switchable(table);
   sortable(table, update ? 1 : 0);
   searchable(table.closest(".wide"), rows, table.getAttribute("aria-label") ?? "rows", update);
+  if (update) table.closest(".wide").after(make("p", { className: "quiet", textContent: UNTICKED }));
 }
 for (const list of all(".entries")) {
   if (all("article", list).length > 1) searchable(list, all("article", list), list.getAttribute("aria-label"));
