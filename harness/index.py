@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-import jinja2
 import pandas as pd
 
-from harness import layout, records
+from harness import layout, pages, records
+from harness.pages import Badge
 from harness.records import RecordError
 from harness.verdicts import Verdict
 
 KINDS = {layout.SWEEPS: "sweep", layout.FINDINGS: "finding"}
 TITLE = "Sweeps and findings"
+Said = TypeVar("Said")
 
 
 @dataclass(frozen=True)
@@ -38,17 +39,17 @@ class Entry:
     link: str
     picture: str
     lines: Sequence[str]
-    """Its runs, its verdicts in short, and what could not be read."""
+    """Its runs, and what could not be read."""
+    verdicts: Sequence[tuple[Badge, str]] = ()
+    """Each verdict that was said, the firm ones first, and of which claims; of those not run their number."""
 
 
 def build(results: Path) -> Path:
     """Write the page of a results folder; return its path. Raises NotADirectoryError where there is no such folder."""
     if not results.is_dir():
         raise NotADirectoryError(f"{results}: no such folder")
-    loader = jinja2.PackageLoader("harness", "templates")
-    html = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     path = results / layout.INDEX
-    records.write_text(path, html.get_template("index.html").render(title=TITLE, entries=entries(results)))
+    records.write_text(path, pages.html_of("index.html", TITLE, entries=entries(results)))
     return path
 
 
@@ -62,10 +63,11 @@ def _entry(results: Path, folder: Path) -> Entry:
     document = next((folder / name for name in (layout.REPORT_MARKDOWN, "README.md") if (folder / name).is_file()), None)
     page = next((folder / name for name in (layout.REPORT_HTML, "README.md") if (folder / name).is_file()), None)
     lines: list[str] = []
-    text = _said(lines, _text, document) or "" if document else ""
+    text = _said(lines, _text, document, "") if document else ""
+    verdicts: list[tuple[Badge, str]] = []
     if (folder / layout.SWEEP).is_file() or not document:
-        said = [_said(lines, part, folder) for part in (_runs, _verdicts)]
-        lines[:0] = [words for words in said if words]
+        runs, verdicts = _said(lines, _runs, folder, ""), _said(lines, _verdicts, folder, verdicts)
+        lines[:0] = [runs] if runs else []
     heading = re.search(r"^# (.+)$", text, flags=re.MULTILINE)
     figure = re.search(r"^!\[[^]]*\]\(([^)]+)\)$", text, flags=re.MULTILINE)
     picture = folder / figure[1] if figure else None
@@ -77,17 +79,18 @@ def _entry(results: Path, folder: Path) -> Entry:
         _relative(page, results),
         _relative(picture, results),
         lines,
+        verdicts,
     )
 
 
-def _said(lines: list[str], read: Any, path: Path) -> str:
-    """Return what `read` says of a file; where that cannot be read, nothing, and add a line that says so."""
+def _said(lines: list[str], read: Callable[[Path], Said], path: Path, otherwise: Said) -> Said:
+    """Return what `read` says of a file; where that cannot be read, `otherwise`, and add a line that says so."""
     try:
-        return str(read(path))
+        return read(path)
     except (RecordError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         words = f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError | AttributeError) else str(error)
         lines.append(f"Damaged: {words.replace(f'{path.parent}/', '')}")
-        return ""
+        return otherwise
 
 
 def _text(path: Path) -> str:
@@ -104,16 +107,16 @@ def _runs(folder: Path) -> str:
     return f"{count}: " + ", ".join(f"{number} {state}" for state, number in states.items())
 
 
-def _verdicts(folder: Path) -> str:
-    """Say which claims have which verdict, the firm ones first; of those without runs their number."""
+def _verdicts(folder: Path) -> list[tuple[Badge, str]]:
+    """Return which claims have which verdict, the firm ones first; of those without runs their number."""
     if not (folder / layout.VERDICTS).is_file():
-        return ""
+        return []
     of = [(str(one["verdict"]), str(one["claim"])) for one in records.read_json(folder / layout.VERDICTS)["verdicts"]]
     words = [verdict.value for verdict in reversed(Verdict) if verdict is not Verdict.NOT_RUN]
     claims = {word: ", ".join(dict.fromkeys(claim for verdict, claim in of if verdict == word)) for word in words}
-    said = [f"{word}: {names}" for word, names in claims.items() if names]
+    said = [(Badge(word), names) for word, names in claims.items() if names]
     lacking = len({claim for verdict, claim in of if verdict == Verdict.NOT_RUN.value})
-    return "; ".join([*said, *([f"not run: {lacking}"] if lacking else [])])
+    return [*said, *([(Badge(Verdict.NOT_RUN.value), str(lacking))] if lacking else [])]
 
 
 def _when(folder: Path) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ import pandas as pd
 from experiments.declaration import Found, Missing, Part
 from experiments.judging import DATA, ELSEWHERE, Outcome, claims_of, defaults, judge_sweep, same, shown
 from harness import layout, published, ranking, records, stats
-from harness.pages import Code, Heading, Section, Table, Text, facts, word
+from harness.pages import Badge, Code, Fold, Link, Section, Table, Tally, Text, facts, word
 from harness.pages import Part as PagePart
 from harness.stats import Estimate
 from harness.tables import NO_ARM, Tables
@@ -45,7 +46,7 @@ def sections(tables: Tables, outcomes: Sequence[Outcome]) -> list[Section]:
     lacking = [outcome for outcome in outcomes if isinstance(outcome.found, Missing)]
     found = [_verdicts(judged, len(lacking))]
     if judged:
-        found.append(Section("Claim by claim", [part for outcome in judged for part in _details(outcome)]))
+        found.append(Section("Claim by claim", [_details(outcome, place) for place, outcome in enumerate(judged)]))
     if lacking:
         found.append(_not_run(lacking))
     return [*found, *_indices(tables), *_published(tables)]
@@ -57,25 +58,35 @@ def write(tables: Tables, outcomes: Sequence[Outcome]) -> None:
 
 
 def _verdicts(judged: Sequence[Outcome], lacking: int) -> Section:
-    settings = any(outcome.setting for outcome in judged)
-    header = ["claim", "published sentence", "verdict", "found [95 % interval]", "runs", *(["setting"] if settings else [])]
+    settings, places = any(outcome.setting for outcome in judged), {outcome.where for outcome in judged}
+    header = ["claim", "verdict", "published sentence", "found [95 % interval]"]
+    header += [*(["runs"] if len(places) > 1 else []), *(["setting"] if settings else [])]
     rows = [
         [
-            outcome.claim.id,
+            Link(outcome.claim.id, _anchor(place)),
+            Badge(outcome.verdict.value),
             outcome.claim.sentence,
-            outcome.verdict.value,
             _in_short(outcome),
-            outcome.where,
+            *([outcome.where] if len(places) > 1 else []),
             *([outcome.setting] if settings else []),
         ]
-        for outcome in judged
+        for place, outcome in enumerate(judged)
     ]
-    parts: list[PagePart] = [Table(header, rows, prose=True), Text(READ)] if rows else [Text("No claim has its runs here.")]
-    if lacking and rows:
-        parts.append(
-            Text(f"Not run, in this sweep or in some of its settings: {lacking} more, listed below with what is missing.")
-        )
-    return Section("Verdicts", parts)
+    if not rows:
+        return Section("Verdicts", [Text("No claim has its runs here.")])
+    said = Counter(outcome.verdict for outcome in judged)
+    counts = [(Badge(verdict.value), said[verdict]) for verdict in reversed(Verdict) if said[verdict]]
+    counts += [(Badge(Verdict.NOT_RUN.value), lacking)] if lacking else []
+    parts: list[PagePart] = [Tally(counts), Table(header, rows, prose=True, name="verdicts")]
+    if len(places) == 1:
+        parts.append(Text(f"All from: {places.pop()}."))
+    if lacking:
+        parts.append(Text("What is not run, in this sweep or in some of its settings, is listed below with what is missing."))
+    return Section("Verdicts", [*parts, Fold("How to read the verdicts", [Text(READ)])])
+
+
+def _anchor(place: int) -> str:
+    return f"claim-{place + 1}"
 
 
 def _in_short(outcome: Outcome) -> str:
@@ -89,39 +100,30 @@ def _in_short(outcome: Outcome) -> str:
     return f"{hold} of {len(parts)} numbers hold; {parts[first].name}: {numbers[first]}"
 
 
-def _details(outcome: Outcome) -> Iterator[PagePart]:
+def _details(outcome: Outcome, place: int) -> Fold:
     claim, found = outcome.claim, outcome.found
-    yield Heading(f"{claim.id}: {outcome.verdict.value}" + (f" ({outcome.setting})" if outcome.setting else ""))
-    about = {"claim": claim.sentence, "source": claim.source, "rule": claim.rule, "protocol": claim.protocol.value}
-    about["runs"] = outcome.where
+    about = {"source": claim.source, "rule": claim.rule, "protocol": claim.protocol.value, "runs": outcome.where}
     if outcome.differs:
         about["differs from the paper"] = ", ".join(outcome.differs)
     if outcome.unfinished:
         about["without a result, so not in it"] = ", ".join(outcome.unfinished)
     if outcome.judgement.needed:
         about["to settle it"] = ", ".join(outcome.judgement.needed)
-    yield facts(about)
-    header = ["number", "found", "95 % interval", "claimed", "seeds"]
-    yield Table(
-        header,
-        [
-            [
-                part.name,
-                _number(part.estimate.value, part.unit),
-                _interval(part.estimate),
-                _claimed(part),
-                str(part.estimate.seeds),
-            ]
-            for part in _parts(outcome)
-        ],
-    )
+    numbers = [
+        [part.name, _number(part.estimate.value, part.unit), _interval(part.estimate), _claimed(part), str(part.estimate.seeds)]
+        for part in _parts(outcome)
+    ]
     samples = {name: values for part in _parts(outcome) for name, values in part.values.items()}
-    yield Table(["values of", "mean", "by seed"], [[name, _mean(values), _by_seed(values)] for name, values in samples.items()])
+    values = [[name, _mean(of), _by_seed(of)] for name, of in samples.items()]
+    parts: list[PagePart] = [facts(about), Table(["number", "found", "95 % interval", "claimed", "seeds"], numbers)]
+    parts.append(Table(["values of", "mean", "by seed"], values))
     if isinstance(found, Found):
-        yield from (Text(note) for note in found.notes)
+        parts += [Text(note) for note in found.notes]
     if outcome.commands:
-        yield Text("The runs expected to settle it (those that are done are reused):")
-        yield Code("\n".join(outcome.commands))
+        parts.append(Text("The runs expected to settle it (those that are done are reused):"))
+        parts.append(Code("\n".join(outcome.commands)))
+    name = claim.id + (f" ({outcome.setting})" if outcome.setting else "")
+    return Fold(name, parts, Badge(outcome.verdict.value), claim.sentence, _anchor(place))
 
 
 def _not_run(lacking: Sequence[Outcome]) -> Section:
@@ -131,9 +133,9 @@ def _not_run(lacking: Sequence[Outcome]) -> Section:
         missing = "; ".join(outcome.judgement.needed)
         rows.append([outcome.claim.id, outcome.claim.sentence, f"{missing}{where}", "; ".join(outcome.commands)])
     words = "Each of these claims lacks runs; the command makes those of the first setting that lacks them."
-    return Section(
-        "Claims not run", [Text(words), Table(["claim", "published sentence", "missing", "command"], rows, prose=True)]
-    )
+    table = Table(["claim", "published sentence", "missing", "command"], rows, prose=True)
+    count = f"{len(rows)} claim{'s' if len(rows) > 1 else ''}, what is missing, and the command that makes it"
+    return Section("Claims not run", [Text(words), Fold(count, [table])])
 
 
 def _indices(tables: Tables) -> list[Section]:
@@ -171,7 +173,11 @@ def _published(tables: Tables) -> list[Section]:
     if not rows:
         return []
     header = ["net", "published", "ours [95 % interval]", "seeds", "published is", "source", "differs"]
-    parts: list[PagePart] = [Text(BESIDE), Table(header, rows, prose=True)]
+    parts: list[PagePart] = [Text(BESIDE)]
+    if len({row[-1] for row in rows}) == 1:
+        parts.append(Text(f"What differs from each of them: {rows[0][-1]}."))
+        header, rows = header[:-1], [row[:-1] for row in rows]
+    parts.append(Table(header, rows, prose=True))
     if nets > NETS:
         parts.append(Text(f"The first {NETS} of {nets} nets."))
     return [Section("Published numbers", parts)]

@@ -14,6 +14,7 @@ import argparse
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -21,10 +22,11 @@ from experiments.declaration import find
 from experiments.judging import claims_of
 from harness import index, judged, layout, pages, records, reproducibility
 from harness.config import flatten
+from harness.figures import drawn
 from harness.network import applies
-from harness.pages import Code, Drawing, Section, Text
-from harness.plots import Picture
-from harness.plots.style import save
+from harness.pages import Code, Fold, Section, Text
+from harness.plots import HEAT_MAPS
+from harness.plots.marks import key
 from harness.records import RecordError
 from harness.tables import DRAWN, Tables
 
@@ -32,9 +34,6 @@ ABOUT_RUNS = (
     "Errors in percent, at the end, in evaluation mode; time in seconds; warmup_end is the step from which the learning rate "
     "was the full one."
 )
-
-ARMS = 16
-"""Arms of a comparison that are drawn at most: figures of hundreds would be read by nobody, and take minutes."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,17 +95,17 @@ def build(tables: Tables) -> None:
     tables.take([*(DRAWN[name] for name in DRAWN if name in drawn_from), *of_claims])  # each table is read once
     outcomes = judged.judge(tables)
     verdicts, *claims = judged.sections(tables, outcomes)
-    sections = [verdicts, _asked(tables, experiment.question), *claims]
+    drawings = [drawn(tables, picture) for picture in dict.fromkeys([*experiment.pictures, HEAT_MAPS])]
+    sections = [verdicts, _asked(tables, experiment.question)]
     sections.append(Section("Runs", [_runs_shown(tables), *_troubles(tables)]))
-    drawn = [_pictures(tables, picture) for picture in experiment.pictures]
-    figures = {file: content for _, files in drawn for file, content in files.items()}
-    sections += [section for section, _ in drawn if section.parts]
-    sections.append(reproducibility.section(tables))
-    title = f"{tables.about.get('experiment', 'none')}: " if experiment.question else ""
-    html, markdown = pages.render(title + _extent(tables), sections)
+    sections += [one.section for one in drawings if one.section.parts]
+    sections += [*claims, reproducibility.section(tables)]
+    title = (f"{tables.about.get('experiment', 'none')}: " if experiment.question else "") + _extent(tables)
+    behind = {name: table for one in drawings for name, table in one.embedded.items()}
+    html, markdown = pages.render(pages.Page(title, sections, scripts=("heat_map.js",), embedded=behind))
     records.write_table(folder / layout.RUNS_TABLE, tables.runs_table)
     judged.write(tables, outcomes)
-    _replace_figures(folder / layout.FIGURES, figures)
+    _replace_figures(folder / layout.FIGURES, {file: content for one in drawings for file, content in one.files.items()})
     records.write_text(folder / layout.REPORT_MARKDOWN, markdown)
     records.write_text(folder / layout.REPORT_HTML, html)
 
@@ -136,17 +135,18 @@ def _asked(tables: Tables, question: str) -> Section:
     parts += [Code(str(tables.about.get("command", "")))]
     if varied:
         parts += [Text("What varies:"), pages.facts(varied)]
-    parts += [Text("The same in every run: " + ", ".join(f"{key}={pages.word(value)}" for key, value in fixed.items()) + ".")]
-    return Section("What was asked", parts)
+    same = ", ".join(f"{key}={pages.word(value)}" for key, value in fixed.items())
+    return Section("What was asked", [*parts, Fold("The same in every run", [Text(f"{same}.")])])
 
 
 def _runs_shown(tables: Tables) -> pages.Table:
     """Return one row a run; a key that does nothing in a run has no value there."""
     shown = tables.runs[[*(tables.varying or ["depth", "shortcut"]), *tables.results]].copy()
-    for key in tables.varying:
-        used = [applies(key, shortcut) for shortcut in tables.runs["shortcut"]]
-        shown[key] = shown[key].astype(object).where(used, None)
-    return pages.frame(shown)
+    for choice in tables.varying:
+        used = [applies(choice, shortcut) for shortcut in tables.runs["shortcut"]]
+        shown[choice] = shown[choice].astype(object).where(used, None)
+    rows = pages.frame(shown)
+    return replace(rows, tools=True, runs=[key(run) for run in tables.runs["run"]], name="runs")
 
 
 def _troubles(tables: Tables) -> list[pages.Part]:
@@ -158,24 +158,6 @@ def _troubles(tables: Tables) -> list[pages.Part]:
         elif row.status not in records.FINISHED:
             parts.append(Text(f"{row.run} is not done, {row.status}{': ' if row.error else '.'}{row.error}"))
     return parts
-
-
-def _pictures(tables: Tables, picture: Picture) -> tuple[Section, dict[str, bytes]]:
-    """Return the section of a picture and its files by name; no parts where its table has no rows."""
-    x = picture.x if picture.x in tables.varying else tables.x
-    frame = tables.along(x, getattr(tables, picture.table))
-    files: dict[str, bytes] = {}
-    parts: list[pages.Part] = []
-    arms = frame["series"].unique() if len(frame) else []
-    if len(arms) > ARMS:
-        frame = frame[frame["series"].isin(arms[:ARMS])]
-        parts.append(Text(f"The first {ARMS} of {len(arms)} arms are drawn; the tables hold all."))
-    for number, figure in enumerate(picture.draw(frame, x) if len(frame) else ()):
-        name = pages.unique_name(picture.name, number)
-        saved = save(figure)
-        files |= {f"{name}.{kind}": content for kind, content in saved.items()}
-        parts.append(Drawing(name, picture.caption, saved["svg"].decode()))
-    return Section(picture.title, parts), files
 
 
 def _extent(tables: Tables) -> str:

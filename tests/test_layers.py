@@ -27,9 +27,8 @@ ANALYSIS = {
     f"harness.{name}" for name in ("tables", "moments", "plots", "stats", "verdicts", "growth", "theory", "published", "ranking")
 }
 LAUNCHING = {f"harness.{name}" for name in ("launch", "orphans", "trainer", "worker")}
-READING = {
-    f"harness.{name}" for name in ("report", "index", "pages", "judged", "progress", "reproducibility", "status", "verify")
-}
+PAGES = {f"harness.{name}" for name in ("report", "index", "pages", "svg", "embedded", "figures", "judged", "reproducibility")}
+READING = PAGES | {f"harness.{name}" for name in ("progress", "status", "verify")}
 ENTRIES = LAUNCHING | READING | {f"harness.{name}" for name in ("run", "sweep", "describe", "reference", "catalogue")}
 TORCH_FREE = (
     BASE

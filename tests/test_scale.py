@@ -131,7 +131,7 @@ def test_what_cannot_be_read_is_named(results, tmp_path):
 
 
 def test_of_many_arms_the_first_are_drawn_and_the_report_says_so(results, monkeypatch):
-    monkeypatch.setattr("harness.report.ARMS", 3)
+    monkeypatch.setattr("harness.figures.ARMS", 3)
     folder = sweep(results, RUNS)
     assert report.conclude(folder) == 0
     assert "The first 3 of 4 arms are drawn; the tables hold all." in (folder / layout.REPORT_MARKDOWN).read_text()

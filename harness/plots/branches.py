@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from harness import stats, theory
 from harness.moments import MOMENTS
 from harness.plots import predicted
+from harness.plots.marks import belongs
 from harness.plots.style import ordered_colours, pages, panels, shared_legend, short, wrapped
 from harness.stats import Estimate
 
@@ -36,9 +37,10 @@ def branch_over_input(branches: pd.DataFrame, x: str) -> Iterator[Figure]:
                 frame = finite[(finite["series"] == series) & (finite["moment"] == moment)]
                 for value, group in frame.groupby("x"):
                     median = group.groupby("block")["value"].median()
-                    ax.plot(median.index, median, color=colours[value], linewidth=1.4, label=f"{short(x)} {value}")
+                    look = {"color": colours[value], "linewidth": 1.4, "label": f"{short(x)} {value}"}
+                    belongs(ax.plot(median.index, median, **look), group)
                     if moment == SHOWN[0] and (theirs := _theory(group)) is not None:
-                        ax.plot(theirs.index, theirs, color=colours[value], **predicted.THEORY)
+                        belongs(ax.plot(theirs.index, theirs, color=colours[value], **predicted.THEORY), group)
                         theory_drawn = True
                 title = [wrapped(series) if moment == SHOWN[0] else "", moment]
                 if moment == SHOWN[0]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from harness.plots.marks import belongs, belongs_each
 from harness.plots.style import (
     ARMS,
     dots,
@@ -23,6 +25,9 @@ from harness.plots.style import (
     wrapped,
 )
 
+CROSS: Mapping[str, Any] = {"s": 60, "color": "black", "marker": "x", "label": "diverged", "zorder": 4}
+"""How a diverged run is marked."""
+
 
 def error_against(runs: pd.DataFrame, x: str) -> Iterator[Figure]:
     """Yield training and test error against the key `x`: one line an arm (mean over seeds), one dot a run.
@@ -38,11 +43,12 @@ def error_against(runs: pd.DataFrame, x: str) -> Iterator[Figure]:
             for arm, series in enumerate(page):
                 group = shown[shown["series"] == series]
                 means = group.groupby("x")[column].mean()
-                ax.plot(means.index, means, **styles[series], linewidth=1.6, label=series, markersize=4)
-                dots(ax, group["x"], group[column], styles[series], arm, len(page))
+                line = ax.plot(means.index, means, **styles[series], linewidth=1.6, label=series, markersize=4)
+                belongs(line, group)
+                dots(ax, group, group[column], styles[series], arm, len(page))
                 diverged = group[group["status"] == "diverged"]
                 if len(diverged):
-                    ax.scatter(diverged["x"], diverged[column], s=60, color="black", marker="x", label="diverged", zorder=3)
+                    belongs_each(ax.scatter(diverged["x"], diverged[column], **CROSS), diverged)
             ax.set_title(f"{name}: {_change(shown, column)}")
             key_axis(ax, x, runs["x"])
         axes[0].set_ylim(0, 1.06 * max(runs[["train_error", "test_error"]].max().max(), 1.0))
@@ -67,11 +73,15 @@ def error_by_arm(runs: pd.DataFrame, x: str) -> Iterator[Figure]:
                 of = shown[shown["x"] == value]
                 rows = of["series"].map(page.index) + (number - (len(values) - 1) / 2) * thick
                 means = of.groupby(rows)[column].mean()
-                ax.barh(means.index, means, 0.85 * thick, color=colours[value], alpha=0.35, label=f"{short(x)} {value:g}")
-                ax.scatter(of[column], rows, s=14, color=[colours[value]], linewidths=0, zorder=3)
+                bars = ax.barh(means.index, means, 0.85 * thick, color=colours[value], alpha=0.35, label=f"{short(x)} {value:g}")
+                for bar, (_, group) in zip(bars, of.groupby(rows), strict=True):
+                    belongs(bar, group)
+                finite = of[column].notna()
+                dots = ax.scatter(of[column][finite], rows[finite], s=14, color=[colours[value]], linewidths=0, zorder=3)
+                belongs_each(dots, of[finite])
                 diverged = of["status"] == "diverged"
                 if diverged.any():
-                    ax.scatter(of[column][diverged], rows[diverged], s=60, color="black", marker="x", label="diverged", zorder=4)
+                    belongs_each(ax.scatter(of[column][diverged], rows[diverged], **CROSS), of[diverged])
             ax.set_title(f"{name}: {_range(shown, column)}")
             ax.set_xlabel("error at the end (%)")
             ax.set_xlim(0, 1.06 * max(runs[["train_error", "test_error"]].max().max(), 1.0))
@@ -107,8 +117,9 @@ def curves(epochs: pd.DataFrame, x: str) -> Iterator[Figure]:
             for value, group in epochs[epochs["series"] == series].groupby("x"):
                 mean = group.groupby("step")[["batch_error", "test_error"]].mean()
                 test = mean["test_error"].dropna()
-                ax.plot(mean.index, mean["batch_error"], color=colours[value], linewidth=0.8, linestyle="--")
-                ax.plot(test.index, test, color=colours[value], linewidth=1.8, label=f"{short(x)} {value}")
+                batches = ax.plot(mean.index, mean["batch_error"], color=colours[value], linewidth=0.8, linestyle="--")
+                tests = ax.plot(test.index, test, color=colours[value], linewidth=1.8, label=f"{short(x)} {value}")
+                belongs([*batches, *tests], group)
             ax.set_title(f"{wrapped(series)}\n{_ends(epochs[epochs['series'] == series], x)}")
             ax.set_ylim(0, 100)
         label_outer(axes, len(page), "step (updates)", "error (%)\ndashed: training batches, bold: test")

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from harness import theory
 from harness.moments import MOMENTS
 from harness.plots import predicted
+from harness.plots.marks import belongs
 from harness.plots.style import (
     ARMS,
     dots,
@@ -88,11 +89,12 @@ def _against_place(
                 level = log_axis(ax, pd.concat([arm["value"] for arm in arms.values()]))
                 for value, group in frame.groupby("x"):
                     median = group.groupby(place)["value"].median()
-                    ax.plot(median.index, drawn(median, level), color=colours[value], linewidth=1.4, label=f"{short(x)} {value}")
+                    look = {"color": colours[value], "linewidth": 1.4, "label": f"{short(x)} {value}"}
+                    belongs(ax.plot(median.index, drawn(median, level), **look), group)
                     if name == MOMENTS[0] and (theirs := line(group)) is not None:
                         start = median.iloc[0] / theirs.iloc[0] if at_first else median.iloc[-1] / theirs.iloc[-1]
                         shown = predicted.visible(theirs * start)
-                        ax.plot(shown.index, shown, color=colours[value], **predicted.THEORY)
+                        belongs(ax.plot(shown.index, shown, color=colours[value], **predicted.THEORY), group)
                         theory_drawn = True
                 titles = [wrapped(series) if name == MOMENTS[0] else "", name, _ratio(frame, x, place)]
                 if name == MOMENTS[0] and (growth := _growth(frame, x, place, line)):
@@ -146,8 +148,9 @@ def first_layer(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
             for arm, series in enumerate(page):
                 group = frame[frame["series"] == series]
                 median = group.groupby("x")["value"].median()
-                ax.plot(median.index, drawn(median, level), **styles[series], linewidth=1.6, markersize=4, label=series)
-                dots(ax, group["x"], drawn(group["value"], level), styles[series], arm, len(page))
+                line = ax.plot(median.index, drawn(median, level), **styles[series], linewidth=1.6, markersize=4, label=series)
+                belongs(line, group)
+                dots(ax, group, drawn(group["value"], level), styles[series], arm, len(page))
             growth = _growth_with_depth(ax, frame, page, styles) if name == MOMENTS[0] and x == "depth" else ""
             ax.set_title(f"{name}\n{_ends(frame)}{growth}", fontsize=9)
             key_axis(ax, x, layers["x"])
@@ -164,7 +167,7 @@ def _growth_with_depth(ax: Axes, frame: pd.DataFrame, page: list[str], styles: M
     for series, arm in arms.items():
         median = arm.groupby("x")["value"].median()
         theirs = median.iloc[0] * theory.GROWTH ** (median.index - median.index[0])
-        ax.plot(median.index, theirs, color=styles[series]["color"], **predicted.THEORY)
+        belongs(ax.plot(median.index, theirs, color=styles[series]["color"], **predicted.THEORY), arm)
     if not arms:
         return ""
     predicted.name_theory(ax)

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from harness.moments import MOMENTS
+from harness.plots.marks import belongs
 from harness.plots.style import label_outer, ordered_colours, pages, panels, shared_legend, short, span, wrapped
 
 
@@ -29,7 +30,7 @@ def response_std(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
             arm = last[last["series"] == series]
             for value, group in arm.groupby("x"):
                 mean = group.groupby("layer")["response_std"].mean()
-                ax.plot(mean.index, mean, color=colours[value], linewidth=1.3, label=f"{short(x)} {value}")
+                belongs(ax.plot(mean.index, mean, color=colours[value], linewidth=1.3, label=f"{short(x)} {value}"), group)
             medians = arm.groupby("x")["response_std"].median()
             ax.set_title(f"{wrapped(series)}\nmedian {span(x, medians, '.2g')}")
         if wide:

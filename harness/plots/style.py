@@ -16,6 +16,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
+from harness.plots import marks
+
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito 2008, without the yellow, which is lost on white."""
 MARKERS = "osD^vP*X"
@@ -55,7 +57,7 @@ def save(figure: Figure) -> dict[str, bytes]:
         for kind, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, metadata=metadata, dpi=130)
-            files[kind] = buffer.getvalue()
+            files[kind] = marks.readable(buffer.getvalue()) if kind == "svg" else buffer.getvalue()
             figure.set_layout_engine(None)  # laid out once, for both
     return files
 
@@ -130,12 +132,17 @@ def drawn(values: pd.Series, level: float) -> pd.Series:
     return values.where(values != 0, level).where(np.isfinite(values))
 
 
-def dots(ax: Axes, x: pd.Series, y: pd.Series, style: Mapping[str, Any], arm: int, arms: int) -> None:
-    """Draw one dot a run, those of the `arm`-th of `arms` (from 0) beside those of the others; smaller where there are many."""
+def dots(ax: Axes, frame: pd.DataFrame, y: pd.Series, style: Mapping[str, Any], arm: int, arms: int) -> None:
+    """Draw one dot a run at its `x` of the frame, those of the `arm`-th of `arms` (from 0) beside those of the others.
+
+    They are smaller where there are many; what is not finite is left out.
+    """
     aside = ScaledTranslation((arm - (arms - 1) / 2) * 3 / 72, 0, ax.figure.dpi_scale_trans)
-    look = {"color": style["color"], "marker": style["marker"], "s": 16 if len(x) <= 100 else 4, "alpha": 0.55, "linewidths": 0}
-    ax.scatter(x, y, transform=ax.transData + aside, **look)
-    ax.update_datalim(np.column_stack([x, y])[np.isfinite(y)])  # which what is moved aside does not do by itself
+    look = {"color": style["color"], "marker": style["marker"], "s": 16 if len(y) <= 100 else 4, "alpha": 0.55, "linewidths": 0}
+    finite = np.isfinite(y)
+    x, y = frame["x"][finite], y[finite]
+    marks.belongs_each(ax.scatter(x, y, transform=ax.transData + aside, **look), frame[finite])
+    ax.update_datalim(np.column_stack([x, y]))  # which what is moved aside does not do by itself
     ax.autoscale_view()
 
 

@@ -1,0 +1,85 @@
+"""A picture of a sweep as a section of its report: drawn, described, with switches for its runs and the table behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pandas as pd
+from markupsafe import Markup
+
+from harness import embedded, pages
+from harness.pages import Drawing, Section, Switches, Text, Widget
+from harness.plots import Picture
+from harness.plots.described import described
+from harness.plots.marks import key, runs_in
+from harness.plots.style import save, short
+from harness.tables import Tables
+
+ARMS = 16
+"""Arms of a comparison that are drawn at most: figures of hundreds would be read by nobody, and take minutes."""
+CHOICES = 24
+"""Switches of one kind at most."""
+PLAYER = Markup('<figure class="heat" data-table="{}" data-x="{}" hidden></figure>')
+"""What templates/heat_map.js fills: gradient norms of every run by layer, at a step that a slider chooses."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The section of a picture, its files by name, and the tables that its page embeds, by name."""
+
+    section: Section
+    files: dict[str, bytes] = field(default_factory=dict)
+    embedded: dict[str, str] = field(default_factory=dict)
+
+
+def drawn(tables: Tables, picture: Picture) -> Drawn:
+    """Draw a picture; the section has no parts where its table has no rows."""
+    x = picture.x if picture.x in tables.varying else tables.x
+    frame = tables.along(x, getattr(tables, picture.table))
+    parts: list[pages.Part] = []
+    if frame.empty:
+        return Drawn(Section(picture.title, parts))
+    arms = frame["series"].unique()
+    if len(arms) > ARMS:
+        frame = frame[frame["series"].isin(arms[:ARMS])]
+        parts.append(Text(f"The first {ARMS} of {len(arms)} arms are drawn; the tables hold all."))
+    files: dict[str, bytes] = {}
+    name, packed = _behind(picture, frame, x, tables.x)
+    if picture.table == "heat_maps":
+        parts.append(Widget(PLAYER.format(name, short(x))))
+    groups = list(_switches(frame, x))
+    for number, figure in enumerate(picture.draw(frame, x)):
+        file = pages.unique_name(picture.name, number)
+        words = described(figure)
+        saved = save(figure)
+        files |= {f"{file}.{kind}": content for kind, content in saved.items()}
+        svg = saved["svg"].decode()
+        parts.append(Drawing(file, picture.caption, svg, words, _of(groups, runs_in(svg)), name))
+    return Drawn(Section(picture.title, parts), files, packed)
+
+
+def _behind(picture: Picture, frame: pd.DataFrame, x: str, usual: str) -> tuple[str, dict[str, str]]:
+    """Return the name of the table behind a picture, and it under this name; pictures that share a table share the name."""
+    name = picture.table.replace("_", "-") + ("" if x == usual else f"-by-{short(x)}")
+    if picture.table == "heat_maps":
+        return name, {name: embedded.packed(embedded.steps_of(frame), digits=5)}
+    found = embedded.behind(name, frame)
+    return (found[0], {found[0]: embedded.packed(found[1])}) if found else ("", {})
+
+
+def _switches(frame: pd.DataFrame, x: str) -> Iterator[Switches]:
+    """Yield what runs can be switched off by: arm, value of `x`, seed, each where there are several."""
+    runs = frame[["run", "series", "x", "seed"]].drop_duplicates("run")
+    for name, column in (("arm", "series"), (short(x), "x"), ("seed", "seed")):
+        choices = [
+            (str(value), [key(run) for run in group["run"]]) for value, group in runs.groupby(column, sort=column != "series")
+        ]
+        if 1 < len(choices) <= CHOICES:
+            yield Switches(name, choices)
+
+
+def _of(groups: list[Switches], shown: set[str]) -> list[Switches]:
+    """Return the switches that have runs in a figure; none of a kind that would be the only one."""
+    found = [Switches(one.name, [choice for choice in one.choices if not shown.isdisjoint(choice[1])]) for one in groups]
+    return [one for one in found if len(one.choices) > 1]
