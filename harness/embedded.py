@@ -10,7 +10,7 @@ import pandas as pd
 
 ROWS = 40_000
 """Rows at most; of longer tables a summary by arm and place is given, or nothing."""
-CELLS = 120_000
+CELLS = 80_000
 """Gradient norms at most that the heat map with a slider has: of more, steps are left out, evenly."""
 PLACES = ("series", "x", "moment", "step", "layer", "block")
 DIGITS = 7

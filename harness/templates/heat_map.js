@@ -160,7 +160,8 @@
     };
     same.onchange = draw;
     canvas.onpointermove = canvas.onpointerdown = at;
-    canvas.onpointerleave = () => {
+    canvas.onpointerleave = (event) => {
+      if (event.pointerType !== "mouse") return; // a finger that is lifted still wants its value
       cursor = null;
       draw();
     };
