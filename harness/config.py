@@ -56,6 +56,13 @@ class UpdateScaling(str, Enum):
     layerwise = "layerwise"
 
 
+class GradientNorms(str, Enum):
+    """At which steps the norm of each layer's weight gradient is kept: where probes look, or at every step as well."""
+
+    probed = "probed"
+    every = "every"
+
+
 IMAGE_FOLDER = "image_folder"
 IMAGE_SIZE = 224
 """Side in pixels to which a user's own images are cut, as in He et al. 2015, section 3.4."""
@@ -227,6 +234,7 @@ class RunConfig(NetworkConfig):
     checkpoint_minutes: float = 2.0
     update_scaling: UpdateScaling = UpdateScaling.none
     start_from: int | str = "none"
+    gradient_norms: GradientNorms = GradientNorms.probed
     plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -253,6 +261,7 @@ class RunConfig(NetworkConfig):
             checkpoint_minutes=real("checkpoint_minutes", self.checkpoint_minutes, least=0),
             precision=member("precision", self.precision, Precision),
             update_scaling=member("update_scaling", self.update_scaling, UpdateScaling),
+            gradient_norms=member("gradient_norms", self.gradient_norms, GradientNorms),
             probes=probes,
             plugins=plugins,
             schedule=SCHEDULES.get(self.data.name, ScheduleConfig()) if self.schedule is _FOLLOWS_DATA else self.schedule,

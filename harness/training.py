@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -21,13 +22,13 @@ from torch.nn import functional
 
 from harness import anatomy, checkpoint, environment, layout, records
 from harness.choices import PROBE
-from harness.config import RunConfig, ScheduleConfig, UpdateScaling
+from harness.config import GradientNorms, RunConfig, ScheduleConfig, UpdateScaling
 from harness.data.batches import Batch, Batches, Part, load
 from harness.devices import autocast
 from harness.evaluate import Evaluation, batch_size, evaluate, wrong_answers
 from harness.models.build import build
 from harness.models.extension import extend, trained_weights
-from harness.probes.probe import Context, Probe, probe_steps, settle
+from harness.probes.probe import Context, Probe, norms_of_gradients, probe_steps, settle
 from harness.records import Run
 from harness.rows import Rows
 from harness.scaling import equal_steps
@@ -66,8 +67,9 @@ class Training:
         self.probes: dict[str, Probe] = {name: PROBE[name]() for name in config.probes}
         self.layers, self.blocks = anatomy.layers(self.model), anatomy.blocks(self.model)
         self.warmup_end = fixed_warmup_end(self.schedule)
-        self.rows = Rows(probes={name: [] for name in config.probes})
-        self.unread: list[tuple[int, float, Tensor, Tensor]] = []
+        self.watched = self.layers if config.gradient_norms is GradientNorms.every else []
+        self.rows = Rows(probes={name: [] for name in config.probes}, layers=[layer.name for layer in self.watched])
+        self.unread: list[tuple[int, float, Tensor]] = []
         self.flush_every = 1 if self.device.type == "cpu" else FLUSH
         self.step, self.seconds_before = 0, 0.0
         self.evaluating = False
@@ -127,6 +129,7 @@ class Training:
             "facts": self.facts,
             "machine": self._machine(),
             "rows": self.rows.state(),
+            "gradient_norms": torch.from_numpy(self.rows.joined_norms()),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
@@ -146,7 +149,7 @@ class Training:
         if state["machine"] != self._machine():
             self.facts["resumed_elsewhere"] = True
             log.warning("%s: was begun with another torch or processor; its bits are those of neither alone", self.run.name)
-        self.rows = Rows.from_state(state["rows"])
+        self.rows.take_up(state["rows"], state["gradient_norms"].numpy())
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
@@ -181,9 +184,10 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         loss, wrong = self._backward(batch)
+        found = torch.stack([loss.double(), wrong.double(), *norms_of_gradients(self.watched)])
         with self._scaled():
             self.optimizer.step()
-        self.unread.append((step, rate, loss, wrong))
+        self.unread.append((step, rate, found))
 
     def _backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return loss and number of wrong answers on the batch, as they were trained on, gradients set."""
@@ -207,8 +211,10 @@ class Training:
 
     def _flush(self) -> bool:
         """Fetch what the last steps left on the device into rows; return whether every loss was finite."""
-        values = torch.stack([torch.stack([loss.double(), wrong.double()]) for *_, loss, wrong in self.unread]).tolist()
-        for (step, rate, *_), (loss, wrong) in zip(self.unread, values, strict=True):
+        values = torch.stack([found for *_, found in self.unread]).cpu().numpy()
+        if self.watched:
+            self.rows.norms.append(values[:, 2:].astype(np.float32))
+        for (step, rate, _), (loss, wrong) in zip(self.unread, values[:, :2].tolist(), strict=True):
             error = 100.0 * wrong / self.schedule.batch_size
             epoch = step // self.batches.per_epoch
             self.rows.steps.append({"step": step, "epoch": epoch, "learning_rate": rate, "loss": loss, "error": error})
