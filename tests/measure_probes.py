@@ -46,15 +46,9 @@ def measure(config, seconds):
         times = {False: [], True: []}
         started, step = time.perf_counter(), 0
         while time.perf_counter() - started < seconds or len(times[True]) < 5:
-            batch = training.batches.at(step)
             probed = bool(step % 2)
             before = time.perf_counter()
-            if probed:
-                with training._probed(1, batch):
-                    training._update(step, batch)
-            else:
-                training._update(step, batch)
-            training.unread.clear()
+            training.stepper.take(0.01, training._probed if probed else None)
             times[probed].append(time.perf_counter() - before)
             step += 1
     return tuple(statistics.median(times[probed][1:]) for probed in (False, True))

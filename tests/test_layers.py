@@ -21,6 +21,7 @@ BASE = {
 }
 SHARED = {"harness.records", "harness.anatomy", "harness.evaluate"}
 TOOLS = {"harness.schedule", "harness.devices", "harness.environment", "harness.checkpoint", "harness.rows", "harness.scaling"}
+TRAINING = {"harness.training", "harness.stepping"}
 ROOMS = {"data", "models", "probes"}
 ANALYSIS = {
     f"harness.{name}" for name in ("tables", "moments", "plots", "stats", "verdicts", "growth", "theory", "published", "ranking")
@@ -51,8 +52,8 @@ def allowed(module: str) -> set[str]:
     room = module.partition(".")[2].split(".")[0]
     if room in ROOMS:
         return BASE | SHARED | {f"harness.{room}"}
-    if module == "harness.training":
-        return BASE | SHARED | TOOLS | {f"harness.{room}" for room in ROOMS}
+    if module in TRAINING:
+        return TRAINING | BASE | SHARED | TOOLS | {f"harness.{room}" for room in ROOMS}
     if module == "harness.carry_out":
         return BASE | {"harness.records", "harness.training", "harness.data"} | TOOLS
     if any(module == part or module.startswith(part + ".") for part in ANALYSIS):
