@@ -207,7 +207,7 @@ SCHEDULES: Mapping[str, ScheduleConfig] = {
 
 NESTED: Mapping[str, type[DataConfig] | type[ScheduleConfig]] = {"data": DataConfig, "schedule": ScheduleConfig}
 """The keys that are groups of keys."""
-PLACES = ("activation_checkpointing", "checkpoint_minutes")
+PLACES = ("activation_checkpointing", "checkpoint_minutes", "gang")
 """Keys, beside `DATA_PLACES` and the number of a device, that change no number of a run."""
 DATA_PLACES = ("root", "download")
 """The keys of `data` that say where the images are, not which."""
@@ -232,6 +232,7 @@ class RunConfig(NetworkConfig):
     probes: tuple[str, ...] = ("blocks", "layers")
     activation_checkpointing: bool = False
     checkpoint_minutes: float = 2.0
+    gang: int | str = "auto"
     update_scaling: UpdateScaling = UpdateScaling.none
     start_from: int | str = "none"
     gradient_norms: GradientNorms = GradientNorms.probed
@@ -254,6 +255,8 @@ class RunConfig(NetworkConfig):
             raise ChoiceError(f"device={self.device}: must be auto, cpu, cuda or cuda:N")
         if self.threads != "auto":
             whole("threads", self.threads, 1, also="auto")
+        if self.gang != "auto":
+            whole("gang", self.gang, 1, also="auto")
         if self.start_from != "none":
             whole("start_from", self.start_from, 1, also="none")
         assign(

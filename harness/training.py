@@ -78,24 +78,18 @@ class Training:
         """Updates made, or at least launched."""
         return self.stepper.step
 
-    def go(self) -> str:
-        """Train on from where it stands; return the state in which it ended: done, diverged or interrupted."""
-        turns = self.turns()
-        while True:
-            try:
-                next(turns)
-            except StopIteration as end:
-                return str(end.value)
+    def go(self) -> Generator[None, None, str]:
+        """Train on from where it stands; return the state in which it ended: done, diverged or interrupted.
 
-    def turns(self) -> Generator[None, None, str]:
-        """Do the same by turns: give way whenever as many steps are launched as can be before the host must wait for them."""
+        It gives way whenever it has launched as many steps as it may before the host must wait for them.
+        """
         try:
-            return (yield from self._turns())
+            return (yield from self._go())
         except Left:
             self.save()
             return records.INTERRUPTED
 
-    def _turns(self) -> Generator[None, None, str]:
+    def _go(self) -> Generator[None, None, str]:
         steps, probed = self.schedule.steps, set(probe_steps(self.schedule.steps))
         epochs, evaluations = set(range(0, steps + 1, self.per_epoch)), self._evaluation_steps()
         if self.step == 0 and self.config.start_from != "none":

@@ -43,6 +43,8 @@ def allowed(module: str) -> set[str]:
     """Return what of this project `module` may import (prefixes)."""
     if module in BASE:
         return BASE
+    if module == "harness.gang":
+        return BASE | {"harness.records", "harness.devices"}
     if module in SHARED:
         return BASE
     if module in TOOLS:
@@ -55,7 +57,7 @@ def allowed(module: str) -> set[str]:
     if module in TRAINING:
         return TRAINING | BASE | SHARED | TOOLS | {f"harness.{room}" for room in ROOMS}
     if module == "harness.carry_out":
-        return BASE | {"harness.records", "harness.training", "harness.data"} | TOOLS
+        return BASE | {"harness.records", "harness.training", "harness.data", "harness.gang"} | TOOLS
     if any(module == part or module.startswith(part + ".") for part in ANALYSIS):
         return BASE | {"harness.records"} | ANALYSIS
     if module.startswith("experiments"):
