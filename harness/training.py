@@ -55,13 +55,13 @@ class Training:
         self.model = build(config, self.data.facts.channels, self.data.facts.classes).to(self.device)
         if (shallower := config.shallower()) is not None:
             extend(self.model, trained_weights(Run(run.folder.with_name(shallower.run_name()))))
-        batches = Batches(self.data.train, self.data.facts, self.schedule.batch_size, config.seed, config.data.augment)
+        self.batches = Batches(self.data.train, self.data.facts, self.schedule.batch_size, config.seed, config.data.augment)
         self.probes: dict[str, Probe] = {name: PROBE[name]() for name in config.probes}
         self.layers, self.blocks = anatomy.layers(self.model), anatomy.blocks(self.model)
         self.warmup_end = fixed_warmup_end(self.schedule)
         watched = self.layers if config.gradient_norms is GradientNorms.every else []
         self.rows = Rows(probes={name: [] for name in config.probes}, layers=[layer.name for layer in watched])
-        self.stepper, self.per_epoch = Stepper(config, self.model, batches, watched), batches.per_epoch
+        self.stepper, self.per_epoch = Stepper(config, self.model, self.batches, watched), self.batches.per_epoch
         self.unread: list[tuple[int, float]] = []
         self.seconds_before = 0.0
         self.evaluating = False
@@ -97,17 +97,14 @@ class Training:
         elif self.evaluating:
             self._end_epoch(self.step, self.step in evaluations)
         for step in range(self.step, steps):
-            self._end_warmup(step)
-            rate = learning_rate(self.schedule, step, self.warmup_end)
-            self.stepper.take(rate, self._probed if step in probed else None)
-            self.unread.append((step, rate))
+            self.advance(step in probed)
             done = self.step
             leave = done < steps and bool(self.stop)
             save = leave or (done < steps and time.monotonic() - self.saved > 60 * self.config.checkpoint_minutes)
             if not (save or done in epochs | evaluations or self.stepper.full or self.warmup_end is None):
                 continue
             yield
-            if not self._flush():
+            if not self.flush():
                 return self._diverge(self.rows.steps[-1]["step"], self.rows.steps[-1]["loss"])
             if done in epochs | evaluations:
                 self._end_epoch(done, done in evaluations)
@@ -116,10 +113,17 @@ class Training:
                 self.save()
             if leave:
                 return records.INTERRUPTED
-        self.stepper.batches.prepare(steps)
+        self.batches.prepare(steps)
         with self._buffers_kept(), self._probed(self.stepper.batch()) as batch:
             loss = float(self.stepper.backward(batch)[0])
         return self._finish() if math.isfinite(loss) else self._diverge(steps, loss)
+
+    def advance(self, probed: bool) -> None:
+        """Take one step, or on a GPU launch it: a batch cut and augmented, forward, backward, update; if `probed` within the probes."""
+        self._end_warmup(self.step)
+        rate = learning_rate(self.schedule, self.step, self.warmup_end)
+        self.unread.append((self.step, rate))
+        self.stepper.take(rate, self._probed if probed else None)
 
     def save(self) -> None:
         """Write the checkpoint: everything that the rest of the training depends on, and the rows so far."""
@@ -188,8 +192,11 @@ class Training:
                 self.warmup_end = self.facts["warmup_end"] = step
                 log.info("%s: warm-up ended at step %d", self.run.name, step)
 
-    def _flush(self) -> bool:
-        """Fetch what the last steps left on the device into rows; return whether every loss was finite."""
+    def flush(self) -> bool:
+        """Fetch what the last steps left on the device into rows; return whether every loss was finite.
+
+        It is due before the next step where `stepper.full`.
+        """
         values = self.stepper.read()
         if self.rows.layers:
             self.rows.norms.append(values[:, 2:].astype(np.float32))

@@ -37,7 +37,7 @@ def measure(depth, checkpointing, root):
         before, seconds = peak(), []
         for _ in range(3):
             started = time.perf_counter()
-            training.stepper.take(0.1, training._probed)
+            training.advance(probed=True)
             seconds.append(time.perf_counter() - started)
         print(before, peak(), min(seconds))
 

@@ -48,7 +48,7 @@ def measure(config, seconds):
         while time.perf_counter() - started < seconds or len(times[True]) < 5:
             probed = bool(step % 2)
             before = time.perf_counter()
-            training.stepper.take(0.01, training._probed if probed else None)
+            training.advance(probed)
             times[probed].append(time.perf_counter() - before)
             step += 1
     return tuple(statistics.median(times[probed][1:]) for probed in (False, True))
