@@ -40,7 +40,7 @@ Watch = Callable[[Batch], AbstractContextManager[Any]]
 class Stepper:
     """The updates of one training, on the current stream of the device; `step` of them have been launched.
 
-    `watched` are the layers whose gradient norms are kept at every step.
+    `watched` are the layers whose gradient norms are kept at every step; `replays` says whether steps are recorded and replayed.
     """
 
     def __init__(self, config: RunConfig, model: nn.Module, batches: Batches, watched: Sequence[Layer]) -> None:
@@ -55,10 +55,10 @@ class Stepper:
         self._number = torch.zeros((), dtype=torch.int64, device=self.device)
         self._found = torch.zeros((self.window, 2 + len(watched)), dtype=torch.float64, device=self.device)
         self._row = torch.arange(self.window, device=self.device)[:, None]
-        self._recordable = recordable(self.device)
-        if self._recordable and config.activation_checkpointing:
+        self.replays = recordable(self.device)
+        if self.replays and config.activation_checkpointing:
             log.info("steps with activation checkpointing cannot be recorded as a CUDA graph: they are launched one by one")
-            self._recordable = False
+            self.replays = False
         self._replay: Callable[[], None] | None = None
         self._launched = 0
         self.begin(0)
@@ -77,7 +77,7 @@ class Stepper:
         if rate != self.rate:
             self._rate.fill_(rate)
             self.rate = rate
-        if watch is not None or not self._recordable or self._launched < WARM:
+        if watch is not None or not self.replays or self._launched < WARM:
             batch = self.batch()
             with nullcontext() if watch is None else watch(batch):
                 self._update(batch)

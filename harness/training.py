@@ -119,7 +119,7 @@ class Training:
         return self._finish() if math.isfinite(loss) else self._diverge(steps, loss)
 
     def advance(self, probed: bool) -> None:
-        """Take one step, or on a GPU launch it: a batch cut and augmented, forward, backward, update; if `probed` within the probes."""
+        """Take one step, on a GPU launch it: cut and augment a batch, forward, backward, update; with `probed` inside probes."""
         self._end_warmup(self.step)
         rate = learning_rate(self.schedule, self.step, self.warmup_end)
         self.unread.append((self.step, rate))
