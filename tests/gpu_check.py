@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import random_images
 import torch
 
 from harness import layout, records, worker
 from harness.choices import ChoiceError
 from harness.config import DataConfig, RunConfig, ScheduleConfig
 from harness.data import batches
-from harness.data.sources import Arrays, Facts
 from harness.devices import exactly, resolve
 from harness.environment import describe_machine
 from harness.gang import Own
@@ -83,8 +83,7 @@ class Check:
         self.found[name] = value if right is None else {"found": value, "right": bool(right)}
         words = f"{value:.5g}" if isinstance(value, float) else str(value)
         print(f"{name:72} {words:>12} {'' if right is None else 'right' if right else 'WRONG'}", flush=True)
-        if right is False or (right is not None and not right):
-            self.failed.append(name)
+        self.failed += [name] if right is not None and not right else []
 
     def wait(self):
         if self.device.type == "cuda":
@@ -138,9 +137,10 @@ def difference(ours, theirs):
 
 def check_steps(check):
     """Replays against steps launched one by one, and both precisions against fp32 launched one by one."""
-    for depth, shortcut, choices in ((check.size.depths[0], "identity", {}), (check.size.depths[0], "none", {})):
+    depth = check.size.depths[0]
+    for shortcut in ("identity", "none"):
         name = f"{depth} {shortcut}"
-        exact = check.config(depth, shortcut, precision="fp32", **choices)
+        exact = check.config(depth, shortcut, precision="fp32")
         half = replace(exact, precision="bf16")
         (one, norms), (replayed, its_norms) = check.losses(exact, replays=False), check.losses(exact, replays=True)
         check.say(f"{name} fp32: replayed against one by one, losses", found := difference(replayed, one), found <= SAME)
@@ -165,14 +165,10 @@ def check_processor(check):
 def check_gang(check):
     """Runs in a gang against the same runs alone, one of them diverging, one drawing random numbers."""
     steps, depth = check.size.checked, check.size.depths[0]
-    wild = replace(check.config(depth, "none", steps, norm="none", precision="fp32"))
+    wild = check.config(depth, "none", steps, norm="none", precision="fp32")
     wild = replace(wild, schedule=replace(wild.schedule, learning_rate=1e4))
-    configs = [
-        check.config(depth, "none", steps),
-        check.config(depth, "dropout", steps),
-        wild,
-        check.config(depth, "identity", steps, survival=0.5),
-    ]
+    calm = [check.config(depth, shortcut, steps) for shortcut in ("none", "dropout")]
+    configs = [*calm, wild, check.config(depth, "identity", steps, survival=0.5)]
     alone, gang = check.results / "alone", check.results / "gang"
 
     def jobs(configs, results):
@@ -222,22 +218,21 @@ def times(check):
     limits = np.array(rates(check))
     check.say("bf16 matrix products, TFLOP/s", float(limits[0] / 1e12))
     check.say("copies, GB/s", float(limits[1] / 1e9))
-    alone = {}
-    for config in check.fig_6(check.size.depths):
-        alone[config] = seconds = check.seconds([config])
+    six, alone = check.fig_6(check.size.depths), 0.0
+    for config in six:
+        alone += (seconds := check.seconds([config]))
         shares = work(config) / limits / seconds
         check.say(f"{config.depth} {config.shortcut}: steps/s", 1 / seconds)
         check.say(f"{config.depth} {config.shortcut}: share of the matrix rate", float(shares[0]))
         check.say(f"{config.depth} {config.shortcut}: share of the copy rate", float(shares[1]))
-    bare = replace(config := check.config(check.size.depths[0], "identity"), gradient_norms="probed")
-    check.say("norms at every step, times a step without", check.seconds([config]) / check.seconds([bare]))
-    gains = []
+    least, gains = check.config(check.size.depths[0], "identity"), []
+    bare = replace(least, gradient_norms="probed")
+    check.say("norms at every step, times a step without", check.seconds([least]) / check.seconds([bare]))
     for size in check.size.gangs:
-        gang = [replace(check.config(check.size.depths[0], "identity"), seed=seed) for seed in range(size)]
-        gains.append(size * alone[check.config(check.size.depths[0], "identity")] / check.seconds(gang))
-        check.say(f"a gang of {size} at depth {check.size.depths[0]}, times one after the other", gains[-1])
-    six = check.fig_6(check.size.depths)
-    together_ = check.seconds(six)
+        gang = [replace(least, seed=seed) for seed in range(size)]
+        gains.append(size * check.seconds([least]) / check.seconds(gang))
+        check.say(f"a gang of {size} at depth {least.depth}, times one after the other", gains[-1])
+    ganged = check.seconds(six)
     turns, made = check.member(six[-1])
     next(turns)
     check.wait()
@@ -247,9 +242,9 @@ def times(check):
     turns.close()
     evaluations = len(six) * (FIG_6 // made[0].per_epoch) * evaluation  # each as long as that of the deepest
     check.say("an evaluation of the deepest net, s", evaluation)
-    check.say("minutes of the six runs' steps, one after the other", FIG_6 * sum(alone.values()) / 60)
-    check.say("minutes of the six runs' steps, as one gang", FIG_6 * together_ / 60)
-    minutes = (FIG_6 * min(together_, sum(alone.values())) + evaluations) / 60
+    check.say("minutes of the six runs' steps, one after the other", FIG_6 * alone / 60)
+    check.say("minutes of the six runs' steps, as one gang", FIG_6 * ganged / 60)
+    minutes = (FIG_6 * min(ganged, alone) + evaluations) / 60
     shares = sum(map(work, six)) * FIG_6 / limits / (60 * minutes)
     check.say("minutes of Fig. 6, evaluations included", minutes)
     check.say("share of the matrix rate", float(shares[0]))
@@ -258,25 +253,6 @@ def times(check):
     for name, (bound, kind) in GOALS.items():
         met = reached[name] <= bound if kind == "at most" else reached[name] >= bound
         check.say(f"goal: {name} {kind} {bound}", "reached" if met else "missed")
-
-
-def random_images(size):
-    """Return a source of random images in place of CIFAR-10's."""
-    facts = Facts(train=size.images, test=size.images // 5, channels=3, size=32, classes=10, padding=4, flip=True)
-    random = np.random.default_rng(0)
-    images = random.integers(0, 256, (facts.train, 3, 32, 32), dtype=np.uint8)
-    labels = random.integers(0, 10, facts.train)
-
-    class Source:
-        @staticmethod
-        def facts(config):
-            return facts
-
-        @staticmethod
-        def read(config):
-            return Arrays(images, labels, images[: facts.test], labels[: facts.test])
-
-    return Source
 
 
 def main(arguments=None):
@@ -294,8 +270,8 @@ def main(arguments=None):
         return 2
     source = batches.source
     if asked.root is None:
-        made = random_images(size)
-        batches.source = lambda config: made
+        images = random_images.source(size.images, size.images // 5)
+        batches.source = lambda config: images
     try:
         with tempfile.TemporaryDirectory() as folder, exactly(RunConfig(device=device)):
             check = Check(device, asked.root, size, Path(folder))

@@ -6,6 +6,7 @@ import sys
 
 import gpu_check
 import pytest
+import random_images
 import torch
 from test_gang import ROOT
 
@@ -24,7 +25,7 @@ def test_it_passes_on_a_cpu_small_and_without_graphs(tmp_path, capsys):
 
 @pytest.fixture
 def check(tmp_path, monkeypatch):
-    images = gpu_check.random_images(gpu_check.QUICK)
+    images = random_images.source(500, 100)
     monkeypatch.setattr(batches, "source", lambda config: images)
     return gpu_check.Check("cpu", None, gpu_check.QUICK, tmp_path)
 
