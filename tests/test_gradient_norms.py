@@ -1,10 +1,11 @@
 """Gradient norms at every step: what probes find where they look, at no cost to the training, whole or named as damaged."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import tiny, tiny_schedule
 
-from harness import layout, records
+from harness import layout, records, tables, verify
 from harness.carry_out import train
 from harness.config import RunConfig
 from harness.records import RecordError
@@ -73,3 +74,22 @@ def test_a_damaged_file_is_named(run, tmp_path):
     with pytest.raises(RecordError, match=r"gradient_norms\.npz: damaged: its checksum"):
         run.check()
     path.write_bytes(whole)
+
+
+def test_a_check_of_a_record_compares_them_to_the_bit(run, tmp_path):
+    again = train(EVERY, tmp_path)
+    assert verify.exact_difference(run, again) is None
+    norms = norms_of(again).drop(columns="step")
+    norms.loc[7, "linear"] = np.nextafter(norms.loc[7, "linear"], np.float32(np.inf))
+    records.write_vectors(again.folder / layout.GRADIENT_NORMS, {name: norms[name].to_numpy() for name in norms})
+    assert verify.exact_difference(run, again).startswith("gradient_norms.npz differs at step 7, linear: ")
+
+
+def test_a_line_of_64_000_steps_is_drawn_with_few_points_of_which_the_first_are_the_first_steps():
+    norms = pd.DataFrame({"step": np.arange(64_000), tables.FIRST: 1 / np.arange(1, 64_001)})
+    thinned = tables._thinned(norms)
+    assert len(thinned) <= tables.SPANS
+    assert thinned["step"].head(10).tolist() == list(range(10))
+    assert thinned["step"].max() > 60_000
+    product = thinned["norm"] * (thinned["step"] + 1)  # 1 at every step; a median is at most half a stretch away
+    assert product.between(0.99, 1.01).all()

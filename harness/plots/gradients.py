@@ -175,7 +175,7 @@ def first_layer_by_step(norms: pd.DataFrame, x: str) -> Iterator[Figure]:
                 median = group.groupby("step")["norm"].median()
                 ax.plot(median.index + 1, drawn(median, level), color=colours[value], linewidth=1.0, label=f"{short(x)} {value}")
             last = of[of["step"] == of.groupby("run")["step"].transform("max")].groupby("x")["norm"].median()
-            ax.set_title(f"{wrapped(series)}\nat the end {span(x, last, '.1e')}", fontsize=9)
+            ax.set_title(f"{wrapped(series)}\nat the end, {span(x, last, '.1e')}", fontsize=9)
             ax.set_xscale("log")
         label_outer(axes, len(page), "step (the first is 1)", "||dL/dW|| of the first layer")
         shared_legend(figure, axes)
