@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,8 @@ import torch
 from harness import environment, layout, locks, records
 from harness.config import RunConfig
 from harness.data.sources import check
-from harness.devices import exactly, resolve
+from harness.devices import resolve
+from harness.gang import Own, Turns, together
 from harness.records import Run
 from harness.stopping import Stop, stop_on_signals
 from harness.training import Training
@@ -70,32 +69,40 @@ def carry_out(config: RunConfig, run: Run, command: str) -> None:
 
     The caller holds the run's lock.
     """
+    with stop_on_signals() as stop:
+        together([by_turns(config, run, command, stop)])
+
+
+def by_turns(config: RunConfig, run: Run, command: str, stop: Stop, gang: int = 1) -> Turns[None]:
+    """Do the same by turns, as one of `gang` runs in this process."""
+    yield from Own(config, run).turns(_life(config, run, command, stop, gang), alone=gang == 1)
+
+
+def _life(config: RunConfig, run: Run, command: str, stop: Stop, gang: int) -> Turns[None]:
     device = torch.device(config.device)
     facts: dict[str, Any] = {"started": _now(), "step": 0, "steps": config.schedule.steps}
     training = None
-    with _logged(run), stop_on_signals() as stop, torch.random.fork_rng([device] if device.type == "cuda" else []):
-        started, reserve = time.monotonic(), run.folder / layout.RESERVE
-        try:
-            records.write_status(run, records.RUNNING, **facts)
-            records.write_bytes(reserve, bytes(RESERVE_BYTES))
-            with exactly(config):
-                training = _ready(config, run, facts, stop)
-                about = environment.describe(device, int(config.threads), training.data.checksum, command)
-                records.write_json(run.folder / layout.ENVIRONMENT, about)
-                state = training.go()
-            about |= {"wall_seconds": training.seconds, "peak_memory": environment.peak_memory(device)}
-            records.write_json(run.folder / layout.ENVIRONMENT, about)
-        except Exception as error:
-            log.error("%s: failed\n%s", run.name, traceback.format_exc())
-            state, facts["error"] = records.FAILED, f"{type(error).__name__}: {error}"
-            if training:
-                _write_what_there_is(training)
-        facts |= {"ended": _now(), "seconds": training.seconds if training else time.monotonic() - started}
-        reserve.unlink(missing_ok=True)  # on a full disk, the room to say so
-        try:
-            records.conclude(run, state, **facts)
-        except OSError as error:
-            log.error("%s: its state could not be written: %s", run.name, error)
+    started, reserve = time.monotonic(), run.folder / layout.RESERVE
+    try:
+        records.write_status(run, records.RUNNING, **facts)
+        records.write_bytes(reserve, bytes(RESERVE_BYTES))
+        training = _ready(config, run, facts, stop)
+        about = environment.describe(device, int(config.threads), training.data.checksum, command) | {"gang": gang}
+        records.write_json(run.folder / layout.ENVIRONMENT, about)
+        state = yield from training.go()
+        about |= {"wall_seconds": training.seconds, "peak_memory": environment.peak_memory(device)}
+        records.write_json(run.folder / layout.ENVIRONMENT, about)
+    except Exception as error:
+        log.error("%s: failed\n%s", run.name, traceback.format_exc())
+        state, facts["error"] = records.FAILED, f"{type(error).__name__}: {error}"
+        if training:
+            _write_what_there_is(training)
+    facts |= {"ended": _now(), "seconds": training.seconds if training else time.monotonic() - started}
+    reserve.unlink(missing_ok=True)  # on a full disk, the room to say so
+    try:
+        records.conclude(run, state, **facts)
+    except OSError as error:
+        log.error("%s: its state could not be written: %s", run.name, error)
 
 
 def _ready(config: RunConfig, run: Run, facts: dict[str, Any], stop: Stop) -> Training:
@@ -120,19 +127,6 @@ def _write_what_there_is(training: Training) -> None:
         training.rows.write(training.run.folder)
     except OSError as error:
         log.error("%s: its tables could not be written: %s", training.run.name, error)
-
-
-@contextmanager
-def _logged(run: Run) -> Iterator[None]:
-    """Write the harness's log lines into the run's folder, too."""
-    handler = logging.FileHandler(run.folder / layout.LOG, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        handler.close()
 
 
 def _now() -> str:

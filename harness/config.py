@@ -56,6 +56,13 @@ class UpdateScaling(str, Enum):
     layerwise = "layerwise"
 
 
+class GradientNorms(str, Enum):
+    """At which steps the norm of each layer's weight gradient is kept: where probes look, or at every step as well."""
+
+    probed = "probed"
+    every = "every"
+
+
 IMAGE_FOLDER = "image_folder"
 IMAGE_SIZE = 224
 """Side in pixels to which a user's own images are cut, as in He et al. 2015, section 3.4."""
@@ -201,7 +208,7 @@ SCHEDULES: Mapping[str, ScheduleConfig] = {
 
 NESTED: Mapping[str, type[DataConfig] | type[ScheduleConfig]] = {"data": DataConfig, "schedule": ScheduleConfig}
 """The keys that are groups of keys."""
-PLACES = ("activation_checkpointing", "checkpoint_minutes")
+PLACES = ("activation_checkpointing", "checkpoint_minutes", "gang")
 """Keys, beside `DATA_PLACES` and the number of a device, that change no number of a run."""
 DATA_PLACES = ("root", "download")
 """The keys of `data` that say where the images are, not which."""
@@ -226,8 +233,10 @@ class RunConfig(NetworkConfig):
     probes: tuple[str, ...] = ("blocks", "layers")
     activation_checkpointing: bool = False
     checkpoint_minutes: float = 2.0
+    gang: int | str = "auto"
     update_scaling: UpdateScaling = UpdateScaling.none
     start_from: int | str = "none"
+    gradient_norms: GradientNorms = GradientNorms.probed
     plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -247,6 +256,8 @@ class RunConfig(NetworkConfig):
             raise ChoiceError(f"device={self.device}: must be auto, cpu, cuda or cuda:N")
         if self.threads != "auto":
             whole("threads", self.threads, 1, also="auto")
+        if self.gang != "auto":
+            whole("gang", self.gang, 1, also="auto")
         if self.start_from != "none":
             whole("start_from", self.start_from, 1, also="none")
         assign(
@@ -254,6 +265,7 @@ class RunConfig(NetworkConfig):
             checkpoint_minutes=real("checkpoint_minutes", self.checkpoint_minutes, least=0),
             precision=member("precision", self.precision, Precision),
             update_scaling=member("update_scaling", self.update_scaling, UpdateScaling),
+            gradient_norms=member("gradient_norms", self.gradient_norms, GradientNorms),
             probes=probes,
             plugins=plugins,
             schedule=SCHEDULES.get(self.data.name, ScheduleConfig()) if self.schedule is _FOLLOWS_DATA else self.schedule,

@@ -23,6 +23,8 @@ RUN_FILES: Sentences = {
     layout.probe_table("blocks"): "with `probes=[blocks]`: one row a probed step and block (0 is the stem)",
     layout.probe_table("lesions"): "with `probes=[lesions]`: one row a block, after the last step: the test images in evaluation "
     "mode, that block's branch taken out",
+    layout.GRADIENT_NORMS: "with `gradient_norms=every`: one vector a weighted layer, under its name and in forward order, "
+    "of the norm of its gradient at every step (float32); too large to be part of a finding",
     layout.ENVIRONMENT: "what it ran on: versions, processor, threads, checksum of the data, git commit, command, time, memory",
     layout.LOG: "what was logged, tracebacks included",
     layout.WEIGHTS: "weights and running statistics at the end; none of a diverged run",

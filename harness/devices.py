@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -80,6 +80,23 @@ def _give_back_above(size: int) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
         mallopt(M_MMAP_THRESHOLD, size)
+
+
+def recordable(device: torch.device) -> bool:
+    """Return whether what is launched on the current stream can be recorded: on a GPU, on another stream than the default one."""
+    return device.type == "cuda" and torch.cuda.current_stream(device) != torch.cuda.default_stream(device)
+
+
+def record(launches: Callable[[], None]) -> Callable[[], None]:
+    """Return what repeats everything that `launches` launches on the current stream, as one CUDA graph; nothing is run yet.
+
+    What it allocates stays allocated as long as the graph is, at the same addresses. Everything before must have been launched on
+    this stream, too: the backward pass goes on the streams of the forward pass and of the gradients that it adds to.
+    """
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
+        launches()
+    return graph.replay
 
 
 def autocast(config: RunConfig) -> torch.autocast:

@@ -32,10 +32,12 @@ from harness.records import Run
 from harness.stopping import Stop, outer_stop, stop_on_signals
 from harness.sweep import Sweep, conf_folder
 from harness.trainer import dismiss, note, supervise
-from harness.worker import carry_out_job
+from harness.worker import carry_out_jobs
 
 log = logging.getLogger("harness")
 
+GANG_ON_A_GPU = 4
+"""Runs that share a process on a GPU where `gang` is auto; not measured yet: tests/gpu_check.py does."""
 FRUITLESS_ROUNDS = 3
 """Launches in a row that bring no run to its end before the rest is given up."""
 
@@ -94,20 +96,19 @@ def _next(left: Sequence[RunConfig]) -> Sequence[RunConfig]:
 def _launch(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence[str], folder: Path, quiet: bool, stop: Stop) -> None:
     """Hand the runs to Hydra's launcher and wait; what became of them is on disk, in their folders and in `folder`."""
     serial, alone = "hydra/launcher=basic" in launcher, len(configs) == 1 and not launcher
-    jobs = [{"run": c.run_name(), "choices": c.choices(), "places": _absolute(c.places())} for c in configs]
+    jobs = [[_job(config) for config in gang] for gang in gangs(configs)]
     chosen = [override for override in launcher if override.startswith("hydra/launcher=")]
     joblib = not chosen or "joblib" in chosen[-1]
     common = {"results": str(sweep.results), "command": sweep.command, "quiet": quiet}
     where = {"apart": not serial, "elsewhere": not joblib}
-    records.write_json(folder / layout.JOBS, common | where | {"jobs": jobs})
+    records.write_json(folder / layout.JOBS, where | {"common": common, "gangs": jobs})
     for name in (layout.ENDED, layout.BUSY):
         (folder / name).mkdir()
     if alone:
-        carry_out_one(folder, 0)
+        carry_out_gang(folder, 0)
         dismiss()
         return
-    threads = max(int(config.threads) for config in configs)
-    workers = max(1, min(available_cores() // threads, len(jobs)))
+    workers = max(1, min(_at_a_time(configs), len(jobs)))
     choice = [f"hydra.launcher.n_jobs={workers}"] if joblib else []
     arguments = ["-m", f"folder={quoted(str(folder))}", f"job=range({len(jobs)})", *choice, *launcher]
     main = hydra.main(config_path=str(conf_folder()), config_name="launch", version_base="1.3")(work)
@@ -122,29 +123,56 @@ def _launch(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence[str],
 
 
 def work(cfg: DictConfig) -> None:
-    """Carry out one job of a launch, in whatever process or machine the launcher chose."""
-    carry_out_one(Path(cfg.folder), cfg.job)
+    """Carry out one gang of a launch, in whatever process or machine the launcher chose."""
+    carry_out_gang(Path(cfg.folder), cfg.job)
 
 
-def carry_out_one(folder: Path, number: int) -> None:
-    """Carry out job `number` of the launch in `folder` unless it is to stop, and note there that it ended."""
-    jobs = records.read_json(folder / layout.JOBS)
-    job = {**jobs, **jobs["jobs"][number]}
-    del job["jobs"]
+def carry_out_gang(folder: Path, number: int) -> None:
+    """Carry out gang `number` of the launch in `folder` unless it is to stop, and note there which of its runs ended."""
+    launched = records.read_json(folder / layout.JOBS)
+    jobs = [launched["common"] | job for job in launched["gangs"][number]]
     if (folder / layout.STOP).exists() or outer_stop():
         return
-    if not job["apart"]:
-        state = carry_out_job(job)
+    if not launched["apart"]:
+        states = carry_out_jobs(jobs)
     else:
-        if job["elsewhere"]:
+        if launched["elsewhere"]:
             end_with(os.getppid())
-        state = supervise(job, folder / layout.STOP)
-    if state == records.INTERRUPTED and (not job["apart"] or (folder / layout.STOP).exists()):
-        (folder / layout.STOP).touch()
-    elif state is not None:
-        (folder / layout.ENDED / job["run"]).touch()
-    else:
-        (folder / layout.BUSY / job["run"]).touch()
+        states = supervise(jobs, folder / layout.STOP)
+    for job, state in zip(jobs, states, strict=True):
+        if state == records.INTERRUPTED and (not launched["apart"] or (folder / layout.STOP).exists()):
+            (folder / layout.STOP).touch()
+        elif state is not None:
+            (folder / layout.ENDED / job["run"]).touch()
+        else:
+            (folder / layout.BUSY / job["run"]).touch()
+
+
+def gangs(configs: Sequence[RunConfig]) -> list[list[RunConfig]]:
+    """Return the runs in their order, in gangs of one device and number of threads, each for one process."""
+    found: dict[Any, list[list[RunConfig]]] = {}
+    for config in configs:
+        size = (GANG_ON_A_GPU if _on_a_gpu(config) else 1) if config.gang == "auto" else int(config.gang)
+        alike = found.setdefault((config.device, config.threads, size), [[]])
+        if len(alike[-1]) == size:
+            alike.append([])
+        alike[-1].append(config)
+    return [gang for alike in found.values() for gang in alike]
+
+
+def _at_a_time(configs: Sequence[RunConfig]) -> int:
+    """Return how many processes train at a time: one for each GPU, else as many as the cores have room for."""
+    if gpus := {config.device for config in configs if _on_a_gpu(config)}:
+        return len(gpus)
+    return available_cores() // max(int(config.threads) for config in configs)
+
+
+def _on_a_gpu(config: RunConfig) -> bool:
+    return config.device.startswith("cuda")
+
+
+def _job(config: RunConfig) -> dict[str, Any]:
+    return {"run": config.run_name(), "choices": config.choices(), "places": _absolute(config.places())}
 
 
 def _give_up(configs: Sequence[RunConfig], results: Path) -> None:

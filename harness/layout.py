@@ -26,6 +26,7 @@ STATUS = "status.json"
 ENVIRONMENT = "environment.json"
 STEPS = "steps.csv"
 EPOCHS = "epochs.csv"
+GRADIENT_NORMS = "gradient_norms.npz"
 LOG = "log.txt"
 WEIGHTS = "weights.safetensors"
 CHECKPOINT = "checkpoint.pt"
@@ -40,12 +41,14 @@ REPORT_HTML = "report.html"
 REPORT_MARKDOWN = "report.md"
 INDEX = "index.html"
 
-PRIVATE = (LOG, WEIGHTS, CHECKPOINT)
+PRIVATE = (LOG, WEIGHTS, CHECKPOINT, GRADIENT_NORMS)
 """Files of a run that a finding leaves out: large, or of no use as evidence."""
 
 
 def table(name: str) -> str:
-    """Return the file name of a table: of the steps, the epochs, or what a probe of that name measured."""
+    """Return the file name of a table: of the steps, the epochs, the gradient norms, or what a probe of that name measured."""
+    if name == "gradient_norms":
+        return GRADIENT_NORMS
     return f"{name}.csv" if name in ("steps", "epochs") else probe_table(name)
 
 

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,10 +22,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from harness import layout, locks
-from harness.config import RunConfig, with_defaults
+from harness.config import GradientNorms, RunConfig, with_defaults
 from harness.contents import COLUMNS
 
 log = logging.getLogger("harness")
@@ -93,6 +96,8 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Return a table of a run, or only some columns of it; raises RecordError if it is missing, damaged or lacks a column."""
+    if path.suffix == ".npz":
+        return _read_vectors(path, columns)
     try:
         content = path.read_bytes()
         text = gzip.decompress(content) if path.suffix == ".gz" else content
@@ -107,6 +112,28 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
     except (OSError, ValueError, EOFError, zlib.error) as error:
         raise RecordError(f"{path}: cannot be read: {error}") from error
     return table if columns is None else table[wanted]
+
+
+def write_vectors(path: Path, vectors: Mapping[str, NDArray[np.float32]]) -> None:
+    """Write vectors of equal length by their names, the same bytes for the same vectors."""
+    packed, named = io.BytesIO(), dict[str, Any](vectors)
+    np.savez(packed, **named)
+    write_bytes(path, packed.getvalue())
+
+
+def _read_vectors(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            wanted = ["step", *archive.files] if columns is None else list(columns)
+            if lacking := [name for name in wanted if name not in ("step", *archive.files)]:
+                raise RecordError(f"{path}: lacks the column {lacking[0]}")
+            vectors = {name: archive[name] for name in wanted if name != "step"}
+            length = len(archive[archive.files[0]])
+        return pd.DataFrame({"step": np.arange(length), **vectors})[wanted]
+    except FileNotFoundError:
+        raise RecordError(f"{path}: missing") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise RecordError(f"{path}: cannot be read: {error}") from error
 
 
 def rows(name: str, content: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -195,6 +222,8 @@ class Run:
     def checked_files(self) -> tuple[str, ...]:
         """The files whose checksums a finished run records: all but its status and its log."""
         tables = [layout.table(name) for name in ("steps", "epochs", *self.config["probes"])]
+        if self.config["gradient_norms"] == GradientNorms.every:
+            tables.append(layout.GRADIENT_NORMS)
         return (layout.CONFIG, layout.ENVIRONMENT, layout.WEIGHTS, *tables)
 
     def check(self, but: Collection[str] = ()) -> None:

@@ -28,8 +28,11 @@ from harness.network import applies
 from harness.records import RecordError, Run
 from harness.theory import Net
 
-NO_ARM = ("seed", "schedule.eval_every", "probes")
+NO_ARM = ("seed", "schedule.eval_every", "probes", "gradient_norms")
 """Keys that make no arm of a comparison: repetitions, and what is looked at."""
+SPANS = 200
+"""Points at most of a line that has a value at every step."""
+FIRST = "stem.conv"
 MAPS = 24
 """Runs at most whose every probed step is shown."""
 
@@ -260,6 +263,11 @@ class Tables:
         spread = cells.iloc[[place * len(cells) // count for place in range(count)]]
         return self.reduce("layers", _counted, ("step", "layer", "grad_norm"), spread)
 
+    @cached_property
+    def gradient_norms(self) -> pd.DataFrame:
+        """||dL/dW|| of the stem's convolution at every step, of the runs that kept it: medians over SPANS stretches of steps."""
+        return self.reduce("gradient_norms", _thinned, ("step", FIRST))
+
     def _row(self, run: Run, flat: dict[str, Any]) -> dict[str, Any]:
         errors = ["train_error", "test_error", "holdout_error", "train_loss"]
         results: dict[str, Any] = dict.fromkeys(errors, float("nan"))
@@ -305,6 +313,13 @@ def _counted(layers: pd.DataFrame) -> pd.DataFrame:
 def _of_convolutions(layers: pd.DataFrame) -> pd.DataFrame:
     counted = layers[layers["layer"].notna() & (layers["kind"] == "conv")]
     return moments(counted.drop(columns="kind"), "layer")
+
+
+def _thinned(norms: pd.DataFrame) -> pd.DataFrame:
+    """Return the median of `norm` in stretches of steps, each as many times the last as every other; alone while they are few."""
+    edges = np.unique(np.geomspace(1, len(norms) + 1, SPANS + 1).astype(int)) - 1
+    stretch = np.searchsorted(edges, norms["step"], side="right")
+    return norms.groupby(stretch).median().rename(columns={FIRST: "norm"})
 
 
 def _is_number_of(flat: dict[str, Any], key: str) -> bool:

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,29 +23,32 @@ POLL = 0.2
 
 
 class Trainer:
-    """A child process that trains one run after the other; it ends when this process does."""
+    """A child process that trains runs, those that it is given at once together; it ends when this process does."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "harness.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
 
-    def train(self, job: dict[str, Any], stop: Path) -> tuple[bool, str | None]:
-        """Return (whether the child lives, the state in which it left the run); it is asked to save once `stop` exists."""
+    def train(self, jobs: Sequence[dict[str, Any]], stop: Path) -> tuple[list[str | None] | None, bool]:
+        """Return the states in which the child left the runs, None if it died, and whether it was asked to stop.
+
+        It is asked to save and leave once `stop` exists.
+        """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         asked = False
         with suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps(job).encode() + b"\n")
+            self.process.stdin.write(json.dumps(list(jobs)).encode() + b"\n")
             self.process.stdin.flush()
         while True:
             if select.select([self.process.stdout], [], [], POLL)[0]:
                 answer = self.process.stdout.readline()
                 if not answer:
                     self.process.wait()
-                    return False, records.INTERRUPTED if asked else None
-                state: str | None = json.loads(answer)
-                return True, state
+                    return None, asked
+                states: list[str | None] = json.loads(answer)
+                return states, asked
             if not asked and stop.exists():
                 self.process.terminate()
                 asked = True
@@ -61,21 +65,29 @@ _trainer: list[Trainer] = []
 """This process's trainer, kept from run to run since starting one imports torch."""
 
 
-def supervise(job: dict[str, Any], stop: Path) -> str | None:
-    """Have the job's run trained apart; return its state, killed if the trainer died, None if another process has the run.
+def supervise(jobs: Sequence[dict[str, Any]], stop: Path) -> list[str | None]:
+    """Have the jobs' runs trained apart, together; return their states, None where another process has the run.
 
-    It is stopped once the file `stop` exists.
+    They are stopped once the file `stop` exists. Where the trainer died, its run was killed; if there were several, it is not
+    known which of them was to blame, and each goes on alone.
     """
     if _trainer and _trainer[0].process.poll() is not None:
         dismiss()
     if not _trainer:
         _trainer.append(Trainer())
     trainer = _trainer[0]
-    lives, state = trainer.train(job, stop)
-    if lives:
-        return state
+    states, asked = trainer.train(jobs, stop)
+    if states is not None:
+        return states
     dismiss()
-    code = trainer.process.returncode
+    if len(jobs) > 1 and not asked:
+        log.warning("the process of %d runs was lost; each goes on alone", len(jobs))
+        return [state for job in jobs for state in supervise([job], stop)]
+    return [_lost(job, trainer.process.returncode, asked) for job in jobs]
+
+
+def _lost(job: dict[str, Any], code: int, asked: bool) -> str | None:
+    """Note what became of a run whose process ended with this code; return its state."""
     results = Path(job["results"])
     run = Run(layout.run_folder(results, job["run"]))
     name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
@@ -85,7 +97,7 @@ def supervise(job: dict[str, Any], stop: Path) -> str | None:
             return None
         if run.finished():
             return run.state
-        if state == records.INTERRUPTED:
+        if asked:
             note(run, records.INTERRUPTED)
             return records.INTERRUPTED
         note(run, records.KILLED, error=reason)

@@ -10,35 +10,30 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save
-from torch import Tensor, nn
-from torch.nn import functional
 
 from harness import anatomy, checkpoint, environment, layout, records
 from harness.choices import PROBE
-from harness.config import RunConfig, ScheduleConfig, UpdateScaling
+from harness.config import GradientNorms, RunConfig
 from harness.data.batches import Batch, Batches, Part, load
-from harness.devices import autocast
-from harness.evaluate import Evaluation, batch_size, evaluate, wrong_answers
+from harness.evaluate import Evaluation, batch_size, evaluate
 from harness.models.build import build
 from harness.models.extension import extend, trained_weights
 from harness.probes.probe import Context, Probe, probe_steps, settle
 from harness.records import Run
 from harness.rows import Rows
-from harness.scaling import equal_steps
 from harness.schedule import WARMUP_WINDOW, fixed_warmup_end, learning_rate, warmup_fires
+from harness.stepping import Stepper
 from harness.stopping import Stop
 from harness.streams import stream_seed
 
 log = logging.getLogger("harness")
-
-FLUSH = 50
-"""Steps between two fetches of losses from a GPU; the results do not depend on it."""
 
 
 class Left(Exception):
@@ -60,16 +55,15 @@ class Training:
         self.model = build(config, self.data.facts.channels, self.data.facts.classes).to(self.device)
         if (shallower := config.shallower()) is not None:
             extend(self.model, trained_weights(Run(run.folder.with_name(shallower.run_name()))))
-        self.optimizer = make_optimizer(self.model, self.schedule)
-        self.precision = autocast(config)
         self.batches = Batches(self.data.train, self.data.facts, self.schedule.batch_size, config.seed, config.data.augment)
         self.probes: dict[str, Probe] = {name: PROBE[name]() for name in config.probes}
         self.layers, self.blocks = anatomy.layers(self.model), anatomy.blocks(self.model)
         self.warmup_end = fixed_warmup_end(self.schedule)
-        self.rows = Rows(probes={name: [] for name in config.probes})
-        self.unread: list[tuple[int, float, Tensor, Tensor]] = []
-        self.flush_every = 1 if self.device.type == "cpu" else FLUSH
-        self.step, self.seconds_before = 0, 0.0
+        watched = self.layers if config.gradient_norms is GradientNorms.every else []
+        self.rows = Rows(probes={name: [] for name in config.probes}, layers=[layer.name for layer in watched])
+        self.stepper, self.per_epoch = Stepper(config, self.model, self.batches, watched), self.batches.per_epoch
+        self.unread: list[tuple[int, float]] = []
+        self.seconds_before = 0.0
         self.evaluating = False
         self.started = self.saved = self.told = time.monotonic()
         facts["parameters"] = sum(parameter.numel() for parameter in self.model.parameters())
@@ -79,32 +73,38 @@ class Training:
         """Time spent on this training, in this process and before."""
         return self.seconds_before + time.monotonic() - self.started
 
-    def go(self) -> str:
-        """Train on from where it stands; return the state in which it ended: done, diverged or interrupted."""
+    @property
+    def step(self) -> int:
+        """Updates made, or at least launched."""
+        return self.stepper.step
+
+    def go(self) -> Generator[None, None, str]:
+        """Train on from where it stands; return the state in which it ended: done, diverged or interrupted.
+
+        It gives way whenever it has launched as many steps as it may before the host must wait for them.
+        """
         try:
-            return self._go()
+            return (yield from self._go())
         except Left:
             self.save()
             return records.INTERRUPTED
 
-    def _go(self) -> str:
+    def _go(self) -> Generator[None, None, str]:
         steps, probed = self.schedule.steps, set(probe_steps(self.schedule.steps))
-        epochs, evaluations = set(range(0, steps + 1, self.batches.per_epoch)), self._evaluation_steps()
+        epochs, evaluations = set(range(0, steps + 1, self.per_epoch)), self._evaluation_steps()
         if self.step == 0 and self.config.start_from != "none":
             self._evaluate_start()
         elif self.evaluating:
             self._end_epoch(self.step, self.step in evaluations)
         for step in range(self.step, steps):
-            self._end_warmup(step)
-            batch = self.batches.at(step)
-            with self._probed(step, batch) if step in probed else ExitStack():
-                self._update(step, batch)
-            self.step = done = step + 1
+            self.advance(step in probed)
+            done = self.step
             leave = done < steps and bool(self.stop)
             save = leave or (done < steps and time.monotonic() - self.saved > 60 * self.config.checkpoint_minutes)
-            if not (save or done in epochs | evaluations or done % self.flush_every == 0 or self.warmup_end is None):
+            if not (save or done in epochs | evaluations or self.stepper.full or self.warmup_end is None):
                 continue
-            if not self._flush():
+            yield
+            if not self.flush():
                 return self._diverge(self.rows.steps[-1]["step"], self.rows.steps[-1]["loss"])
             if done in epochs | evaluations:
                 self._end_epoch(done, done in evaluations)
@@ -113,9 +113,17 @@ class Training:
                 self.save()
             if leave:
                 return records.INTERRUPTED
-        with self._buffers_kept(), self._probed(steps, self.batches.at(steps)) as batch:
-            loss = float(self._backward(batch)[0])
+        self.batches.prepare(steps)
+        with self._buffers_kept(), self._probed(self.stepper.batch()) as batch:
+            loss = float(self.stepper.backward(batch)[0])
         return self._finish() if math.isfinite(loss) else self._diverge(steps, loss)
+
+    def advance(self, probed: bool) -> None:
+        """Take one step, on a GPU launch it: cut and augment a batch, forward, backward, update; with `probed` inside probes."""
+        self._end_warmup(self.step)
+        rate = learning_rate(self.schedule, self.step, self.warmup_end)
+        self.unread.append((self.step, rate))
+        self.stepper.take(rate, self._probed if probed else None)
 
     def save(self) -> None:
         """Write the checkpoint: everything that the rest of the training depends on, and the rows so far."""
@@ -127,8 +135,9 @@ class Training:
             "facts": self.facts,
             "machine": self._machine(),
             "rows": self.rows.state(),
+            "gradient_norms": torch.from_numpy(self.rows.joined_norms()),
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.stepper.optimizer.state_dict(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
@@ -139,16 +148,16 @@ class Training:
     def resume(self) -> None:
         """Take up the training from its checkpoint; raises RecordError if that is damaged."""
         state = checkpoint.load(self.run.folder / layout.CHECKPOINT)
-        self.step, self.warmup_end, self.seconds_before = state["step"], state["warmup_end"], state["seconds"]
-        self.evaluating = state["evaluating"]
-        self.facts |= state["facts"] | {"step": self.step}
-        self.facts["resumed_from_step"] = [*self.facts.get("resumed_from_step", []), self.step]
+        self.warmup_end, self.seconds_before, self.evaluating = state["warmup_end"], state["seconds"], state["evaluating"]
+        self.facts |= state["facts"] | {"step": state["step"]}
+        self.facts["resumed_from_step"] = [*self.facts.get("resumed_from_step", []), state["step"]]
         if state["machine"] != self._machine():
             self.facts["resumed_elsewhere"] = True
             log.warning("%s: was begun with another torch or processor; its bits are those of neither alone", self.run.name)
-        self.rows = Rows.from_state(state["rows"])
+        self.rows.take_up(state["rows"], state["gradient_norms"].numpy())
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.stepper.optimizer.load_state_dict(state["optimizer"])
+        self.stepper.begin(state["step"])
         torch.set_rng_state(state["random"])
         if state["random_cuda"] is not None:
             torch.cuda.set_rng_state(state["random_cuda"], self.device)
@@ -170,33 +179,11 @@ class Training:
         self.rows.cut(step)
         errors = ["train_error", "test_error", *(["holdout_error"] if self.data.holdout else [])]
         values = dict.fromkeys(errors, self.data.facts.chance_error) | {"train_loss": loss}
-        self.rows.add_epoch(step, self.batches.per_epoch, values, self.seconds)
+        self.rows.add_epoch(step, self.per_epoch, values, self.seconds)
         self.rows.write(self.run.folder)
         self.facts["step"] = step
         log.info("%s: diverged at step %d (loss %s)", self.run.name, step, loss)
         return records.DIVERGED
-
-    def _update(self, step: int, batch: Batch) -> None:
-        rate = learning_rate(self.schedule, step, self.warmup_end)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        loss, wrong = self._backward(batch)
-        with self._scaled():
-            self.optimizer.step()
-        self.unread.append((step, rate, loss, wrong))
-
-    def _backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return loss and number of wrong answers on the batch, as they were trained on, gradients set."""
-        self.optimizer.zero_grad(set_to_none=True)
-        with self.precision:
-            logits = self.model(batch.images)
-        loss = functional.cross_entropy(logits.float(), batch.labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach(), wrong_answers(logits.detach(), batch.labels)
-
-    def _scaled(self) -> AbstractContextManager[None]:
-        layerwise = self.config.update_scaling is UpdateScaling.layerwise
-        return equal_steps(self.model.parameters()) if layerwise else nullcontext()
 
     def _end_warmup(self, step: int) -> None:
         if self.warmup_end is None:
@@ -205,12 +192,17 @@ class Training:
                 self.warmup_end = self.facts["warmup_end"] = step
                 log.info("%s: warm-up ended at step %d", self.run.name, step)
 
-    def _flush(self) -> bool:
-        """Fetch what the last steps left on the device into rows; return whether every loss was finite."""
-        values = torch.stack([torch.stack([loss.double(), wrong.double()]) for *_, loss, wrong in self.unread]).tolist()
-        for (step, rate, *_), (loss, wrong) in zip(self.unread, values, strict=True):
+    def flush(self) -> bool:
+        """Fetch what the last steps left on the device into rows; return whether every loss was finite.
+
+        It is due before the next step where `stepper.full`.
+        """
+        values = self.stepper.read()
+        if self.rows.layers:
+            self.rows.norms.append(values[:, 2:].astype(np.float32))
+        for (step, rate), (loss, wrong) in zip(self.unread, values[:, :2].tolist(), strict=True):
             error = 100.0 * wrong / self.schedule.batch_size
-            epoch = step // self.batches.per_epoch
+            epoch = step // self.per_epoch
             self.rows.steps.append({"step": step, "epoch": epoch, "learning_rate": rate, "loss": loss, "error": error})
             if not math.isfinite(loss):
                 return False
@@ -218,7 +210,7 @@ class Training:
         return True
 
     def _evaluation_steps(self) -> set[int]:
-        every = self.schedule.eval_every or self.batches.per_epoch
+        every = self.schedule.eval_every or self.per_epoch
         return {*range(every, self.schedule.steps + 1, every), *self.schedule.milestone_steps(), self.schedule.steps}
 
     def _evaluate_start(self) -> None:
@@ -240,7 +232,7 @@ class Training:
         self.evaluating = True
         with_train = done in {*self.schedule.milestone_steps(), self.schedule.steps}
         values = self._measured(with_train) if evaluated else {}
-        row = self.rows.add_epoch(done, self.batches.per_epoch, values, self.seconds)
+        row = self.rows.add_epoch(done, self.per_epoch, values, self.seconds)
         self.evaluating = False
         test = f", test error {row['test_error']:.2f} %" if evaluated else ""
         log.info(
@@ -258,7 +250,7 @@ class Training:
 
     def _evaluation(self, part: Part) -> Evaluation:
         batches = part.some(self.schedule.eval_images).in_order(batch_size(self.data.facts.size))
-        return evaluate(self.model, self._unless_stopped(batches), self.precision)
+        return evaluate(self.model, self._unless_stopped(batches), self.stepper.precision)
 
     def _unless_stopped(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:
@@ -267,9 +259,9 @@ class Training:
             yield batch
 
     @contextmanager
-    def _probed(self, step: int, batch: Batch) -> Iterator[Batch]:
+    def _probed(self, batch: Batch) -> Iterator[Batch]:
         context = Context(
-            *(self.model, step, self.schedule.steps, batch.images, batch.labels, self.layers, self.blocks),
+            *(self.model, self.step, self.schedule.steps, batch.images, batch.labels, self.layers, self.blocks),
             evaluate=lambda: self._evaluation(self.data.test),
         )
         with ExitStack() as stack:
@@ -286,14 +278,3 @@ class Training:
         yield
         for buffer, before in zip(self.model.buffers(), kept, strict=True):
             buffer.copy_(before)
-
-
-def make_optimizer(model: nn.Module, schedule: ScheduleConfig) -> torch.optim.SGD:
-    """Return SGD with momentum; weight decay on every parameter, or with decay_norm=false on weights of layers alone."""
-    parameters = list(model.parameters())
-    free = [] if schedule.decay_norm else [parameter for parameter in parameters if parameter.ndim < 2]
-    decayed = [parameter for parameter in parameters if all(parameter is not other for other in free)]
-    groups = [{"params": decayed, "weight_decay": schedule.weight_decay}]
-    if free:
-        groups.append({"params": free, "weight_decay": 0.0})
-    return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=schedule.momentum, fused=True)

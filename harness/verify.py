@@ -23,7 +23,7 @@ import pandas as pd
 
 from harness import layout, records
 from harness.choices import ChoiceError
-from harness.config import NUMERICS, RunConfig
+from harness.config import NUMERICS, GradientNorms, RunConfig
 from harness.records import RecordError, Run
 from harness.tables import Tables
 
@@ -145,7 +145,8 @@ def exact_difference(run: Run, again: Run) -> str | None:
     if run.state != again.state:
         return f"the recorded run is {run.state}, this one {again.state}"
     found = []
-    for name in (*reversed(run.config["probes"]), "steps", "epochs"):
+    every = ["gradient_norms"] if run.config["gradient_norms"] == GradientNorms.every else []
+    for name in (*reversed(run.config["probes"]), *every, "steps", "epochs"):
         before, now = (records.read_table(one.folder / layout.table(name)) for one in (run, again))
         if difference := table_difference(before.drop(columns="seconds", errors="ignore"), now):
             found.append((difference[0], f"{layout.table(name)} differs {difference[1]}"))

@@ -1,4 +1,4 @@
-"""A process that trains runs: one job a line on its standard input, the state of the run a line on its output.
+"""A process that trains runs: a list of jobs a line on its standard input, the states of their runs a line on its output.
 
     python -m harness.worker        (started by harness.trainer)
 
@@ -15,6 +15,7 @@ import queue
 import signal
 import sys
 import threading
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,24 @@ from typing import Any
 from harness import layout, locks, records
 from harness.config import RunConfig
 from harness.records import Run
+from harness.stopping import Stop, stop_on_signals
 
 log = logging.getLogger("harness")
 
 
-def carry_out_job(job: dict[str, Any]) -> str | None:
-    """Train the run of a job into its folder; return its state, None if another process is training it."""
-    from harness.carry_out import carry_out
+def carry_out_jobs(jobs: Sequence[dict[str, Any]]) -> list[str | None]:
+    """Train the runs of these jobs, together, into their folders; return their states, None where another process trains it."""
+    from harness.gang import together
 
-    if not job["quiet"]:
+    if not all(job["quiet"] for job in jobs):
         log_to_stderr()
+    with stop_on_signals() as stop:
+        return together([_carry_out_job(job, stop, len(jobs)) for job in jobs])
+
+
+def _carry_out_job(job: dict[str, Any], stop: Stop, gang: int) -> Generator[None, None, str | None]:
+    from harness.carry_out import by_turns
+
     config = RunConfig.from_mapping(job["choices"]).at(**job["places"])
     results = Path(job["results"])
     with locks.held(layout.lock(results, job["run"])) as mine:
@@ -40,7 +49,7 @@ def carry_out_job(job: dict[str, Any]) -> str | None:
         try:
             run = records.create(config, results)
             if not run.finished():
-                carry_out(config, run, job["command"])
+                yield from by_turns(config, run, job["command"], stop, gang)
         except Exception as error:  # what carry_out could not record itself
             log.exception("%s: failed", job["run"])
             run = Run(layout.run_folder(results, job["run"]))
@@ -67,7 +76,7 @@ def main() -> int:
     jobs: queue.Queue[str | None] = queue.Queue()
     threading.Thread(target=_read, args=(jobs,), daemon=True).start()
     while (line := jobs.get()) is not None:
-        print(json.dumps(carry_out_job(json.loads(line))), file=answers, flush=True)
+        print(json.dumps(carry_out_jobs(json.loads(line))), file=answers, flush=True)
     return 0
 
 

@@ -10,33 +10,15 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch
+import random_images
 
 from harness import records
 from harness.config import DataConfig, RunConfig
 from harness.data import batches
-from harness.data.sources import Arrays, Facts
 from harness.devices import exactly
 from harness.probes.probe import probe_steps
 from harness.stopping import Stop
 from harness.training import Training
-
-FACTS = Facts(train=1000, test=10, channels=3, size=32, classes=10, padding=4, flip=True)
-
-
-class Random:
-    """Random images of CIFAR's shape: what is measured is time."""
-
-    @staticmethod
-    def facts(config):
-        return FACTS
-
-    @staticmethod
-    def read(config):
-        generator = torch.Generator().manual_seed(0)
-        images = torch.randint(0, 256, (1000, 3, 32, 32), generator=generator, dtype=torch.uint8).numpy()
-        labels = torch.randint(0, 10, (1000,), generator=generator).numpy()
-        return Arrays(images, labels, images[:10], labels[:10])
 
 
 def measure(config, seconds):
@@ -46,15 +28,9 @@ def measure(config, seconds):
         times = {False: [], True: []}
         started, step = time.perf_counter(), 0
         while time.perf_counter() - started < seconds or len(times[True]) < 5:
-            batch = training.batches.at(step)
             probed = bool(step % 2)
             before = time.perf_counter()
-            if probed:
-                with training._probed(1, batch):
-                    training._update(step, batch)
-            else:
-                training._update(step, batch)
-            training.unread.clear()
+            training.advance(probed)
             times[probed].append(time.perf_counter() - before)
             step += 1
     return tuple(statistics.median(times[probed][1:]) for probed in (False, True))
@@ -62,7 +38,8 @@ def measure(config, seconds):
 
 def main():
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
-    batches.source = lambda config: Random if config.name == "cifar10" else original(config)
+    images = random_images.source(1000, 10)
+    batches.source = lambda config: images if config.name == "cifar10" else original(config)
     count = len(probe_steps(64_000))
     print(f"{count} probed steps in 64,000\n\n{'cell':36} {'step':>9} {'probed':>9} {'ratio':>6} {'share of 64,000':>16}")
     for data in ("digits", "cifar10"):

@@ -22,6 +22,7 @@ BASE = {
 }
 SHARED = {"harness.records", "harness.anatomy", "harness.evaluate"}
 TOOLS = {"harness.schedule", "harness.devices", "harness.environment", "harness.checkpoint", "harness.rows", "harness.scaling"}
+TRAINING = {"harness.training", "harness.stepping"}
 ROOMS = {"data", "models", "probes"}
 ANALYSIS = {
     f"harness.{name}" for name in ("tables", "moments", "plots", "stats", "verdicts", "growth", "theory", "published", "ranking")
@@ -42,6 +43,8 @@ def allowed(module: str) -> set[str]:
     """Return what of this project `module` may import (prefixes)."""
     if module in BASE:
         return BASE
+    if module == "harness.gang":
+        return BASE | {"harness.records", "harness.devices"}
     if module in SHARED:
         return BASE
     if module in TOOLS:
@@ -51,10 +54,10 @@ def allowed(module: str) -> set[str]:
     room = module.partition(".")[2].split(".")[0]
     if room in ROOMS:
         return BASE | SHARED | {f"harness.{room}"}
-    if module == "harness.training":
-        return BASE | SHARED | TOOLS | {f"harness.{room}" for room in ROOMS}
+    if module in TRAINING:
+        return TRAINING | BASE | SHARED | TOOLS | {f"harness.{room}" for room in ROOMS}
     if module == "harness.carry_out":
-        return BASE | {"harness.records", "harness.training", "harness.data"} | TOOLS
+        return BASE | {"harness.records", "harness.training", "harness.data", "harness.gang"} | TOOLS
     if any(module == part or module.startswith(part + ".") for part in ANALYSIS):
         return BASE | {"harness.records"} | ANALYSIS
     if module.startswith("experiments"):

@@ -35,6 +35,7 @@ TRAINING = {
     "probes": [[], ["blocks"], ["layers"], ["lesions"]],
     "checkpoint_minutes": [2, 0],
     "update_scaling": ["none", "layerwise"],
+    "gradient_norms": ["probed", "every"],
     "start_from": ["none", 8, 56],
     "data.split": ["full", "holdout"],
     "data.augment": [True, False],

@@ -27,7 +27,8 @@ def sweep_of(results, *arguments):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return sweep_of(tmp_path_factory.mktemp("report"), "depth=8,14", "shortcut=none,identity", "seed=0,1")
+    arguments = ("depth=8,14", "shortcut=none,identity", "seed=0,1", "gradient_norms=every")
+    return sweep_of(tmp_path_factory.mktemp("report"), *arguments)
 
 
 def text_of(html):

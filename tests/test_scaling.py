@@ -12,7 +12,7 @@ from harness.carry_out import train
 from harness.config import RunConfig, UpdateScaling
 from harness.models.build import build
 from harness.scaling import RELATIVE, equal_steps, rescaled
-from harness.training import make_optimizer
+from harness.stepping import make_optimizer
 
 
 def test_worked_by_hand():

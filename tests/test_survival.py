@@ -64,6 +64,7 @@ CONFIGS = {
     "no norm": tiny(norm="none", data=DataConfig(augment=False)),
     "bf16": tiny(precision="bf16", schedule=tiny_schedule(decay_norm=False)),
     "equal steps": tiny(update_scaling="layerwise"),
+    "every norm": tiny(gradient_norms="every", shortcut="projection"),
     "holdout": tiny(data=DataConfig(split="holdout"), shortcut="projection"),
 }
 

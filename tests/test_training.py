@@ -19,7 +19,7 @@ from harness.carry_out import train
 from harness.config import DataConfig, RunConfig, ScheduleConfig
 from harness.devices import exactly
 from harness.models.build import build
-from harness.training import make_optimizer
+from harness.stepping import make_optimizer
 
 NUMBERS = (layout.STEPS, layout.probe_table("layers"), layout.probe_table("blocks"), layout.WEIGHTS)
 

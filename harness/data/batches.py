@@ -112,7 +112,10 @@ class Batches:
         self._reach = 2 * (facts.padding + facts.margin) if augment else 0
         self._flip = facts.flip and augment
         self._epoch = -1
-        self._order = self._rows = self._columns = self._mirrored = torch.empty(0)
+        device = part.images.device
+        self._order, self._rows, self._columns = torch.zeros((3, len(part)), dtype=torch.int64, device=device)
+        self._mirrored = torch.zeros(len(part), dtype=torch.bool, device=device)
+        self._places = torch.arange(size, device=device)
 
     @property
     def per_epoch(self) -> int:
@@ -121,23 +124,31 @@ class Batches:
 
     def at(self, step: int) -> Batch:
         """Return the batch of `step` (from 0)."""
-        epoch, place = divmod(step, self.per_epoch)
-        if epoch != self._epoch:
-            self._draw(epoch)
-        cut = slice(place * self._size, (place + 1) * self._size)
-        return self._cut(self._order[cut], self._rows[cut], self._columns[cut], self._mirrored[cut])
+        self.prepare(step)
+        return self.cut(torch.tensor(step, device=self._places.device))
+
+    def prepare(self, step: int) -> None:
+        """Put the order and augmentation of the epoch that `step` is in where `cut` looks for them."""
+        if step // self.per_epoch != self._epoch:
+            self._draw(step // self.per_epoch)
+
+    def cut(self, step: Tensor) -> Batch:
+        """Return the batch of `step`, a whole number on the device, of the epoch that was prepared, without the host."""
+        place = step % self.per_epoch * self._size + self._places
+        return self._cut(self._order[place], self._rows[place], self._columns[place], self._mirrored[place])
 
     def _draw(self, epoch: int) -> None:
         """Draw the order, crop and flip of every image of an epoch on the CPU, the same on every device."""
-        n, device = len(self._part), self._part.images.device
+        n = len(self._part)
         order, augmentation = torch.Generator(), torch.Generator()
         order.manual_seed(stream_seed(self._seed, "order", epoch))
         augmentation.manual_seed(stream_seed(self._seed, "augmentation", epoch))
         offsets = self._first + torch.randint(0, self._reach + 1, (2, n), generator=augmentation)
         mirrored = torch.rand(n, generator=augmentation) < 0.5
-        self._order = torch.randperm(n, generator=order).to(device)
-        self._rows, self._columns = offsets.to(device)
-        self._mirrored = (mirrored & self._flip).to(device)
+        self._order.copy_(torch.randperm(n, generator=order))
+        self._rows.copy_(offsets[0])
+        self._columns.copy_(offsets[1])
+        self._mirrored.copy_(mirrored & self._flip)
         self._epoch = epoch
 
     def _cut(self, index: Tensor, row: Tensor, column: Tensor, mirrored: Tensor) -> Batch:

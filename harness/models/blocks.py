@@ -99,15 +99,15 @@ class Block(nn.Module):
             if number < self.count or self.order is Order.relu_before_addition:
                 branch = functional.relu(branch)
         if self.survival < 1:
-            branch = branch * self._survives()
+            branch = branch * self._survives(branch.device)
         joined = self.after(self.shortcut(start if self.shortcut.projects else x, branch))
         return functional.relu(joined) if self.ending else joined
 
-    def _survives(self) -> Tensor | float:
+    def _survives(self, device: torch.device) -> Tensor | float:
         """Return 1 or 0, drawn for the batch, while training; the expectation otherwise (Huang et al. 2016, eq. 2 and 5)."""
         if not self.training:
             return self.survival
-        return torch.bernoulli(torch.tensor(self.survival))
+        return torch.bernoulli(torch.full((), self.survival, device=device))
 
 
 def survivals(last: float, blocks: int) -> list[float]:

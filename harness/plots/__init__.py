@@ -122,4 +122,12 @@ BRANCHES = Picture(
     "branches",
     branches.branch_over_input,
 )
-ALL = (ERROR, CURVES, GRADIENTS, FIRST_LAYER, ACTIVATIONS, FORWARD, BRANCHES, HEAT_MAPS, RESPONSES)
+BY_STEP = Picture(
+    "first-layer-by-step",
+    "Gradient of the first layer at every step",
+    "Norm of the loss gradient with respect to the first layer's weights, accumulated in float64, at every step; where steps are "
+    "many, medians over stretches of them. Lines are medians over seeds. Drawn of runs with gradient_norms=every.",
+    "gradient_norms",
+    gradients.first_layer_by_step,
+)
+ALL = (ERROR, CURVES, GRADIENTS, FIRST_LAYER, BY_STEP, ACTIVATIONS, FORWARD, BRANCHES, HEAT_MAPS, RESPONSES)

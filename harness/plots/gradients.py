@@ -30,6 +30,7 @@ from harness.plots.style import (
     series_styles,
     shared_legend,
     short,
+    span,
     wrapped,
 )
 
@@ -156,6 +157,30 @@ def first_layer(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
             key_axis(ax, x, layers["x"])
             _say_if_not_finite(ax, frame)
         axes[0].set_ylabel("||dL/dW|| of the first layer")
+        shared_legend(figure, axes)
+        yield figure
+
+
+def first_layer_by_step(norms: pd.DataFrame, x: str) -> Iterator[Figure]:
+    """Yield the first layer's ||dL/dW|| against step, both logarithmic: a panel an arm, a line (median of seeds) a value of `x`.
+
+    `norms` has `step` (updates made) and `norm`. A logarithmic axis has no 0, so the first step stands at 1.
+    """
+    values = sorted(norms["x"].unique())
+    colours = ordered_colours(values)
+    for page in pages(norms["series"], 6):
+        shown = norms[norms["series"].isin(page)]
+        figure, axes = panels((len(page) + 2) // 3, min(len(page), 3), sharex=True, sharey=True)
+        for ax, series in zip(axes, page, strict=False):
+            level = log_axis(ax, shown["norm"])
+            of = shown[shown["series"] == series]
+            for value, group in of.groupby("x"):
+                median = group.groupby("step")["norm"].median()
+                ax.plot(median.index + 1, drawn(median, level), color=colours[value], linewidth=1.0, label=f"{short(x)} {value}")
+            last = of[of["step"] == of.groupby("run")["step"].transform("max")].groupby("x")["norm"].median()
+            ax.set_title(f"{wrapped(series)}\nat the end, {span(x, last, '.1e')}", fontsize=9)
+            ax.set_xscale("log")
+        label_outer(axes, len(page), "step (the first is 1)", "||dL/dW|| of the first layer")
         shared_legend(figure, axes)
         yield figure
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from harness.choices import PROBE
 from harness.probes import lesions  # noqa: F401
-from harness.probes.probe import Context, Exact, Row, norms
+from harness.probes.probe import Context, Exact, Row, gradient, norms
 
 
 @PROBE.register("layers")
@@ -39,7 +39,7 @@ class Layers:
         finally:
             for hook in hooks:
                 hook.remove()
-        gradients = [torch.zeros_like(layer.weight) if layer.weight.grad is None else layer.weight.grad for layer in layers]
+        gradients = [gradient(layer) for layer in layers]
         updates = torch._foreach_sub([layer.weight.detach() for layer in layers], before)
         n = len(layers)
         sizes = norms([*gradients, *before, *updates])

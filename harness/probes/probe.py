@@ -61,6 +61,16 @@ def norms(tensors: Sequence[Tensor]) -> list[Tensor]:
     return list(torch._foreach_norm(list(tensors), 2, dtype=torch.float64))
 
 
+def norms_of_gradients(layers: Sequence[Layer]) -> list[Tensor]:
+    """Return ||dL/dW|| of each layer, 0 where no gradient reaches it."""
+    return norms([gradient(layer) for layer in layers]) if layers else []
+
+
+def gradient(layer: Layer) -> Tensor:
+    """Return dL/dW of a layer, zeros where none reaches it."""
+    return torch.zeros_like(layer.weight) if layer.weight.grad is None else layer.weight.grad
+
+
 class Exact:
     """Float64 copies of activations, in one buffer: fresh memory for each would cost more than the arithmetic."""
 

@@ -1,0 +1,55 @@
+"""The self-check of a GPU does on a CPU what it does there, but for the graphs; and it finds what it is to find."""
+
+import json
+import subprocess
+import sys
+
+import gpu_check
+import pytest
+import random_images
+import torch
+from test_gang import ROOT
+
+from harness import gang, stepping
+from harness.data import batches
+
+
+@pytest.mark.slow
+def test_it_passes_on_a_cpu_small_and_without_graphs(tmp_path, capsys):
+    assert gpu_check.main(["--device", "cpu", "--quick", "--json", str(tmp_path / "found.json")]) == 0
+    found = json.loads((tmp_path / "found.json").read_text())["found"]
+    assert sum(isinstance(value, dict) and value["right"] for value in found.values()) >= 15
+    assert found["minutes of Fig. 6, evaluations included"] > 0
+    assert capsys.readouterr().out.endswith("0 of the checks failed\n")
+
+
+@pytest.fixture
+def check(tmp_path, monkeypatch):
+    images = random_images.source(500, 100)
+    monkeypatch.setattr(batches, "source", lambda config: images)
+    return gpu_check.Check("cpu", None, gpu_check.QUICK, tmp_path)
+
+
+def test_it_finds_members_of_a_gang_that_draw_from_one_stream_of_random_numbers(check, monkeypatch):
+    monkeypatch.setattr(gang.torch, "set_rng_state", lambda state: None)
+    gpu_check.check_gang(check)
+    assert check.failed == [
+        "in the gang against alone: dropout, norm=batch",
+        "in the gang against alone: identity, norm=batch",
+    ]
+
+
+def test_it_finds_a_replay_that_misses_something(check, monkeypatch):
+    """Here it misses everything: what is read is what the last step that was launched left."""
+    monkeypatch.setattr(stepping, "recordable", lambda device: True)
+    monkeypatch.setattr(stepping, "record", lambda launches: lambda: None)
+    gpu_check.check_steps(check)
+    assert [name for name in check.failed if "replayed against one by one, losses" in name]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.timeout(1200)
+def test_it_passes_on_a_gpu():
+    command = [sys.executable, "tests/gpu_check.py", "--device", "cuda"]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
