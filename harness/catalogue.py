@@ -37,7 +37,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def code(value: object) -> str:
-    """Return a value as code; a list as the command line takes it."""
+    """Return a value as code; nothing of an empty one."""
     return f"`{value}`" if str(value) else ""
 
 
