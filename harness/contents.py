@@ -144,6 +144,7 @@ KEYS: Mapping[str, Sentences] = {
         "data_checksum": "SHA-256 of all images and labels, in order",
         "code": "git commit and whether files had changed; nulls where the code is no checkout",
         "command": "the command line, absolute paths left out",
+        "gang": "runs that took turns in the process",
         "wall_seconds": "time spent on the training, pauses left out",
         "peak_memory": "largest memory of the process, and of the GPU if there is one (MiB)",
     },
