@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jinja2
 import pandas as pd
 
-from harness import layout, records
+from harness import layout, pages, records
 from harness.records import RecordError
 from harness.verdicts import Verdict
 
@@ -45,10 +44,8 @@ def build(results: Path) -> Path:
     """Write the page of a results folder; return its path. Raises NotADirectoryError where there is no such folder."""
     if not results.is_dir():
         raise NotADirectoryError(f"{results}: no such folder")
-    loader = jinja2.PackageLoader("harness", "templates")
-    html = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     path = results / layout.INDEX
-    records.write_text(path, html.get_template("index.html").render(title=TITLE, entries=entries(results)))
+    records.write_text(path, pages.html_of("index.html", TITLE, entries=entries(results)))
     return path
 
 

@@ -1,20 +1,43 @@
 """A report's contents, and how they become HTML and Markdown.
 
-A page is a list of sections, a section a heading and parts in order: a smaller heading, text, code, a table, a figure. Both
-templates render the same list, so the two reports cannot say different things.
+A page is a list of sections, a section a heading and parts in order: a smaller heading, text, code, a table, a figure, a fold
+that holds parts of its own. Both templates render the same list, so the two reports cannot say different things. The HTML is
+one file that asks for nothing from anywhere: style, scripts, figures and the data behind them stand in it.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
 from typing import Any
 
 import jinja2
 import pandas as pd
 from markupsafe import Markup
+
+from harness import svg
+
+SCRIPTS = ("page.js", "tables.js", "figures.js")
+"""What every page does: light and dark, folds; tables that sort and filter; switches and downloads of figures."""
+
+
+class Badge(str):
+    """A word that stands out in a cell, coloured by what it says: a verdict."""
+
+    __slots__ = ()
+
+
+class Link(str):
+    """Words of a cell that lead to the place `target` of the page."""
+
+    target: str
+
+    def __new__(cls, words: str, target: str) -> Link:
+        made = super().__new__(cls, words)
+        made.target = target
+        return made
 
 
 @dataclass(frozen=True)
@@ -37,25 +60,74 @@ class Code:
 
 @dataclass(frozen=True)
 class Table:
-    """Header and rows, as text; cells of `prose` are wrapped."""
+    """Header and rows, as text (a cell may be a Badge or a Link); cells of `prose` are wrapped.
+
+    With `tools` the page sorts it by any column and filters its rows. `runs` has the run of each row, if rows are runs: with
+    tools each of them can be switched off there.
+    """
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     prose: bool = False
+    tools: bool = False
+    runs: Sequence[str] = ()
+    name: str = ""
     kind: str = "table"
 
 
 @dataclass(frozen=True)
+class Tally:
+    """How often each of some words was said."""
+
+    counts: Sequence[tuple[Badge, int]]
+    kind: str = "tally"
+
+
+@dataclass(frozen=True)
+class Switches:
+    """What can be switched off in a figure under one name: words, and the runs that they stand for."""
+
+    name: str
+    choices: Sequence[tuple[str, Sequence[str]]]
+
+
+@dataclass(frozen=True)
 class Drawing:
-    """A figure: the name of its files without ending, what it shows, and its SVG."""
+    """A figure: the name of its files without ending, what it shows, its SVG, what is seen in it, and its switches.
+
+    `data` names the table behind it among those that are embedded in the page.
+    """
 
     file: str
     caption: str
     svg: str
+    alternative: str = ""
+    switches: Sequence[Switches] = ()
+    data: str = ""
     kind: str = "drawing"
 
 
-Part = Heading | Text | Code | Table | Drawing
+@dataclass(frozen=True)
+class Widget:
+    """HTML of its own, that a script brings to life; Markdown has the words instead, if any."""
+
+    html: Markup
+    words: str = ""
+    kind: str = "widget"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Parts under a small heading, that the page folds; `anchor` is what links to it name."""
+
+    words: str
+    parts: Sequence[Part]
+    badge: Badge | None = None
+    anchor: str = ""
+    kind: str = "fold"
+
+
+Part = Heading | Text | Code | Table | Tally | Drawing | Widget | Fold
 
 
 @dataclass(frozen=True)
@@ -64,15 +136,52 @@ class Section:
     parts: Sequence[Part]
 
 
-def render(title: str, sections: Sequence[Section]) -> tuple[str, str]:
+@dataclass(frozen=True)
+class Page:
+    """What a page says, its language, the scripts of its own, and the tables embedded in it (`harness.embedded`) by name."""
+
+    title: str
+    sections: Sequence[Section]
+    language: str = "en"
+    scripts: Sequence[str] = ()
+    embedded: Mapping[str, str] = field(default_factory=dict)
+
+
+def render(page: Page) -> tuple[str, str]:
     """Return the page as (HTML, Markdown); text is escaped for each."""
-    loader = jinja2.PackageLoader("harness", "templates")
-    html = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    html.filters["inline"] = lambda svg, unique: Markup(_inlined(svg, unique))
-    markdown = jinja2.Environment(loader=loader, autoescape=False, trim_blocks=True, lstrip_blocks=True)
+    drawn = [part.svg for section in page.sections for part in _flat(section.parts) if isinstance(part, Drawing)]
+    html = html_of("report.html", page.title, drawn, page.scripts, page.language, sections=page.sections, embedded=page.embedded)
+    markdown = jinja2.Environment(loader=_loader(), autoescape=False, trim_blocks=True, lstrip_blocks=True)
     markdown.filters["cell"] = _cell
-    page = {"title": title, "sections": sections}
-    return html.get_template("report.html").render(page), markdown.get_template("report.md").render(page)
+    return html, markdown.get_template("report.md").render(title=page.title, sections=page.sections)
+
+
+def html_of(
+    template: str, title: str, drawn: Sequence[str] = (), scripts: Sequence[str] = (), language: str = "en", **contents: Any
+) -> str:
+    """Return a template that extends base.html as one file of HTML; `drawn` are the SVGs in it, whose colours it defines."""
+    html = jinja2.Environment(loader=_loader(), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    html.filters["inline"] = lambda drawing, unique: Markup(svg.inlined(drawing, unique))
+    html.tests |= {"badge": lambda value: isinstance(value, Badge), "link": lambda value: isinstance(value, Link)}
+    html.globals["asset"] = _asset
+    page = {"title": title, "language": language, "scripts": [*SCRIPTS, *scripts], "colours": Markup(svg.definitions(drawn))}
+    return html.get_template(template).render(page | contents)
+
+
+def _loader() -> jinja2.BaseLoader:
+    return jinja2.PackageLoader("harness", "templates")
+
+
+def _asset(name: str) -> Markup:
+    """Return a style or script as it stands in its file."""
+    return Markup((resources.files("harness") / "templates" / name).read_text(encoding="utf-8"))
+
+
+def _flat(parts: Sequence[Part]) -> Iterator[Part]:
+    for part in parts:
+        yield part
+        if isinstance(part, Fold):
+            yield from _flat(part.parts)
 
 
 def frame(table: pd.DataFrame) -> Table:
@@ -107,11 +216,6 @@ def plain_table(table: Table) -> str:
 def unique_name(name: str, number: int) -> str:
     """Return the name of the `number`-th figure (from 0) of a picture."""
     return name if number == 0 else f"{name}-{number + 1}"
-
-
-def _inlined(svg: str, unique: str) -> str:
-    """Return an SVG fit to stand inside HTML: no prologue, its ids made unique on the page."""
-    return re.sub(r'( id="|"#|url\(#)', rf"\g<1>{unique}-", svg[svg.index("<svg") :])
 
 
 def _cell(text: str) -> str:

@@ -103,7 +103,7 @@ def build(tables: Tables) -> None:
     sections += [section for section, _ in drawn if section.parts]
     sections.append(reproducibility.section(tables))
     title = f"{tables.about.get('experiment', 'none')}: " if experiment.question else ""
-    html, markdown = pages.render(title + _extent(tables), sections)
+    html, markdown = pages.render(pages.Page(title + _extent(tables), sections))
     records.write_table(folder / layout.RUNS_TABLE, tables.runs_table)
     judged.write(tables, outcomes)
     _replace_figures(folder / layout.FIGURES, figures)

@@ -27,7 +27,7 @@ ANALYSIS = {
 }
 LAUNCHING = {f"harness.{name}" for name in ("launch", "orphans", "trainer", "worker")}
 READING = {
-    f"harness.{name}" for name in ("report", "index", "pages", "judged", "progress", "reproducibility", "status", "verify")
+    f"harness.{name}" for name in ("report", "index", "pages", "svg", "judged", "progress", "reproducibility", "status", "verify")
 }
 ENTRIES = LAUNCHING | READING | {f"harness.{name}" for name in ("run", "sweep", "describe")}
 TORCH_FREE = (

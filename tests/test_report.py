@@ -213,7 +213,7 @@ def test_an_unfinished_run_is_listed_and_makes_the_exit_code_1(folder, tmp_path,
 
 def test_text_is_escaped_in_both_reports():
     sections = [pages.Section("<script>", [pages.Text("a < b | c"), pages.Table(["<h>"], [["x|y"]]), pages.Code("<c>")])]
-    html, markdown = pages.render("<title>", sections)
+    html, markdown = pages.render(pages.Page("<title>", sections))
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
     assert "a &lt; b" in html
