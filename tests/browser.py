@@ -148,7 +148,17 @@ class Page:
     def key(self, name):
         """Press a key, such as ArrowRight, Tab or Enter."""
         text = {"text": "\r"} if name == "Enter" else {"text": " "} if name == " " else {}
-        code = {"Enter": 13, " ": 32, "Tab": 9, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Home": 36, "End": 35}[name]
+        code = {
+            "Enter": 13,
+            " ": 32,
+            "Tab": 9,
+            "ArrowLeft": 37,
+            "ArrowUp": 38,
+            "ArrowRight": 39,
+            "ArrowDown": 40,
+            "Home": 36,
+            "End": 35,
+        }[name]
         self.ask("Input.dispatchKeyEvent", type="keyDown", key=name, windowsVirtualKeyCode=code, **text)
         self.ask("Input.dispatchKeyEvent", type="keyUp", key=name, windowsVirtualKeyCode=code)
 

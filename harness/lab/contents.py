@@ -20,6 +20,7 @@ class Said:
 
 Words = Said | Value
 """A text, or what is the same in every language: symbols, names of keys, numbers."""
+Rows = list[Sequence[Words]]
 
 
 @dataclass(frozen=True)

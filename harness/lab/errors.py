@@ -16,9 +16,10 @@ from harness.network import NetworkConfig, Order
 from harness.streams import stream_seed
 
 CHANNELS, BATCH, SIDE = 8, 16, 6
+EQUAL = Place(CHANNELS, CHANNELS, 1)
 
 
-def make_block(place: Place = Place(CHANNELS, CHANNELS, 1), shortcut: str = "identity", order: str = "original") -> Block:
+def make_block(place: Place = EQUAL, shortcut: str = "identity", order: str = "original") -> Block:
     """Return a block of the harness with He initialisation (seed 0), in training mode and float64."""
     block = Block(NetworkConfig(shortcut=shortcut, order=Order(order)), place)
     initialise(block, "he", 0)
@@ -111,7 +112,7 @@ class Passage(NamedTuple):
 
 
 def unchanged_gradient() -> Mapping[str, Passage]:
-    """Return how gradients pass blocks whose branch contributes nothing (its last layer is zero), so that the shortcut is alone."""
+    """Return how gradients pass blocks whose branch contributes nothing (its last layer is zero): by the shortcut alone."""
     wider = Place(CHANNELS, 2 * CHANNELS, 2)
     return {
         "original": _passage(make_block()),
@@ -155,9 +156,8 @@ def _slope(branch: Callable[[Tensor], Tensor], x: Tensor, g: Tensor, v: Tensor) 
     (of_branch,) = torch.autograd.grad(branch(alone), alone, g)
     with torch.no_grad():
         up, down = (x + h * v + branch(x + h * v) for h in (step, -step))
-    return Slope(
-        *(float((gradient * v).sum()) for gradient in (g, g + of_branch, of_sum)), float((g * (up - down)).sum()) / (2 * step)
-    )
+    by_sentence = [float((gradient * v).sum()) for gradient in (g, g + of_branch, of_sum)]
+    return Slope(by_sentence[0], by_sentence[1], by_sentence[2], float((g * (up - down)).sum()) / (2 * step))
 
 
 def _passage(block: Block) -> Passage:

@@ -25,9 +25,7 @@ class RandomLabels(Digits):
     def read(config: DataConfig) -> Arrays:
         arrays = Digits.read(config)
         generator = np.random.Generator(np.random.PCG64(stream_seed(0, "random labels")))
-        return Arrays(
-            arrays.train_images, generator.permutation(arrays.train_labels), arrays.test_images, arrays.test_labels
-        )
+        return Arrays(arrays.train_images, generator.permutation(arrays.train_labels), arrays.test_images, arrays.test_labels)
 
 
 @PROBE.register("modes")

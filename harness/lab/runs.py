@@ -18,15 +18,18 @@ SEEDS = (0, 1, 2)
 SCHEDULE = ScheduleConfig(steps=300, batch_size=64, learning_rate=0.01, eval_every=50)
 FIRST_STEPS = replace(SCHEDULE, steps=10, eval_every=10)
 """For gradients at initialisation and just after."""
-MEMORISING = replace(SCHEDULE, steps=600, learning_rate=0.05, eval_every=300)
-"""For random labels, which take longer to learn."""
 RATES = (0.001, 0.01, 0.1)
 NARROW = 8
 """Channels of the first stage of the narrow nets."""
-TRUE, RANDOM = DataConfig("digits"), DataConfig("digits_random", augment=False)
+MEMORISED = {
+    "data": DataConfig("digits_random", augment=False),
+    "schedule": replace(SCHEDULE, steps=600, learning_rate=0.05, eval_every=300),
+}
+"""Random labels, which take longer to learn."""
 DENSE = {"parameters": "dense, equal parameters", "flops": "dense, equal FLOPs"}
 """The DenseNets by what they have in common with the narrow residual net."""
 
+Choices = dict[str, Any]
 Plan = Mapping[str, Mapping[int, RunConfig]]
 """The configs by name and seed."""
 Records = Mapping[str, Mapping[int, Run]]
@@ -57,38 +60,34 @@ def carry_out(planned: Plan, results: Path) -> Records:
     return {name: {seed: runs[config.run_name()] for seed, config in by_seed.items()} for name, by_seed in planned.items()}
 
 
-def _choices() -> dict[str, dict[str, Any]]:
+def _choices() -> dict[str, Choices]:
     """Return what tells the runs apart, by name."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Choices] = {}
     for depth in (20, 56):
-        probes = ("layers", "blocks", "lesions", "modes", "shortcut_lesions")
         for shortcut in ("none", "identity"):
-            found[f"{shortcut}-{depth}"] = {"depth": depth, "shortcut": shortcut, "probes": probes}
+            found[f"{shortcut}-{depth}"] = {"depth": depth, "shortcut": shortcut}
+            found[f"{shortcut}-{depth}-bare"] = found[f"{shortcut}-{depth}"] | {"norm": "none", "schedule": FIRST_STEPS}
         found[f"preactivation-{depth}"] = {"depth": depth, "order": Order.preactivation}
-        for shortcut in ("none", "identity"):
-            found[f"{shortcut}-{depth}-bare"] = {
-                "depth": depth, "shortcut": shortcut, "norm": "none", "schedule": FIRST_STEPS
-            }  # fmt: skip
+    for name in ("none-20", "identity-20"):
+        found[name]["probes"] = ("layers", "blocks", "lesions", "modes", "shortcut_lesions")
     found["projection-20"] = {"shortcut": "projection"}
     found["bottleneck-29"] = {"depth": 29, "block": "bottleneck"}
-    narrow = {"width": NARROW}
-    for shortcut in ("none", "identity"):
-        found[f"{shortcut}-20-narrow"] = narrow | {"shortcut": shortcut}
-    found["preactivation-20-narrow"] = narrow | {"order": Order.preactivation}
-    found["identity-20-narrow, random labels"] = narrow | {"data": RANDOM, "schedule": MEMORISING}
-    like = RunConfig(**narrow, schedule=SCHEDULE, device="cpu")
+    narrow: Choices = {"width": NARROW}
+    nets: dict[str, Choices] = {"identity-20-narrow": narrow}
     for what, name in DENSE.items():
-        net = {"family": Family.densenet, "depth": matching.DEPTH, "growth": matching.nearest_growth(like, what)}
-        found[name] = net
-        found[f"{name}, random labels"] = net | {"data": RANDOM, "schedule": MEMORISING}
+        growth = matching.nearest_growth(RunConfig(**narrow, schedule=SCHEDULE, device="cpu"), what)
+        nets[name] = {"family": Family.densenet, "depth": matching.DEPTH, "growth": growth}
+    found |= nets | {f"{name}, random labels": net | MEMORISED for name, net in nets.items()}
+    found["none-20-narrow"] = narrow | {"shortcut": "none"}
+    found["preactivation-20-narrow"] = narrow | {"order": Order.preactivation}
     for norm in ("batch", "none"):
         for rate in RATES:
-            found[f"norm={norm}, rate={rate:g}"] = narrow | {
-                "norm": norm, "schedule": replace(SCHEDULE, learning_rate=rate)
-            }  # fmt: skip
+            schedule = replace(SCHEDULE, learning_rate=rate)
+            found[f"norm={norm}, rate={rate:g}"] = narrow | {"norm": norm, "schedule": schedule}
     return found
 
 
-def _of(choices: dict[str, Any], seed: int, steps: int | None) -> RunConfig:
-    config = RunConfig(**({"data": TRUE, "schedule": SCHEDULE} | choices), seed=seed, device="cpu", plugins=(plugin.__name__,))
+def _of(choices: Choices, seed: int, steps: int | None) -> RunConfig:
+    given: Choices = {"schedule": SCHEDULE} | choices
+    config = RunConfig(**given, seed=seed, device="cpu", plugins=(plugin.__name__,))
     return config if steps is None else replace(config, schedule=replace(config.schedule, steps=steps, eval_every=steps))

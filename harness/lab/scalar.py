@@ -3,9 +3,9 @@
     x1 = W1 x0 + b1    a1 = gamma1 x^1 + beta1    x2 = ReLU(a1)
     x3 = W2 x2 + b2    F = gamma2 x^3 + beta2     s = F + x0      y = ReLU(s)
 
-x^ is x normalised (Ioffe and Szegedy 2015, Algorithm 1): in training mode by mean and variance of the batch, in evaluation mode by
-running ones. The block is the original one (He et al. 2016, Fig. 4a) with one channel of one pixel. templates/lab.js has the same
-formulas for the page's sliders, and a test that the numbers are equal.
+x^ is x normalised (Ioffe and Szegedy 2015, Algorithm 1): in training mode by mean and variance of the batch, in evaluation mode
+by running ones. The block is the original one (He et al. 2016, Fig. 4a) with one channel of one pixel. templates/lab.js has the
+same formulas for the page's sliders, and a test that the numbers are equal.
 """
 
 from __future__ import annotations
