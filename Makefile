@@ -1,12 +1,13 @@
 # make demo   install into .venv if need be, run the main job on the embedded data, print where its report is
 # make test   lint, types and fast tests;  make test-slow   the tests that take longer
 # make experiments   every experiment of conf/experiment at its digits size, then one page over all sweeps: results/index.html
+# make lab    the residual block worked by hand, and questions answered by small runs: results/lab/index.html, also in Chinese
 
 PYTHON ?= python3
 PY := .venv/bin/python
 EXPERIMENTS := $(filter-out none degradation_laptop,$(basename $(notdir $(sort $(wildcard conf/experiment/*.yaml)))))
 
-.PHONY: demo test test-slow experiments install clean
+.PHONY: demo test test-slow experiments lab install clean
 
 demo: install
 	$(PY) -m harness.run -m depth=20,56,110 shortcut=none,identity
@@ -28,6 +29,9 @@ experiments: install
 		case $$code in 0) ;; 130) exit 130 ;; *) failed=1 ;; esac; \
 	done; \
 	$(PY) -m harness.report --index && exit $$failed
+
+lab: install
+	$(PY) -m harness.lab
 
 install:
 	@sh setup.sh $(PYTHON)

@@ -4,6 +4,7 @@ RESULTS/runs/LABEL-HASH/       one training
 RESULTS/sweeps/LABEL-HASH/     runs that were asked for together: tables, figures, report
 RESULTS/findings/DATE-NAME/    a sweep kept as evidence; its runs lie inside it, below runs/
 RESULTS/index.html             one page over all sweeps and findings
+RESULTS/lab/                   the pages of python -m harness.lab
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ VERIFICATION = "verification.json"
 REPORT_HTML = "report.html"
 REPORT_MARKDOWN = "report.md"
 INDEX = "index.html"
+LAB = "lab"
 
 PRIVATE = (LOG, WEIGHTS, CHECKPOINT, GRADIENT_NORMS)
 """Files of a run that a finding leaves out: large, or of no use as evidence."""

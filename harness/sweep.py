@@ -79,7 +79,7 @@ def plan(overrides: Sequence[str], multirun: bool, command: Sequence[str]) -> Sw
     configs = [config for config, _ in pairs]
     to_fetch = [config for config in configs if config.data.download]
     resolved = _resolved([*check_all([config for config in configs if not config.data.download]), *to_fetch])
-    results = _writable(pairs[0][1])
+    results = writable(pairs[0][1])
     check_all(to_fetch)
     return Sweep(resolved, experiment, results, published(command))
 
@@ -160,7 +160,8 @@ def _resolved(configs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:
     return tuple(by_name.values())
 
 
-def _writable(results: str) -> Path:
+def writable(results: str) -> Path:
+    """Return a results folder, made if need be; raises ChoiceError where nothing can be written there."""
     folder = Path(results).expanduser().resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)

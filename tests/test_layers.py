@@ -30,7 +30,7 @@ ANALYSIS = {
 LAUNCHING = {f"harness.{name}" for name in ("launch", "orphans", "trainer", "worker")}
 PAGES = {f"harness.{name}" for name in ("report", "index", "pages", "svg", "embedded", "figures", "judged", "reproducibility")}
 READING = PAGES | {f"harness.{name}" for name in ("progress", "status", "verify")}
-ENTRIES = LAUNCHING | READING | {f"harness.{name}" for name in ("run", "sweep", "describe", "reference", "catalogue")}
+ENTRIES = LAUNCHING | READING | {f"harness.{name}" for name in ("run", "sweep", "describe", "reference", "catalogue", "lab")}
 TORCH_FREE = (
     BASE
     | ANALYSIS
@@ -41,6 +41,7 @@ TORCH_FREE = (
 
 def allowed(module: str) -> set[str]:
     """Return what of this project `module` may import (prefixes)."""
+    module = "harness.lab" if module.startswith("harness.lab.") else module
     if module in BASE:
         return BASE
     if module == "harness.gang":
@@ -86,7 +87,7 @@ def faults(module: str, source: str) -> list[str]:
     foreign = {name.split(".")[0] for name in imports(source)}
     if any(module == part or module.startswith(part + ".") for part in TORCH_FREE):
         wrong += [name for name in ("torch", "hydra", "safetensors") if name in foreign]
-    if module not in ENTRIES:
+    if module not in ENTRIES and not module.startswith("harness.lab."):
         wrong += [name for name in ("hydra", "omegaconf") if name in foreign]
     return wrong
 
