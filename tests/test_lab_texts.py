@@ -30,9 +30,8 @@ def test_chinese_is_chinese_and_english_has_none_of_it():
 
 
 def test_a_text_in_a_text_and_a_placeholder_that_is_not_filled_in():
-    inner = said("survive.vanishes")
-    words = said("survive.measured", fate=inner, kept=said("survive.residual_stays"), plain="1", residual="2")
-    assert "vanishes" in say(words, "en")
-    assert "消失" in say(words, "zh-TW")
+    words = said("budgets.best.more", budget=said("budgets.small"), first="A", second="B", difference="+1")
+    assert "small" in say(words, "en")
+    assert "小" in say(words, "zh-TW")
     with pytest.raises(KeyError):
-        say(said("survive.measured", plain="1"), "en")
+        say(said("budgets.best.more", first="A"), "en")

@@ -38,11 +38,9 @@ def chapters(plan: Plan, of: Records, shape: tuple[int, int, int, int] = hand.SH
     ]
 
 
-def write(
-    results: Path, plan: Plan, of: Records, languages: Sequence[str], shape: tuple[int, int, int, int] = hand.SHAPE
-) -> list[Path]:
+def write(results: Path, plan: Plan, of: Records, languages: Sequence[str]) -> list[Path]:
     """Write the page of each language below `results`; return their paths."""
-    found = chapters(plan, of, shape)
+    found = chapters(plan, of)
     charts = [part for chapter in found for part in chapter.parts if isinstance(part, Chart)]
     drawn = {chart.name: save(chart.figure)["svg"].decode() for chart in charts}
     paths = []

@@ -91,7 +91,7 @@ def fits(curves_of: Mapping[str, Mapping[str, Any]], steps: Sequence[int]) -> Fi
         for (arm, losses), colour in zip(arms.items(), ("#D55E00", "#0072B2"), strict=True):
             ax.plot(steps, losses.median(dim=1).values, color=colour, label={"plain": "H = F", "residual": "H = x + F"}[arm])
             ax.fill_between(steps, losses.amin(dim=1), losses.amax(dim=1), color=colour, alpha=0.18, linewidth=0)
-        ax.set(xlabel="step", title=titles[target], yscale="log", xscale="symlog")
+        ax.set(xlabel="step", title=titles[target], yscale="log", xscale="symlog", xlim=(0, len(steps) - 1))
     axes[0].set_ylabel("mean squared error")
     shared_legend(figure, axes)
     return figure

@@ -30,11 +30,10 @@ class Subheading:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table, its numbers still numbers; cells of `prose` are wrapped."""
+    """A table, its words not yet said in a language."""
 
     header: Sequence[Words]
     rows: Sequence[Sequence[Words]]
-    prose: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from harness import layout
 from harness.lab import charts
-from harness.lab.contents import Chapter, Chart, Grid, Rows, Said, said
+from harness.lab.contents import Chapter, Chart, Grid, Part, Rows, Said, said
 from harness.lab.measure import MOMENTS, BySeed, choose, compare, errors, gradient_ratio, magnitudes, mean, median, spread
 from harness.lab.runs import SCHEDULE, Records
+
+FINDING = Path(__file__).resolve().parents[2] / "results" / layout.FINDINGS / "2026-11-23-demo"
+"""Evidence that a checkout has and an installed package has not."""
+_ERRORS = [said(f"col.{name}") for name in ("net", "depth", "train_error", "test_error")]
 
 
 def shortcut(records: Records) -> Chapter:
@@ -44,10 +54,11 @@ def improved(records: Records) -> Chapter:
         "improved",
         [
             said("improved.problem"),
-            Grid([said("col.net"), said("col.depth"), said("col.train_error"), said("col.test_error")], rows),
+            Grid(_ERRORS, rows),
             choose("improved.measured", gap, **numbers),
             said(f"improved.{overfitting}", train=f"{rise:.1f}", test=f"{test_rise:.1f}"),
             said("improved.limits", steps=SCHEDULE.steps),
+            *_of_finding(),
         ],
     )
 
@@ -71,7 +82,8 @@ def survive(records: Records) -> Chapter:
             said("survive.original"),
             said("survive.norm"),
             Grid([said("col.net"), said("col.depth"), said("col.ratio_initial"), said("col.ratio_early")], rows),
-            *(_survived(found[f"none{end}"], found[f"identity{end}"], end) for end in ("-bare", "")),
+            *_survived(found["none-bare"], found["identity-bare"], "-bare"),
+            *_survived(found["none"], found["identity"], ""),
             Chart("gradients", said("survive.chart"), charts.gradients(records)),
         ],
     )
@@ -83,11 +95,36 @@ def _rise(records: Records, name: str, which: str) -> BySeed:
     return {seed: deep[seed] - shallow[seed] for seed in deep}
 
 
-def _survived(plain: list[float], residual: list[float], end: str) -> Said:
-    """Say what becomes of the gradient at 56 layers before training: it vanishes below 0.1, and explodes above 10."""
-    size = median(plain)
-    fate = "vanishes" if size < 0.1 else "explodes" if size > 10 else "stays"
-    kept = "stays" if 0.1 <= median(residual) <= 10 else "leaves"
-    numbers = {"plain": magnitudes(plain), "residual": magnitudes(residual)}
-    fates = {"fate": said(f"survive.{fate}"), "kept": said(f"survive.residual_{kept}")}
-    return said(f"survive.measured{end}", **numbers, **fates)
+def _survived(plain: list[float], residual: list[float], end: str) -> list[Said]:
+    """Say what becomes of the gradient at 56 layers before training, and in which nets it stays nearer to its size."""
+    fates = {"plain_fate": _fate(plain), "residual_fate": _fate(residual)}
+    off = abs(math.log10(median(plain))), abs(math.log10(median(residual)))
+    nearer = "survive.nearer" if off[1] < off[0] else "survive.farther"
+    words = [
+        said(f"survive.measured{end}", plain=magnitudes(plain), residual=magnitudes(residual), **fates),
+        said(nearer, plain=f"{off[0]:.1f}", residual=f"{off[1]:.1f}"),
+    ]
+    if end and median(residual) > 10:
+        words.append(said("survive.grows"))
+    elif not end and median(plain) >= 0.1:
+        words.append(said("survive.no_vanishing"))
+    return words
+
+
+def _fate(ratios: list[float]) -> Said:
+    """Say whether gradients vanish (below a tenth), explode (above ten) or stay in between."""
+    return said("survive.vanishes" if median(ratios) < 0.1 else "survive.explodes" if median(ratios) > 10 else "survive.stays")
+
+
+def _of_finding() -> list[Part]:
+    """Return the errors of the committed demo, with its 110 layers; nothing where there is no checkout around this code."""
+    table = FINDING / layout.RUNS_TABLE
+    if not table.is_file():
+        return []
+    runs = pd.read_csv(table, keep_default_na=False)
+    rows: Rows = [
+        [f"shortcut={run.shortcut}", run.depth, f"{run.train_error:.1f}", f"{run.test_error:.1f}"]
+        for run in runs.sort_values(["shortcut", "depth"], ascending=[False, True]).itertuples()
+    ]
+    steps, seeds = runs["schedule.steps"].iloc[0], runs["seed"].nunique()
+    return [said("improved.finding", name=FINDING.name, steps=f"{steps:,}", seeds=seeds), Grid(_ERRORS, rows)]

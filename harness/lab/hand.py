@@ -92,4 +92,5 @@ def _cells(row: Row) -> list[str]:
 
 
 def _listed(values: Sequence[float]) -> str:
-    return ", ".join(f"{value + 0.0:.5g}" if abs(value) > 1e-12 else "0" for value in values)
+    """Return numbers with signs as formulas have them; what is rounding alone is 0."""
+    return ", ".join(f"{value:.4g}".replace("-", "−") if abs(value) > 1e-12 else "0" for value in values)

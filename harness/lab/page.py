@@ -33,7 +33,7 @@ def _part(part: Part, drawn: Mapping[str, str], language: str) -> pages.Part:
         return Heading(say(part.words, language))
     if isinstance(part, Grid):
         rows = [[say(cell, language) for cell in row] for row in part.rows]
-        return Table([say(name, language) for name in part.header], rows, part.prose)
+        return Table([say(name, language) for name in part.header], rows)
     if isinstance(part, Chart):
         return Drawing(part.name, say(part.caption, language), drawn[part.name])
     return _sliders(part, language)

@@ -51,7 +51,7 @@ def carry_out(planned: Plan, results: Path) -> Records:
     Raises KeyboardInterrupt where it was stopped, everything saved, and RunsFailed where a run came to no result.
     """
     configs = {config.run_name(): config for by_seed in planned.values() for config in by_seed.values()}
-    sweep = Sweep(tuple(configs.values()), "none", results, "python -m harness.lab")
+    sweep = Sweep(tuple(configs.values()), "lab", results, "python -m harness.lab")
     if not launch.carry_out_all(launch.start(sweep), sweep, []):
         raise KeyboardInterrupt
     runs = {name: Run(layout.run_folder(results, name)) for name in configs}

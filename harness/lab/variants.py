@@ -27,19 +27,20 @@ def version2(records: Records) -> Chapter:
             rows.append(
                 [f"order={order}", depth, *(spread(errors(runs, w).values()) for w in ("train_error", "test_error")), ratio]
             )
-    both = [errors(records[f"{name}-56"], "test_error") for name in ("preactivation", "identity")]
+    measured = []
+    for depth in (20, 56):
+        both = [errors(records[f"{name}-{depth}"], "test_error") for name in ("preactivation", "identity")]
+        measured.append(choose("version2.measured", compare(*both), depth=depth))
     header = [said(f"col.{name}") for name in ("net", "depth", "train_error", "test_error", "ratio_initial")]
-    return Chapter(
-        "version2",
-        [said("version2.changed"), Grid(header, rows), choose("version2.measured", compare(*both)), said("version2.published")],
-    )
+    return Chapter("version2", [said("version2.changed"), Grid(header, rows), *measured, said("version2.published")])
 
 
 def budgets(records: Records, plan: Plan) -> Chapter:
     """Which variant is best at which budget?"""
     sizes = {name: size(plan[name][0]) for names in BUDGETS.values() for name in names}
     rows: Rows = []
-    said_of: list[Said] = []
+    ranking: list[Said] = []
+    best: dict[str, str] = {}
     for budget, names in BUDGETS.items():
         tests = {name: errors(records[name], "test_error") for name in names}
         ranked = sorted(names, key=lambda name: mean(tests[name].values()))
@@ -50,10 +51,11 @@ def budgets(records: Records, plan: Plan) -> Chapter:
             )
         first, second = ranked[:2]
         comparison = compare(tests[second], tests[first])
+        best[budget] = f"{mean(tests[first].values()):.2f}"
         values = {"budget": said(f"budgets.{budget}"), "first": _called(first), "second": _called(second)}
-        said_of.append(choose("budgets.best", comparison, **values))
+        ranking.append(choose("budgets.best", comparison, **values))
     header = [said(f"col.{name}") for name in ("budget", "net", "parameters", "flops", "train_error", "test_error")]
-    return Chapter("budgets", [said("budgets.how"), Grid(header, rows), *said_of, said("budgets.limits")])
+    return Chapter("budgets", [said("budgets.how"), Grid(header, rows), *ranking, said("budgets.limits", **best)])
 
 
 def dense(records: Records, plan: Plan) -> Chapter:
