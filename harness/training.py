@@ -95,16 +95,13 @@ class Training:
         elif self.evaluating:
             self._end_epoch(self.step, self.step in evaluations)
         for step in range(self.step, steps):
-            self._end_warmup(step)
-            batch = self.batches.at(step)
-            with self._probed(step, batch) if step in probed else ExitStack():
-                self._update(step, batch)
-            self.step = done = step + 1
+            self.advance(step in probed)
+            done = self.step
             leave = done < steps and bool(self.stop)
             save = leave or (done < steps and time.monotonic() - self.saved > 60 * self.config.checkpoint_minutes)
             if not (save or done in epochs | evaluations or done % self.flush_every == 0 or self.warmup_end is None):
                 continue
-            if not self._flush():
+            if not self.flush():
                 return self._diverge(self.rows.steps[-1]["step"], self.rows.steps[-1]["loss"])
             if done in epochs | evaluations:
                 self._end_epoch(done, done in evaluations)
@@ -116,6 +113,14 @@ class Training:
         with self._buffers_kept(), self._probed(steps, self.batches.at(steps)) as batch:
             loss = float(self._backward(batch)[0])
         return self._finish() if math.isfinite(loss) else self._diverge(steps, loss)
+
+    def advance(self, probed: bool) -> None:
+        """Take one step: cut the batch, augment it, forward, backward, update; with `probed` inside the probes."""
+        step, batch = self.step, self.batches.at(self.step)
+        self._end_warmup(step)
+        with self._probed(step, batch) if probed else ExitStack():
+            self._update(step, batch)
+        self.step = step + 1
 
     def save(self) -> None:
         """Write the checkpoint: everything that the rest of the training depends on, and the rows so far."""
@@ -205,7 +210,7 @@ class Training:
                 self.warmup_end = self.facts["warmup_end"] = step
                 log.info("%s: warm-up ended at step %d", self.run.name, step)
 
-    def _flush(self) -> bool:
+    def flush(self) -> bool:
         """Fetch what the last steps left on the device into rows; return whether every loss was finite."""
         values = torch.stack([torch.stack([loss.double(), wrong.double()]) for *_, loss, wrong in self.unread]).tolist()
         for (step, rate, *_), (loss, wrong) in zip(self.unread, values, strict=True):

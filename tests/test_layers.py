@@ -30,6 +30,7 @@ READING = {
     f"harness.{name}" for name in ("report", "index", "pages", "judged", "progress", "reproducibility", "status", "verify")
 }
 ENTRIES = LAUNCHING | READING | {f"harness.{name}" for name in ("run", "sweep", "describe")}
+BENCH = "harness.bench"
 TORCH_FREE = (
     BASE
     | ANALYSIS
@@ -59,6 +60,8 @@ def allowed(module: str) -> set[str]:
         return BASE | {"harness.records"} | ANALYSIS
     if module.startswith("experiments"):
         return BASE | {"harness.records", "experiments"} | ANALYSIS
+    if module == BENCH or module.startswith(f"{BENCH}."):
+        return {"harness"}
     assert module in ENTRIES, f"{module} is in no layer: give it one in tests/test_layers.py"
     return {"harness", "experiments"}
 
