@@ -1,6 +1,6 @@
-"""Processes of their own that take the harness's steps, for what one process cannot tell: start-up, memory, company.
+"""Processes of their own that take steps, for what one process cannot tell: start-up, memory, company, other settings.
 
-    python -m harness.bench.child CELL        (started by harness.bench; CELL is JSON)
+    python -m harness.bench.child CELL ours|reference        (started by harness.bench; CELL is JSON)
 
 It prints what its start took when the first step is done, then answers each number on its input by what so many steps took.
 """
@@ -15,16 +15,20 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+PATIENCE = 30.0
+"""Seconds that a process may take to end."""
+
 
 class Child:
     """Such a process, seen by the one that started it; raises ChildProcessError where it has ended too early.
 
-    `start` has the seconds of `import`, `build` (data and net), `first_step` and `total`, from the request to the first step.
+    It takes the harness's own steps or those of the `reference`. `start` has the seconds of `import`, `build` (data and net),
+    `first_step` and `total`, from the request to the end of the first step.
     """
 
-    def __init__(self, cell: Mapping[str, Any]) -> None:
+    def __init__(self, cell: Mapping[str, Any], kind: str = "ours") -> None:
         self._cell, self._asked = cell, time.perf_counter()
-        command = [sys.executable, "-m", "harness.bench.child", json.dumps(cell)]
+        command = [sys.executable, "-m", "harness.bench.child", json.dumps(cell), kind]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.start: dict[str, float] = {}
 
@@ -32,8 +36,11 @@ class Child:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._process.kill()
-        self._process.communicate()
+        try:
+            self._process.communicate(timeout=PATIENCE)  # it ends with its input, and its own children with it
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
 
     def ready(self) -> None:
         """Wait for the first step."""
@@ -67,25 +74,43 @@ class Child:
 
 def main() -> int:
     """Take steps as the standard input asks for them."""
+    text, kind = sys.argv[1:]
     moments = [time.perf_counter()]
-    from harness import environment
     from harness.bench.steps import Cell, Ours
 
     moments.append(time.perf_counter())
-    ours = Ours(Cell(**json.loads(sys.argv[1])))
-    ours.batches(1)
-    environment.reset_peak_memory(ours.device)
-    before = ours.peak_memory()
+    from harness.devices import exactly
+
+    cell = Cell(**json.loads(text))
+    if kind == "ours":
+        with exactly(cell.config):
+            _serve(Ours(cell), moments)
+    else:
+        from harness.bench.reference import Reference
+
+        _serve(Reference(cell), moments)
+    return 0
+
+
+def _serve(thing: Any, moments: list[float]) -> None:
+    from harness import environment
+
+    def peak() -> float:
+        found = environment.peak_memory(thing.device)
+        return found.get("gpu_mib", found["process_mib"])
+
+    thing.batches(1)
+    environment.reset_peak_memory(thing.device)
+    before = peak()
     moments.append(time.perf_counter())
-    ours.step(1)
+    thing.step(1)
     moments.append(time.perf_counter())
     names = ("import", "build", "first_step")
     print(json.dumps({name: moments[i + 1] - moments[i] for i, name in enumerate(names)}), flush=True)
     for line in sys.stdin:
         started = time.perf_counter()
-        ours.step(int(line))
-        print(json.dumps({"seconds": time.perf_counter() - started, "memory": ours.peak_memory() - before}), flush=True)
-    return 0
+        thing.step(int(line))
+        print(json.dumps({"seconds": time.perf_counter() - started, "memory": peak() - before}), flush=True)
 
 
 if __name__ == "__main__":

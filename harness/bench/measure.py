@@ -18,11 +18,11 @@ from harness import environment
 from harness.bench import figures, rates, targets
 from harness.bench.child import Child
 from harness.bench.kept import SCHEMA
-from harness.bench.reference import Reference
 from harness.bench.steps import Cell, Ours, work
 from harness.bench.timing import Repeat, interleaved
 from harness.config import Precision, available_cores
 from harness.data import memory
+from harness.devices import exactly
 
 SHORTCUTS = ("none", "identity")
 PRECISIONS = tuple(precision.value for precision in Precision)
@@ -50,19 +50,22 @@ QUICK = Form("quick", (32, 8), (20, 56), 3, 0.1, (20, 56), 3, 1)
 def steps(cell: Cell, form: Form) -> dict[str, Any]:
     """Return the rounds of one net: our step in each precision, the reference's, and the machine's rates.
 
+    The reference is a process of its own: what `harness.devices.exactly` sets for ours is not for it.
+
     Of our step: `step`, `probed`, `norms` (of every layer's weight gradient at every step) and `pipeline` (batches alone).
     """
     device, threads = torch.device(cell.device), cell.threads
     cells = {precision: Cell(cell.size, cell.shortcut, cell.depth, precision, cell.device, threads) for precision in PRECISIONS}
-    things: dict[str, Repeat] = {"reference": Reference(cell).step}
-    for precision, one in cells.items():
-        ours = Ours(one)
-        parts = {"step": ours.step, "probed": ours.probed, "norms": ours.with_norms, "pipeline": ours.batches}
-        things |= {f"{precision} {name}": part for name, part in parts.items()}
     machine = {precision: rates.product(device, Precision(precision), threads) for precision in PRECISIONS}
     machine["copy"] = rates.copy(device, threads)
-    things |= {f"rate {name}": repeat for name, (repeat, _) in machine.items()}
-    found = interleaved(things, form.rounds, form.seconds)
+    things: dict[str, Repeat] = {f"rate {name}": repeat for name, (repeat, _) in machine.items()}
+    with Child(cell.as_json(), "reference") as reference, exactly(cell.config):
+        for precision, one in cells.items():
+            ours = Ours(one)
+            parts = {"step": ours.step, "probed": ours.probed, "norms": ours.with_norms, "pipeline": ours.batches}
+            things |= {f"{precision} {name}": part for name, part in parts.items()}
+        reference.ready()
+        found = interleaved(things | {"reference": reference.take}, form.rounds, form.seconds)
     works = {precision: work(one) for precision, one in cells.items()}
     return {
         **_about(cell),

@@ -118,6 +118,11 @@ class Reference:
             self.train(images.to(self.device), labels.to(self.device))
         settled(self.device)
 
+    def batches(self, times: int) -> None:
+        """Take so many batches, and do nothing with them."""
+        for _ in range(times):
+            next(self.stream)
+
     def train(self, images: Tensor, labels: Tensor) -> None:
         """Train on a batch: normalised images [B, C, H, W] and labels [B]."""
         self.model.train()

@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness import environment
 from harness.bench.images import RANDOM
 from harness.bench.rates import settled
 from harness.config import SCHEDULES, DataConfig, Precision, RunConfig, ScheduleConfig
 from harness.data.sources import Facts, source
-from harness.devices import exactly, resolve
+from harness.devices import resolve
 from harness.models.inspection import inspect
 from harness.probes.probe import norms, probe_steps
 from harness.records import Run
@@ -93,12 +92,15 @@ def work(cell: Cell) -> Work:
 
 
 class Ours:
-    """A training whose steps are taken on demand; each method repeats one thing and waits for the device."""
+    """A training whose steps are taken on demand, within `harness.devices.exactly` as a run's.
+
+    Each method repeats one thing and waits for the device.
+    """
 
     def __init__(self, cell: Cell) -> None:
         self.cell, self.config = cell, cell.config
         self.device = torch.device(self.config.device)
-        with exactly(self.config), tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder:
             self.training = Training(self.config, Run(Path(folder)), {}, Stop())  # nothing is written to the folder
 
     def step(self, times: int) -> None:
@@ -111,28 +113,20 @@ class Ours:
 
     def with_norms(self, times: int) -> None:
         """Take ordinary steps, and the norm of every layer's weight gradient at each of them."""
-        with exactly(self.config):
-            for _ in range(times):
-                self._advance(probed=False)
-                torch.stack(norms(self._gradients())).tolist()
+        for _ in range(times):
+            self._advance(probed=False)
+            torch.stack(norms(self._gradients())).tolist()
         settled(self.device)
 
     def batches(self, times: int) -> None:
         """Cut and augment batches, and do nothing with them."""
-        with exactly(self.config):
-            for number in range(times):
-                self.training.batches.at(self.training.step + number)
+        for number in range(times):
+            self.training.batches.at(self.training.step + number)
         settled(self.device)
 
-    def peak_memory(self) -> float:
-        """Return the largest memory in MiB, of the GPU if there is one, since it was last begun to be measured."""
-        found = environment.peak_memory(self.device)
-        return found.get("gpu_mib", found["process_mib"])
-
     def _steps(self, times: int, probed: bool) -> None:
-        with exactly(self.config):
-            for _ in range(times):
-                self._advance(probed)
+        for _ in range(times):
+            self._advance(probed)
         settled(self.device)
 
     def _advance(self, probed: bool) -> None:

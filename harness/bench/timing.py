@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 REST = 0.02
 """Seconds between two things that are timed, in which ends what the first left running, such as processes that read ahead."""
-Repeat = Callable[[int], None]
+Repeat = Callable[[int], object]
 """Does a thing so many times, and returns when the device is done with it."""
 
 
