@@ -1,6 +1,9 @@
 """The bench: arithmetic by hand, a reference that is the same function, steps that are a run's own, and the page."""
 
 import json
+import platform
+import resource
+import sys
 
 import pytest
 import torch
@@ -17,6 +20,7 @@ from harness.bench.steps import Cell, Ours, work
 from harness.bench.timing import Spread, interleaved, spread
 from harness.config import Precision
 from harness.data.batches import Batches, load
+from harness.devices import exactly
 
 STEP = {
     "size": 8,
@@ -81,8 +85,8 @@ def test_figures_by_hand():
     assert found["matrix_share"] == Spread(0.5, 0.5, 0.5, 2)  # 10 of 20 and 8 of 16 FLOPs a second
     assert found["copy_share"] == Spread(0.5, 0.5, 0.5, 2)  # 2.5 of 5 and 2 of 4 bytes a second
     assert found["ratio"] == Spread(3.0, 3.5, 4.0, 2)
-    assert found["norms"].max == pytest.approx(1.25)
-    assert found["norms"].min == pytest.approx(1.1)
+    assert found["norms"].max == pytest.approx(0.25)
+    assert found["norms"].min == pytest.approx(0.1)
     assert found["pipeline"].median == pytest.approx((0.1 + 0.05) / 2)
 
 
@@ -108,7 +112,7 @@ def test_targets_are_met_not_met_or_not_measured():
         judged["8x8: two workers beside one with two threads"] | {"measured": 1.6, "met": True, "bound": 1.35}
         == (judged["8x8: two workers beside one with two threads"])
     )
-    assert judged["norms of every layer's weight gradient at every step: a step's time"]["met"] is False  # fp32: 1.175
+    assert judged["norms of every layer's weight gradient at every step: added to a step"]["met"] is False  # fp32: 17.5 %
     assert judged["batches alone: share of a step"]["measured"] == pytest.approx(0.1)  # bf16, the worst of the two
     assert judged["32x32, 20 layers, bf16: share of the bf16 matrix rate"]["met"] is None
     assert [judged[name]["met"] for name in judged if "a layer" in name] == [True, False]
@@ -207,6 +211,20 @@ def test_our_steps_are_those_of_a_run():
     loss = functional.cross_entropy(fresh.model(batch.images), batch.labels).item()
     assert training.rows.steps[0]["loss"] == pytest.approx(loss, rel=1e-6)
     assert training.optimizer.param_groups[0]["momentum"] == 0.9
+
+
+@pytest.mark.skipif(not (sys.platform == "linux" and platform.libc_ver()[0] == "glibc"), reason="counts pages of glibc")
+def test_a_step_finds_the_memory_of_the_step_before(tmp_path):
+    """Pages that the system gives anew, in steps after the first few: less than a tenth of what the passes keep."""
+    cell = Cell(32, "identity", 8)
+    with exactly(cell.config):
+        ours = Ours(cell)
+        ours.step(5)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        ours.step(5)
+        found = (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 5
+    kept = work(cell).bytes / 2 / resource.getpagesize()
+    assert found < 0.1 * kept
 
 
 def test_the_random_images_have_the_shape_of_cifar():

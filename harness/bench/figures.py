@@ -24,7 +24,8 @@ def of_steps(row: Row, precision: str) -> dict[str, Spread]:
 
     `images_per_second`; `matrix_share`: its FLOPs a second of the rate of matrix products; `copy_share`: its least traffic
     a second of the rate of copies; `ratio`: how many times faster than the reference, `ratio_norms` with norms at every step;
-    `probed`, `norms`, `pipeline`: what a probed step, a step with norms and the batch alone take of an ordinary step.
+    Beside an ordinary step, `probed`: how many times as long a probed one takes; `norms`: the share that norms at every step
+    add; `pipeline`: the share that the batch alone takes.
     """
     ours = row["ours"][precision]
     whole, step = whole_step(ours, row["probed_share"]), ours["step"]
@@ -36,7 +37,7 @@ def of_steps(row: Row, precision: str) -> dict[str, Spread]:
         "ratio": ratios(row["reference"], whole),
         "ratio_norms": ratios(row["reference"], ours["norms"]),
         "probed": ratios(ours["probed"], step),
-        "norms": ratios(ours["norms"], step),
+        "norms": [ratio - 1 for ratio in ratios(ours["norms"], step)],
         "pipeline": ratios(ours["pipeline"], step),
     }
     return {name: spread(values) for name, values in found.items()}

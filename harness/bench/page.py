@@ -31,7 +31,11 @@ def sections(result: Result) -> list[Section]:
     """Return the page of a result: targets first, then what was measured, then the machine."""
     found = [Section("Targets", [_targets(result["targets"])])]
     found.append(Section("Steps", [Text(ABOUT_STEPS), Text(ABOUT_SPREAD), _steps(result["steps"])]))
-    found.append(Section("Parts of a step", [Text("Beside an ordinary step, which is not probed."), _parts(result["steps"])]))
+    found.append(
+        Section(
+            "Parts of a step", [Text("Beside an ordinary step, which is not probed and has no norms."), _parts(result["steps"])]
+        )
+    )
     found.append(Section("The machine meanwhile", [_rates(result["steps"])]))
     if result["workers"]:
         found.append(Section("Two workers with half of the threads each", [_workers(result["workers"])]))
@@ -90,15 +94,15 @@ def _parts(rows: Sequence[Result]) -> Table:
         "depth",
         "precision",
         "ordinary step (ms)",
-        "probed step",
-        "norms at every step",
+        "probed step (times)",
+        "norms add (%)",
         "batch alone (%)",
     ]
     lines = []
     for row in rows:
         for precision, ours in row["ours"].items():
             found = figures.of_steps(row, precision)
-            parts = [_spread(found["probed"]), _spread(found["norms"]), _spread(found["pipeline"], 100)]
+            parts = [_spread(found["probed"]), _spread(found["norms"], 100), _spread(found["pipeline"], 100)]
             lines.append([*_net(row), precision, _spread(spread(ours["step"]), 1000), *parts])
     return Table(header, lines)
 
