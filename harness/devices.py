@@ -15,9 +15,9 @@ import torch.utils.deterministic
 from harness.choices import ChoiceError
 from harness.config import Precision, RunConfig, available_cores
 
-M_MMAP_THRESHOLD = -3
-"""The name of that limit in glibc's malloc.h."""
-LARGE, LARGEST = 4 * 2**20, 32 * 2**20
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""The names of those limits in glibc's malloc.h."""
+LARGE, LARGEST, NEVER = 4 * 2**20, 32 * 2**20, -1
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, when CUDA starts
 
@@ -54,12 +54,13 @@ def exactly(config: RunConfig) -> Iterator[None]:
     try:
         _settings(int(config.threads), True, False, False, False, False)
         if config.activation_checkpointing:
-            _give_back_above(LARGE)
+            _give_back_above(LARGE, LARGE)
+        else:
+            _give_back_above(LARGEST, NEVER)
         yield
     finally:
         _settings(*before)
-        if config.activation_checkpointing:
-            _give_back_above(LARGEST)
+        _give_back_above(LARGEST, 2 * LARGEST)
 
 
 def _settings(threads: int, deterministic: bool, fill: bool, benchmark: bool, convolution_tf32: bool, matmul_tf32: bool) -> None:
@@ -71,15 +72,18 @@ def _settings(threads: int, deterministic: bool, fill: bool, benchmark: bool, co
     torch.backends.cuda.matmul.allow_tf32 = matmul_tf32
 
 
-def _give_back_above(size: int) -> None:
-    """Let the C library, where it is glibc, give every freed piece of memory of more than `size` bytes back to the system.
+def _give_back_above(piece: int, end: int) -> None:
+    """Set when the C library, where it is glibc, gives freed memory back to the system: in bytes, or NEVER.
 
-    Left to itself it raises that limit to LARGEST, and memory in which pieces of these sizes come and go around others that
-    stay has holes that no tensor fits: without this a checkpointed step takes three times what it keeps.
+    That is a piece of more than `piece` bytes at once, and what is free at the end of its memory when that is more than `end`.
+    Left to itself it lets both rise to LARGEST and twice that. An ordinary step then gives back most of its activations at its
+    end, and the next one fetches them again page by page: so never. With checkpointing, pieces of these sizes come and go
+    around others that stay, and leave holes that no tensor fits: without LARGE a step takes three times what it keeps.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
-        mallopt(M_MMAP_THRESHOLD, size)
+        mallopt(M_MMAP_THRESHOLD, piece)
+        mallopt(M_TRIM_THRESHOLD, end)
 
 
 def recordable(device: torch.device) -> bool:

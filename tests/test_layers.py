@@ -31,6 +31,7 @@ LAUNCHING = {f"harness.{name}" for name in ("launch", "orphans", "trainer", "wor
 PAGES = {f"harness.{name}" for name in ("report", "index", "pages", "svg", "embedded", "figures", "judged", "reproducibility")}
 READING = PAGES | {f"harness.{name}" for name in ("progress", "status", "verify")}
 ENTRIES = LAUNCHING | READING | {f"harness.{name}" for name in ("run", "sweep", "describe", "reference", "catalogue", "lab")}
+BENCH = "harness.bench"
 TORCH_FREE = (
     BASE
     | ANALYSIS
@@ -63,6 +64,8 @@ def allowed(module: str) -> set[str]:
         return BASE | {"harness.records"} | ANALYSIS
     if module.startswith("experiments"):
         return BASE | {"harness.records", "experiments"} | ANALYSIS
+    if module == BENCH or module.startswith(f"{BENCH}."):
+        return {"harness"}
     assert module in ENTRIES, f"{module} is in no layer: give it one in tests/test_layers.py"
     return {"harness", "experiments"}
 

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from harness.models.checkpointing import Staged
 from harness.models.convolutions import convolution
+from harness.models.layouts import global_average
 from harness.models.norms import make_norm
 from harness.models.shortcuts import make_shortcut
 from harness.network import NetworkConfig
@@ -93,5 +94,5 @@ class DenseNet(Staged):
 
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu(self.after(self.through_stages(self.stem(x))))
-        logits: Tensor = self.linear(x.mean(dim=(2, 3)))
+        logits: Tensor = self.linear(global_average(x))
         return logits

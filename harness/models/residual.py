@@ -22,6 +22,7 @@ from torch.nn import functional
 from harness.models.blocks import EXPANSION, Block, Place, survivals
 from harness.models.checkpointing import Staged
 from harness.models.convolutions import convolution
+from harness.models.layouts import global_average
 from harness.models.norms import make_norm
 from harness.network import BlockKind, Family, NetworkConfig
 
@@ -52,7 +53,7 @@ class ResidualNet(Staged):
         self.linear = nn.Linear(places(config)[-1][-1].out_channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.linear(self.through_stages(self.stem(x)).mean(dim=(2, 3)))
+        logits: Tensor = self.linear(global_average(self.through_stages(self.stem(x))))
         return logits
 
 

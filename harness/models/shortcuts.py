@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from harness.choices import SHORTCUT
 from harness.models.convolutions import convolution
+from harness.models.layouts import every
 from harness.models.norms import make_norm
 from harness.network import NetworkConfig
 
@@ -50,8 +51,7 @@ class Shortcut(nn.Module):
         """Return x in the shape of the branch by option A: every `stride`-th position, new channels zero."""
         if not self.changes_shape:
             return x
-        x = x[:, :, :: self.stride, :: self.stride]
-        return functional.pad(x, (0, 0, 0, 0, 0, self.out_channels - self.in_channels))
+        return functional.pad(every(x, self.stride), (0, 0, 0, 0, 0, self.out_channels - self.in_channels))
 
 
 @SHORTCUT.register("none")

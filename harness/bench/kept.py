@@ -1,0 +1,38 @@
+"""Results of a bench on disk: JSON of one schema, and findings made of it.
+
+`schema` (SCHEMA), `form`, `when` (UTC), `seconds` (of the whole), `command`, `cores`, `bf16_arithmetic` (whether the device
+has it), `machine` and `code` (harness.environment), `notes`; `steps`, `workers`, `growth`, `start_up` with a value a round
+(harness.bench.measure); in each row of `steps` its `figures` by precision, min, median, max (harness.bench.figures); `targets`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from harness import layout, records
+from harness.bench import page
+from harness.records import RecordError
+
+SCHEMA = 1
+"""Raised when a key changes its meaning."""
+BENCH, PAGE = "bench.json", "README.md"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return a result that was written before; raises RecordError where it is none."""
+    found = records.read_json(path)
+    if found.get("schema") != SCHEMA:
+        raise RecordError(f"{path}: is no result of harness.bench, or one of another schema than {SCHEMA}")
+    return found
+
+
+def keep(result: Mapping[str, Any], name: str, results: Path) -> Path:
+    """Write a result and its page to findings/DATE-NAME; return the new folder. Raises FileExistsError where it exists."""
+    folder = results / layout.FINDINGS / f"{date.today().isoformat()}-{name}"
+    folder.mkdir(parents=True)
+    records.write_json(folder / BENCH, result)
+    records.write_text(folder / PAGE, page.markdown(result))
+    return folder.resolve()
