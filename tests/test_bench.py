@@ -14,7 +14,7 @@ from harness import records
 from harness.bench import figures, kept, page, rates, targets, timing
 from harness.bench.__main__ import main
 from harness.bench.child import Child
-from harness.bench.measure import Form, measure
+from harness.bench.measure import FULL, Form, growth, measure
 from harness.bench.reference import Reference
 from harness.bench.steps import LEARNING_RATE, Cell, Ours, work
 from harness.bench.timing import Spread, interleaved, spread
@@ -274,6 +274,13 @@ def test_what_is_no_result_is_refused(content, tmp_path, capsys):
 def test_a_device_that_is_not_there_is_refused(capsys):
     assert main(["--device", "cuda", "--quick"]) == 2
     assert "no CUDA device" in capsys.readouterr().err
+
+
+def test_a_net_that_does_not_fit_into_memory_is_left_out_of_the_growth(monkeypatch):
+    said = []
+    monkeypatch.setattr("harness.data.memory.available", lambda: 100 * 2**20)
+    assert growth([Cell(32, "identity", 20)], FULL, said.append) == []
+    assert said == ["growth: depth 20 is left out, its steps may take 0.2 GiB"]
 
 
 @pytest.mark.slow

@@ -26,6 +26,8 @@ from harness.devices import exactly
 
 SHORTCUTS = ("none", "identity")
 PRECISIONS = tuple(precision.value for precision in Precision)
+ROOM = 1.25
+"""Memory that must be there for a step, in what it holds at least."""
 Say = Callable[[str], None]
 
 
@@ -50,9 +52,8 @@ QUICK = Form("quick", (32, 8), (20, 56), 3, 0.1, (20, 56), 3, 1)
 def steps(cell: Cell, form: Form) -> dict[str, Any]:
     """Return the rounds of one net: our step in each precision, the reference's, and the machine's rates.
 
-    The reference is a process of its own: what `harness.devices.exactly` sets for ours is not for it.
-
-    Of our step: `step`, `probed`, `norms` (of every layer's weight gradient at every step) and `pipeline` (batches alone).
+    Of our step: `step`, `probed`, `norms` (of every layer's weight gradient at every step) and `pipeline` (batches alone). The
+    reference is a process of its own: what `harness.devices.exactly` sets for ours is not for it.
     """
     device, threads = torch.device(cell.device), cell.threads
     cells = {precision: Cell(cell.size, cell.shortcut, cell.depth, precision, cell.device, threads) for precision in PRECISIONS}
@@ -117,9 +118,9 @@ def growth(cells: Sequence[Cell], form: Form, say: Say) -> list[dict[str, Any]]:
     with ExitStack() as stack:
         children: list[tuple[Cell, Child]] = []
         for cell in cells:
-            needed = work(cell).bytes  # twice what the passes keep, and more
+            needed = ROOM * work(cell).memory
             if needed > memory.available():
-                say(f"depth {cell.depth} is left out: its steps may take {needed / 2**30:.1f} GiB")
+                say(f"growth: depth {cell.depth} is left out, its steps may take {needed / 2**30:.1f} GiB")
                 continue
             children.append((cell, stack.enter_context(Child(cell.as_json()))))
             children[-1][1].ready()
@@ -156,7 +157,10 @@ def measure(device: str, threads: int, form: Form, command: str, say: Say) -> di
             found["workers"].append(workers(cell, form))
     say(f"growth: depth {', '.join(map(str, form.growth))}")
     deeper = [Cell(large, "identity", depth, device=device, threads=threads) for depth in form.growth]
-    found["growth"] = growth(deeper, form, note)
+    try:
+        found["growth"] = growth(deeper, form, note)
+    except ChildProcessError as error:  # killed, perhaps, by a system short of memory: the rest is worth keeping
+        note(f"growth: {error}")
     for size in form.sizes:
         say(f"start-up: {size}x{size}")
         found["start_up"].append(start_up(Cell(size, "identity", 20, device=device, threads=threads), form.starts))

@@ -73,10 +73,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Work:
-    """What a training step has to do at least: FLOPs, a multiply-add counting as two, and bytes to and from memory."""
+    """What a training step has to do at least: FLOPs, a multiply-add counting as two, and bytes to and from memory.
+
+    `memory` is what it holds at least, in bytes.
+    """
 
     flops: float
     bytes: float
+    memory: float
 
 
 def work(cell: Cell) -> Work:
@@ -87,7 +91,8 @@ def work(cell: Cell) -> Work:
     """
     facts, bf16 = cell.facts, cell.precision == Precision.bf16.value
     found = inspect(cell.config, facts.channels, facts.size, facts.classes, cell.batch, bf16)
-    return Work(3.0 * found.flops * cell.batch, 2.0 * found.memory.activations + 5.0 * found.memory.weights)
+    traffic = 2.0 * found.memory.activations + 5.0 * found.memory.weights
+    return Work(3.0 * found.flops * cell.batch, traffic, found.memory.total)
 
 
 class Ours:
