@@ -77,18 +77,29 @@ def untrained(channels: int, dtype: torch.dtype = torch.float32) -> Tensors:
 _STATISTICS = (("mean", 0.0), ("variance", 1.0))
 
 
-def compare(p: Tensors, running: Tensors, x0: Tensor, dy: Tensor, training: bool) -> list[Row]:
-    """Return a row of every value and gradient, in the order in which they are found.
+class Compared(NamedTuple):
+    """A row of every value and gradient, in the order in which they are found, and at how many elements of x2 and y the two sides
+    disagree whether the ReLU is open: there a sum lies within rounding of 0, and the gradient passes on one side alone."""
+
+    rows: list[Row]
+    flips: int
+
+
+def compare(p: Tensors, running: Tensors, x0: Tensor, dy: Tensor, training: bool) -> Compared:
+    """Return the block by formula beside the block by autograd.
 
     In training mode `running` moves towards the batch's statistics, once, as training would move it.
     """
     expected = by_autograd(p, {name: value.clone() for name, value in running.items()}, x0, dy, training)
-    rows, summed = [], 0.0
+    rows, flips, summed = [], 0, 0.0
     for name, value in by_formula(p, running, x0, dy, training):
         if name in ("dx3", "dx1"):
             summed = _norm(value.abs().sum((0, 2, 3)))
-        rows.append(_row(name, value, expected.pop(name), summed if name in ("db1", "db2") else _norm(value)))
-    return rows
+        other = expected.pop(name)
+        if name in ("x2", "y"):
+            flips += int(torch.count_nonzero((value > 0) != (other > 0)))
+        rows.append(_row(name, value, other, summed if name in ("db1", "db2") else _norm(value)))
+    return Compared(rows, flips)
 
 
 def by_formula(p: Tensors, running: Tensors, x0: Tensor, dy: Tensor, training: bool) -> Iterator[tuple[str, Tensor]]:

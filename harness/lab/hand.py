@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -55,10 +57,10 @@ def tensors(shape: tuple[int, int, int, int] = SHAPE) -> Chapter:
         parts.append(said("tensors.less_memory", batch=batch))
     header = [said(f"col.{name}") for name in ("quantity", "shape", "mean", "std", "norm", "norm_autograd", "apart")]
     for training in (True, False):
-        rows = block.compare(weights, running, x0, dy, training)
+        rows, flips = block.compare(weights, running, x0, dy, training)
         mode = "training" if training else "evaluation"
         parts += [Subheading(said(f"tensors.{mode}")), Grid(header, [_cells(row) for row in rows])]
-        parts.append(said(f"tensors.about_{mode}", **_noted(rows)))
+        parts.append(said(f"tensors.about_{mode}", **_noted(rows, flips)))
     return Chapter("tensors", parts)
 
 
@@ -73,11 +75,16 @@ def _facts(found: scalar.Values) -> dict[str, str]:
     return {name: _listed(found[name]) for name in ("F", "dx0_shortcut", "dx0_branch", "dx0", "dW1", "dW2", "dx3")}
 
 
-def _noted(rows: Sequence[Row]) -> dict[str, str]:
+def _noted(rows: Sequence[Row], flips: int) -> dict[str, str]:
     found = {row.name: row for row in rows}
+    values = [row for row in rows if row.name in scalar.FORWARD]
+    biases = [found["db1"], found["db2"]]
     return {
-        "apart": f"{max(row.apart for row in rows):.1g}",
-        "bias": f"{max(found['db1'].norm, found['db2'].norm):.1e}",
+        "values": f"{max(row.apart for row in values):.1g}",
+        "gradients": f"{max(row.apart for row in rows):.1g}",
+        "flips": f"{flips:,}",
+        "elements": f"{2 * math.prod(found['y'].shape):,}",
+        "bias": f"{max(max(row.norm, row.norm_autograd) for row in biases):.1g}",
         "weight": f"{found['dW2'].norm:.3g}",
         "shortcut": f"{found['dx0_shortcut'].norm:.4g}",
         "branch": f"{found['dx0_branch'].norm:.4g}",
@@ -93,4 +100,4 @@ def _cells(row: Row) -> list[str]:
 
 def _listed(values: Sequence[float]) -> str:
     """Return numbers with signs as formulas have them; what is rounding alone is 0."""
-    return ", ".join(f"{value:.4g}".replace("-", "−") if abs(value) > 1e-12 else "0" for value in values)
+    return ", ".join(re.sub("^-", "−", f"{value:.4g}") if abs(value) > 1e-12 else "0" for value in values)

@@ -15,15 +15,15 @@ from harness.records import Run
 from harness.sweep import Sweep
 
 SEEDS = (0, 1, 2)
-SCHEDULE = ScheduleConfig(steps=300, batch_size=64, learning_rate=0.01, eval_every=50)
+SCHEDULE = ScheduleConfig(steps=250, batch_size=64, learning_rate=0.01, eval_every=50)
 FIRST_STEPS = replace(SCHEDULE, steps=10, eval_every=10)
 """For gradients at initialisation and just after."""
-RATES = (0.001, 0.01, 0.1)
+RATES = (0.01, 0.03, 0.1)
 NARROW = 8
 """Channels of the first stage of the narrow nets."""
 MEMORISED = {
     "data": DataConfig("digits_random", augment=False),
-    "schedule": replace(SCHEDULE, steps=600, learning_rate=0.05, eval_every=300),
+    "schedule": replace(SCHEDULE, steps=500, learning_rate=0.05, eval_every=250),
 }
 """Random labels, which take longer to learn."""
 DENSE = {"parameters": "dense, equal parameters", "flops": "dense, equal FLOPs"}
