@@ -64,7 +64,9 @@ def about(path: Path) -> str:
 
 def commands() -> str:
     """Return the docstring of every entry point, the commonest first."""
-    texts = {path.stem: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for path in HARNESS.glob("*.py")}
+    modules = {path.stem: path for path in HARNESS.glob("*.py")}
+    modules |= {path.parent.name: path for path in HARNESS.glob("*/__main__.py")}
+    texts = {name: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for name, path in modules.items()}
     entries = [name for name, text in sorted(texts.items()) if name in USAGE.findall(text)]
     entries.sort(key=lambda name: name != "run")
     return "\n\n".join(f"### `python -m harness.{name}`\n\n{texts[name]}" for name in entries)

@@ -106,7 +106,8 @@ def test_other_commands_name_what_there_is():
                 assert re.search(rf"^{words[1]}:", makefile, flags=re.MULTILINE), line
             if "-m" in words and words[words.index("-m") + 1].startswith("harness."):
                 module = words[words.index("-m") + 1]
-                text = importlib.import_module(module).__doc__
+                entry = importlib.import_module(module)
+                text = (importlib.import_module(f"{module}.__main__") if hasattr(entry, "__path__") else entry).__doc__
                 assert module.partition(".")[2] in USAGE.findall(text)
                 assert all(word in text or word in ("-m", "--help") for word in words if word.startswith("-")), line
         for script in re.findall(r"python (tests/\w+\.py)", page.read_text()):

@@ -49,6 +49,11 @@ def test_pages_that_cannot_be_written_are_a_usage_error(text, tmp_path, capsys):
     assert "keys" in capsys.readouterr().err or not text
 
 
+@pytest.mark.parametrize("command", ["run", "describe", "report", "status", "verify", "bench", "lab", "reference"])
+def test_every_command_stands_in_the_reference(command):
+    assert f"### `python -m harness.{command}`" in PAGE
+
+
 def test_every_key_is_commented_in_conf_and_stands_in_the_reference():
     places = {"config.yaml": "", "data/digits.yaml": "data.", "data/cifar10.yaml": "data.", "data/image_folder.yaml": "data."}
     places["schedule/cifar10.yaml"] = "schedule."
