@@ -40,6 +40,7 @@ SWEEP_FILES: Sentences = {
     layout.REPORT_HTML: "the report, one file that asks for nothing from elsewhere",
     layout.REPORT_MARKDOWN: "the same report as Markdown, beside its figures",
     layout.VERIFICATION: "only after `harness.verify`: what it found",
+    layout.NOTES: "only of a finding, by hand: command, what was expected before the runs, what was seen, what went against it",
 }
 """The files of a sweep, RESULTS/sweeps/LABEL-HASH/, and of a finding."""
 

@@ -40,6 +40,8 @@ class Entry:
     picture: str
     lines: Sequence[str]
     """Its runs, and what could not be read."""
+    notes: str = ""
+    """What was expected and seen, where that is not the link itself."""
     verdicts: Sequence[tuple[Badge, str]] = ()
     """Each verdict that was said, the firm ones first, and of which claims; of those not run their number."""
 
@@ -60,8 +62,8 @@ def entries(results: Path) -> list[Entry]:
 
 
 def _entry(results: Path, folder: Path) -> Entry:
-    document = next((folder / name for name in (layout.REPORT_MARKDOWN, "README.md") if (folder / name).is_file()), None)
-    page = next((folder / name for name in (layout.REPORT_HTML, "README.md") if (folder / name).is_file()), None)
+    document = next((folder / name for name in (layout.REPORT_MARKDOWN, layout.NOTES) if (folder / name).is_file()), None)
+    page = next((folder / name for name in (layout.REPORT_HTML, layout.NOTES) if (folder / name).is_file()), None)
     lines: list[str] = []
     text = _said(lines, _text, document, "") if document else ""
     verdicts: list[tuple[Badge, str]] = []
@@ -71,6 +73,7 @@ def _entry(results: Path, folder: Path) -> Entry:
     heading = re.search(r"^# (.+)$", text, flags=re.MULTILINE)
     figure = re.search(r"^!\[[^]]*\]\(([^)]+)\)$", text, flags=re.MULTILINE)
     picture = folder / figure[1] if figure else None
+    notes = folder / layout.NOTES
     return Entry(
         KINDS[folder.parent.name],
         folder.name,
@@ -79,6 +82,7 @@ def _entry(results: Path, folder: Path) -> Entry:
         _relative(page, results),
         _relative(picture, results),
         lines,
+        _relative(notes if notes != page else None, results),
         verdicts,
     )
 

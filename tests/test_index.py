@@ -40,10 +40,11 @@ def page(results):
 def test_newest_first_each_with_title_picture_runs_and_verdicts(tmp_path):
     verdicts = [("D1", "consistent"), ("D6", "reproduced"), ("D2", "consistent"), ("D3", "not run"), ("D1", "inconsistent")]
     made(tmp_path, "older", seconds=86_400 * 365, title="older one", verdicts=verdicts, states=("done", "failed", "done"))
-    made(tmp_path, "newer", seconds=86_400 * 730, title="newer one")
+    newer = made(tmp_path, "newer", seconds=86_400 * 730, title="newer one")
+    (newer / layout.NOTES).write_text("# What was expected\n")
     finding = tmp_path / layout.FINDINGS / "1972-06-01-between"
     finding.mkdir(parents=True)
-    (finding / "README.md").write_text("# a finding that is no sweep\n")
+    (finding / layout.NOTES).write_text("# a finding that is no sweep\n")
     html = page(tmp_path)
     titles = [unescape(re.sub("<.*?>", "", title)) for title in re.findall(r"<h2>(.*?)</h2>", html)]
     assert titles == ["a finding that is no sweep", "newer one", "older one"]
@@ -53,7 +54,8 @@ def test_newest_first_each_with_title_picture_runs_and_verdicts(tmp_path):
     assert '<span class="badge inconsistent">inconsistent</span> D1</li>' in html
     links = re.findall(r'(?:href|src)="(?!data:)(.*?)"', html)
     assert "sweeps/older/figures/error.png" in links
-    assert "sweeps/newer/report.html" in links
+    assert {"sweeps/newer/report.html", "sweeps/newer/README.md"} < set(links)
+    assert "sweeps/older/README.md" not in links
     assert "findings/1972-06-01-between/README.md" in links
     assert all((tmp_path / link).is_file() for link in links)  # relative, and nothing from elsewhere
     assert "@import" not in html

@@ -80,7 +80,7 @@ def test_the_files_of_a_run_and_of_its_sweep_hold_what_is_said(tmp_path):
     """A real run with every probe; what a check leaves is in the demo's finding."""
     assert run.main(["depth=8", "probes=[layers,blocks,lesions]", "gradient_norms=every", *KEYS, f"results={tmp_path}"]) == 0
     (sweep,), (trained,) = (list((tmp_path / place).glob("*")) for place in (layout.SWEEPS, layout.RUNS))
-    assert {path.name for path in sweep.iterdir()} == set(contents.SWEEP_FILES) - {layout.VERIFICATION}
+    assert {path.name for path in sweep.iterdir()} == set(contents.SWEEP_FILES) - {layout.VERIFICATION, layout.NOTES}
     assert {path.name for path in trained.iterdir()} == set(contents.RUN_FILES) - {layout.CHECKPOINT}
     for name, columns in contents.COLUMNS.items():
         assert list(pd.read_csv(trained / name)) == list(columns)

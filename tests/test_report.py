@@ -97,6 +97,23 @@ def test_a_kept_sweep_stands_on_its_own(folder, tmp_path):
     assert report.main([str(results / layout.SWEEPS / folder.name), "--keep", "small"]) == 2
 
 
+def test_expectations_written_before_the_runs_stay_in_the_finding(folder, tmp_path):
+    """A folder that holds a README alone is filled, whatever its date; a finding that is no sweep is not touched."""
+    results = tmp_path / "results"
+    shutil.copytree(folder.parent.parent, results)
+    begun, other = (results / layout.FINDINGS / name for name in ("2020-02-29-small", "2020-02-29-rates"))
+    for finding in (begun, other):
+        finding.mkdir(parents=True)
+        (finding / layout.NOTES).write_text("Plain nets get worse.\n")
+    (other / "rates.csv").write_text("")
+    for name in ("small", "rates"):
+        assert report.main([str(results / layout.SWEEPS / folder.name), "--keep", name]) == 0
+    assert (begun / layout.NOTES).read_text() == "Plain nets get worse.\n"
+    assert (begun / layout.REPORT_HTML).is_file()
+    assert not (other / layout.SWEEP).exists()
+    assert len(list((results / layout.FINDINGS).iterdir())) == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "x", "arms"),
     [

@@ -18,7 +18,7 @@ from harness.records import RecordError
 
 SCHEMA = 1
 """Raised when a key changes its meaning."""
-BENCH, PAGE = "bench.json", "README.md"
+BENCH = "bench.json"
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -34,5 +34,5 @@ def keep(result: Mapping[str, Any], name: str, results: Path) -> Path:
     folder = results / layout.FINDINGS / f"{date.today().isoformat()}-{name}"
     folder.mkdir(parents=True)
     records.write_json(folder / BENCH, result)
-    records.write_text(folder / PAGE, page.markdown(result))
+    records.write_text(folder / layout.NOTES, page.markdown(result))
     return folder.resolve()
