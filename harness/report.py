@@ -3,8 +3,8 @@
     python -m harness.report SWEEP_FOLDER [--keep NAME]
     python -m harness.report --index [RESULTS_FOLDER]
 
---keep NAME also keeps the sweep as evidence: results/findings/DATE-NAME, with the tables of its runs inside; a folder of that name
-in which there is only a README.md, written before the runs, is filled.
+--keep NAME also keeps the sweep as evidence: results/findings/DATE-NAME, with the tables of its runs inside; a folder of
+that name in which there is only a README.md, written before the runs, is filled.
 --index builds one page over all sweeps and findings of a results folder (results): index.html.
 Exit code 0, 1 if a run of the sweep failed or is not done, 2 if the folder is no sweep that can be read.
 """
@@ -12,18 +12,15 @@ Exit code 0, 1 if a run of the sweep failed or is not done, 2 if the folder is n
 from __future__ import annotations
 
 import argparse
-import glob
-import os
 import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 
 from experiments.declaration import find
 from experiments.judging import claims_of
-from harness import index, judged, layout, pages, records, reproducibility
+from harness import findings, index, judged, layout, pages, records, reproducibility
 from harness.config import flatten
 from harness.figures import drawn
 from harness.network import applies
@@ -116,17 +113,11 @@ def build(tables: Tables) -> None:
 def keep(sweep: Path, name: str) -> Path:
     """Copy a sweep and the tables of its runs to findings/DATE-NAME beside sweeps/; return that folder.
 
-    A folder of that name which holds nothing but a README.md, of any date, is filled: expectations stand there before the runs.
     Raises RecordError where the folder is no sweep, and FileExistsError where the finding exists.
     """
     tables = Tables(sweep)
-    findings = sweep.parent.parent / layout.FINDINGS
     sources = [run.folder for run in tables.all_runs]
-    begun = (folder for folder in findings.glob(f"????-??-??-{glob.escape(name)}") if os.listdir(folder) == [layout.NOTES])
-    finding = next(begun, None)
-    if finding is None:
-        finding = findings / f"{date.today().isoformat()}-{name}"
-        finding.mkdir(parents=True)
+    finding = findings.begin(sweep.parent.parent, name)
     shutil.copy2(sweep / layout.SWEEP, finding)
     for source in sources:
         shutil.copytree(

@@ -258,7 +258,7 @@ def test_a_result_is_shown_again_and_kept(tmp_path, monkeypatch, capsys):
     (folder,) = (tmp_path / "results" / "findings").iterdir()
     assert folder.name.endswith("-speed")
     assert json.loads((folder / "bench.json").read_text()) == json.loads((tmp_path / "one.json").read_text())
-    assert (folder / "README.md").read_text().startswith("# How fast a training step is")
+    assert (folder / "report.md").read_text().startswith("# How fast a training step is")
     assert "finding:" in capsys.readouterr().out
     assert main(["--from", "one.json", "--keep", "speed"]) == 2
 

@@ -28,7 +28,10 @@ ANALYSIS = {
     f"harness.{name}" for name in ("tables", "moments", "plots", "stats", "verdicts", "growth", "theory", "published", "ranking")
 }
 LAUNCHING = {f"harness.{name}" for name in ("launch", "orphans", "trainer", "worker")}
-PAGES = {f"harness.{name}" for name in ("report", "index", "pages", "svg", "embedded", "figures", "judged", "reproducibility")}
+PAGES = {
+    f"harness.{name}"
+    for name in ("report", "findings", "index", "pages", "svg", "embedded", "figures", "judged", "reproducibility")
+}
 READING = PAGES | {f"harness.{name}" for name in ("progress", "status", "verify")}
 ENTRIES = LAUNCHING | READING | {f"harness.{name}" for name in ("run", "sweep", "describe", "reference", "catalogue", "lab")}
 BENCH = "harness.bench"

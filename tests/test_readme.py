@@ -129,6 +129,18 @@ def test_the_readme_shows_the_numbers_of_its_findings():
     assert shown
 
 
+def test_the_readme_shows_the_speed_that_was_measured():
+    """Every row of its table is one of the finding's page, which its bench.json gives again."""
+    from harness.bench import kept, page
+
+    (finding,) = re.findall(r"results/findings/([^/)]+-speed)/README.md", README)
+    written = (ROOT / "results" / "findings" / finding / layout.REPORT_MARKDOWN).read_text()
+    assert page.markdown(kept.read(ROOT / "results" / "findings" / finding / kept.BENCH)) == written
+    rows = re.findall(r"^\| (?:8x8|32x32) .*$", README, flags=re.MULTILINE)
+    assert rows
+    assert set(rows) <= set(written.splitlines())
+
+
 def test_examples_that_stand_in_both_places_are_the_same():
     """The README's ten lines and its Python example are the guide's, too."""
     assert set(examples(README).values()) < set(examples(GUIDE).values())

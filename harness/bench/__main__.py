@@ -5,13 +5,12 @@
 
 It takes about 12 minutes on two cores, --quick about two: few rounds, 20 and 56 layers alone. Leave the machine alone
 meanwhile. --json writes what was measured, --from shows such a file again. --keep NAME keeps it as a finding:
-results/findings/DATE-NAME with bench.json and a page. Exit code 0, whether targets are met or not, 2 if it cannot be done.
+results/findings/DATE-NAME with bench.json and report.md. Exit code 0, whether targets are met or not, 2 if it cannot be done.
 """
 
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,6 @@ from harness.records import RecordError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
         prog="python -m harness.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -33,14 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--from", type=Path, metavar="FILE", dest="earlier")
     parser.add_argument("--keep", metavar="NAME")
-    asked = parser.parse_args(given)
+    asked = parser.parse_args(arguments)
     try:
         if asked.earlier:
             result = kept.read(asked.earlier)
         else:
             from harness.bench.measure import FULL, QUICK, measure
 
-            command = shlex.join(["python", "-m", "harness.bench", *given])
+            command = f"python -m harness.bench --device {asked.device}" + (" --quick" if asked.quick else "")
             result = measure(asked.device, available_cores(), QUICK if asked.quick else FULL, command, _say)
         if asked.json:
             records.write_json(asked.json, result)

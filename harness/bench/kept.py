@@ -8,11 +8,10 @@ has it), `machine` and `code` (harness.environment), `notes`; `steps`, `workers`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-from harness import layout, records
+from harness import findings, layout, records
 from harness.bench import page
 from harness.records import RecordError
 
@@ -30,9 +29,8 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def keep(result: Mapping[str, Any], name: str, results: Path) -> Path:
-    """Write a result and its page to findings/DATE-NAME; return the new folder. Raises FileExistsError where it exists."""
-    folder = results / layout.FINDINGS / f"{date.today().isoformat()}-{name}"
-    folder.mkdir(parents=True)
+    """Write a result and its page to findings/DATE-NAME; return that folder. Raises FileExistsError where it is one already."""
+    folder = findings.begin(results, name)
     records.write_json(folder / BENCH, result)
-    records.write_text(folder / layout.NOTES, page.markdown(result))
+    records.write_text(folder / layout.REPORT_MARKDOWN, page.markdown(result))
     return folder.resolve()
