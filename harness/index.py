@@ -63,7 +63,8 @@ def entries(results: Path) -> list[Entry]:
 
 def _entry(results: Path, folder: Path) -> Entry:
     document = next((folder / name for name in (layout.REPORT_MARKDOWN, layout.NOTES) if (folder / name).is_file()), None)
-    page = next((folder / name for name in (layout.REPORT_HTML, layout.NOTES) if (folder / name).is_file()), None)
+    pages_of = (layout.REPORT_HTML, layout.REPORT_MARKDOWN, layout.NOTES)
+    page = next((folder / name for name in pages_of if (folder / name).is_file()), None)
     lines: list[str] = []
     text = _said(lines, _text, document, "") if document else ""
     verdicts: list[tuple[Badge, str]] = []

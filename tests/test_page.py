@@ -333,7 +333,7 @@ def test_without_scripts_and_in_print_all_is_there(browser, demo):
         assert shown(page, "details:not([open])") == 0
         assert shown(page, "details p") > 0
         assert shown(page, "table.runs tbody tr") == 6
-        assert shown(page, ".picture svg") == len(list((DEMO / layout.FIGURES).glob("*.svg")))
+        assert shown(page, ".picture svg") == len(list((DEMO / layout.FIGURES).glob("*.png")))
         assert shown(page, ".heat, .switches, .downloads, .finder") == 0
         assert page.errors() == []
         page.close()
