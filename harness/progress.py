@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -18,7 +19,11 @@ from harness import layout, records
 from harness.records import RecordError, Run
 from harness.stopping import Stop
 
+log = logging.getLogger("harness")
+
 REFRESH = 0.5
+NEWS = 120.0
+"""Seconds between two lines on how far a sweep is, where no table can be drawn: an epoch of a deep net takes longer."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ def duration(seconds: float) -> str:
 
 
 class Display:
-    """While its block runs: passes a wish to stop on to the workers, and on a terminal draws the table, in place."""
+    """While its block runs: passes a wish to stop on to the workers, and draws the table in place or, without a terminal, logs."""
 
     def __init__(self, sweep: Path, stop: Stop, stop_file: Path) -> None:
         self.sweep, self.stop, self.stop_file = sweep, stop, stop_file
@@ -124,14 +129,18 @@ class Display:
                 self._draw()
 
     def _watch(self) -> None:
-        told = time.monotonic() - REFRESH
+        tell, pause = (self._draw, REFRESH) if self.draws else (self._say, NEWS)
+        told = time.monotonic() - (REFRESH if self.draws else 0)
         while not self._over.wait(0.1):
             if self.stop and not self.stop_file.exists():
                 self.stop_file.touch()
-            if self.draws and time.monotonic() - told > REFRESH:
+            if time.monotonic() - told > pause:
                 with suppress(Exception):  # a terminal that is gone must not keep a wish to stop from being passed on
-                    self._draw()
+                    tell()
                 told = time.monotonic()
+
+    def _say(self) -> None:
+        log.info(summary(places(self.sweep)))
 
     def _draw(self) -> None:
         size = shutil.get_terminal_size()
