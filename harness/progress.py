@@ -108,7 +108,7 @@ def duration(seconds: float) -> str:
 
 
 class Display:
-    """While its block runs: passes a wish to stop on to the workers, and draws the table in place or, without a terminal, logs."""
+    """While its block runs: passes a wish to stop on to the workers, and draws the table in place or logs a line now and then."""
 
     def __init__(self, sweep: Path, stop: Stop, stop_file: Path) -> None:
         self.sweep, self.stop, self.stop_file = sweep, stop, stop_file
