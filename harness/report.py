@@ -111,14 +111,16 @@ def build(tables: Tables) -> None:
 
 
 def keep(sweep: Path, name: str) -> Path:
-    """Copy a sweep and the tables of its runs to findings/DATE-NAME beside sweeps/; return that folder.
+    """Copy a sweep, what a check found, and the tables of its runs to findings/DATE-NAME beside sweeps/; return that folder.
 
     Raises RecordError where the folder is no sweep, and FileExistsError where the finding exists.
     """
     tables = Tables(sweep)
     sources = [run.folder for run in tables.all_runs]
     finding = findings.begin(sweep.parent.parent, name)
-    shutil.copy2(sweep / layout.SWEEP, finding)
+    for name in (layout.SWEEP, layout.VERIFICATION):
+        if (sweep / name).is_file():
+            shutil.copy2(sweep / name, finding)
     for source in sources:
         shutil.copytree(
             source, finding / layout.RUNS / source.name, ignore=shutil.ignore_patterns(*layout.PRIVATE, ".*", "*.damaged-*")

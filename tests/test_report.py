@@ -106,10 +106,12 @@ def test_expectations_written_before_the_runs_stay_in_the_finding(folder, tmp_pa
         finding.mkdir(parents=True)
         (finding / layout.NOTES).write_text("Plain nets get worse.\n")
     (other / "rates.csv").write_text("")
+    checked = {"runs": [{"run": "digits-none-8", "kind": "exact", "same": True, "found": "the same, weights too"}]}
+    records.write_json(results / layout.SWEEPS / folder.name / layout.VERIFICATION, checked)
     for name in ("small", "rates"):
         assert report.main([str(results / layout.SWEEPS / folder.name), "--keep", name]) == 0
     assert (begun / layout.NOTES).read_text() == "Plain nets get worse.\n"
-    assert (begun / layout.REPORT_HTML).is_file()
+    assert "the same, weights too" in (begun / layout.REPORT_MARKDOWN).read_text()
     assert not (other / layout.SWEEP).exists()
     assert len(list((results / layout.FINDINGS).iterdir())) == 3
 
