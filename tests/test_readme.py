@@ -1,5 +1,6 @@
 """The examples of README and guide do what they say, and the numbers shown are those of findings."""
 
+import json
 import os
 import re
 import subprocess
@@ -98,7 +99,8 @@ SWEEPS = [finding for finding in FINDINGS if (finding / layout.SWEEP).is_file()]
 def test_a_finding_is_small_and_says_what_it_found(finding):
     """Its README.md holds the command, what was expected, seen, and against expectation; what is not committed has no size."""
     built = [finding / layout.REPORT_HTML, *(finding / layout.FIGURES).glob("*.svg")]
-    assert sum(path.stat().st_size for path in set(finding.rglob("*")) - set(built)) < 5 * 2**20
+    kept = {path for path in finding.rglob("*") if path.is_file()} - set(built)
+    assert sum(path.stat().st_size for path in kept) < 5 * 2**20
     headings = re.findall(r"^## (.*)$", (finding / layout.NOTES).read_text(), flags=re.MULTILINE)
     assert headings == ["Command", "What was expected", "What was seen", "What went against expectation"]
 
@@ -127,6 +129,25 @@ def test_the_readme_shows_the_numbers_of_its_findings():
                 known = runs.loc[words[-1], column]
                 assert value == str(known) or float(value) == pytest.approx(float(known), rel=1e-3), (words[-1], column)
             shown += 1
+    assert shown
+
+
+def test_the_readme_shows_the_verdicts_of_its_findings():
+    """Below a link to a finding's report stands what it says of each claim, every verdict where settings differ."""
+    findings: list[str | None] = []
+    shown = 0
+    for line in README.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
+        linked = [re.search(r"results/findings/([^/]+)/report\.md", cell) for cell in cells]
+        if not cells or any(linked):
+            findings = [found and found[1] for found in linked]
+        elif findings and re.fullmatch(r"[A-Z]\d+", cells[0]):
+            for finding, cell in zip(findings, cells, strict=True):
+                if finding:
+                    verdicts = json.loads((ROOT / "results" / "findings" / finding / layout.VERDICTS).read_text())["verdicts"]
+                    said = {one["verdict"] for one in verdicts if one["claim"] == cells[0]}
+                    assert set(cell.split(", ")) == (said or {""}), (cells[0], finding)
+                    shown += 1
     assert shown
 
 

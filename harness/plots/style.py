@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
+from PIL import Image
 
 from harness.plots import marks
 
@@ -50,16 +51,23 @@ def panels(rows: int, columns: int, width: float = 4.2, height: float = 3.2, **o
 
 
 def save(figure: Figure) -> dict[str, bytes]:
-    """Return the figure as {"svg": ..., "png": ...}; equal figures give equal bytes."""
+    """Return the figure as {"svg": ..., "png": ...}, the latter in at most 256 colours; equal figures give equal bytes."""
     FigureCanvasAgg(figure)
     files = {}
     with mpl.rc_context(STYLE):
         for kind, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, metadata=metadata, dpi=130)
-            files[kind] = marks.readable(buffer.getvalue()) if kind == "svg" else buffer.getvalue()
+            figure.savefig(buffer, format=kind, metadata=metadata, dpi=110)
+            files[kind] = marks.readable(buffer.getvalue()) if kind == "svg" else _small(buffer)
             figure.set_layout_engine(None)  # laid out once, for both
     return files
+
+
+def _small(png: io.BytesIO) -> bytes:
+    """Return a PNG in at most 256 colours: a third of the bytes, since findings are committed."""
+    file = io.BytesIO()
+    Image.open(png).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    return file.getvalue()
 
 
 def series_styles(series: Iterable[str]) -> dict[str, dict[str, Any]]:
