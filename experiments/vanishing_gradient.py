@@ -18,10 +18,9 @@ from experiments.declaration import Claim, Experiment, Found, Missing, Part, Pro
 from harness import plots, records, stats
 from harness.moments import EARLY
 from harness.tables import Measure
+from harness.theory import SMALLEST
 from harness.verdicts import above, below, near
 
-SMALLEST = 1.4e-45
-"""The smallest float32 above zero: what an element of a gradient that is exactly zero may at most have been."""
 BOUND = 6.0
 """Powers of ten at which a ratio counts as no further from 1: what has vanished or exploded has no one size."""
 Vector = NDArray[np.float64]
@@ -29,18 +28,17 @@ START, DURING, LATER = "at step 0", f"median of steps {EARLY[0]} to {EARLY[1]}",
 
 
 def fall(blocks: pd.DataFrame) -> pd.DataFrame:
-    """Return log10 of ||dL/d output|| at step 0, stem over last block, and whether the stem's is exactly zero.
+    """Return log10 of ||dL/d output|| at step 0, stem over last block, and the same of a stem whose every element is 1.
 
-    A zero stands for the largest that it can have been, SMALLEST in every element. No row where the last block's is zero, or
-    either is not finite.
+    The first is -inf where the stem's is exactly zero. No row where the last block's is zero, or either is not finite.
     """
     start = blocks[blocks["step"].to_numpy() == 0]
     _, first, last = _ends(start["step"], start["block"], start["grad_norm"])
     known = np.isfinite(first) & np.isfinite(last) & (last > 0)
     first, last = first[known], last[known]
-    limit = SMALLEST * np.sqrt(blocks["elements"].to_numpy()[blocks["block"].to_numpy() == 0].max(initial=0))
-    zero = first == 0
-    return pd.DataFrame({"fall": np.log10(np.where(zero, limit, first)) - np.log10(last), "zero": zero})
+    ones = np.sqrt(blocks["elements"].to_numpy()[blocks["block"].to_numpy() == 0].max(initial=0))
+    with np.errstate(divide="ignore"):
+        return pd.DataFrame({"fall": np.log10(first) - np.log10(last), "of_ones": np.log10(ones) - np.log10(last)})
 
 
 def growth(blocks: pd.DataFrame) -> pd.DataFrame:
@@ -85,17 +83,20 @@ BALANCE = Measure("layers", ("step", "layer", "kind", "grad_norm", "weight_norm"
 
 
 def vanishes(setting: Setting) -> Found | Missing:
-    """G1: slope over depth of `fall`, one a seed."""
+    """G1: slope over depth of `fall`, one a seed; a zero stands for the largest that it can have been."""
     found = setting.measured(FALL, shortcut="none", norm="none")
+    if len(found):
+        precision = setting.runs.set_index("run")["precision"].astype(str)
+        limit = found["of_ones"] + np.log10(found["run"].map(precision).map(SMALLEST).astype(float))
+        found = found.assign(zero=np.isneginf(found["fall"]), fall=found["fall"].where(np.isfinite(found["fall"]), limit))
     depths = sorted(set(found["depth"])) if len(found) else []
     if len(depths) < 2:
         return Missing("plain nets without normalisation of two depths or more")
     values = {f"{depth} layers": setting.by_seed(found[found["depth"] == depth], "fall") for depth in depths}
     alone = found.drop_duplicates(["depth", "seed"])
     slope = stats.mean_of_slopes(*(alone[column].tolist() for column in ("depth", "fall", "seed", "zero")))
-    notes = (
-        [] if not alone["zero"].any() else [f"{int(alone['zero'].sum())} of {len(alone)} gradients at the stem are exactly zero"]
-    )
+    zeros = int(alone["zero"].sum())
+    notes = [f"{zeros} of {len(alone)} gradients at the stem are exactly zero"] if zeros else []
     return Found(
         Part("slope over depth of log10 (stem over last block)", slope, below(0), values, "powers of ten per layer"),
         notes=notes,
@@ -159,7 +160,7 @@ G1 = Claim(
     source="Glorot and Bengio 2010, section 4; He et al. 2015, section 1",
     sentence="Without batch normalisation, the gradient of a plain net vanishes on its way to the first layers as depth grows.",
     rule="at initialisation: slope over depth of log10 of ||dL/d output||, stem over last block, below 0; a gradient that is "
-    "exactly zero is taken to be at most 1.4e-45 in every element",
+    f"exactly zero is taken to be at most {SMALLEST['fp32']} in every element ({SMALLEST['bf16']} with precision=bf16)",
     protocol=Protocol.ANY,
     keys=("depth", "shortcut", "norm"),
     needs=({"depth": DEPTHS, "shortcut": ("none",), "norm": ("none",)},),

@@ -36,6 +36,10 @@ a BN do, its mean square is that of dL/d(convolution's output) times k (pi - 1) 
 """
 GROWTH = math.sqrt(GROWTH_OF_SQUARES)
 """The same of the norm: 1.211."""
+SMALLEST: Mapping[str, float] = {"fp32": 1.4e-45, "bf16": 1.2e-38}
+"""By precision, the smallest number above zero that an element of a gradient can be: float32's smallest subnormal number, and its
+smallest normal one where the convolutions are those of bfloat16, whose instructions take subnormal numbers for zero (Intel 64 and
+IA-32 Architectures Software Developer's Manual, VDPBF16PS)."""
 
 
 class Net(NamedTuple):

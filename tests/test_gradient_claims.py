@@ -21,6 +21,7 @@ STEPS = [0, 1, 5, 10, 20, 1000]
 SEEDS = (0, 1, 2)
 SCATTER = (0.97, 1.0, 1.03)
 """Factor of what a seed measures."""
+FLOAT32 = np.finfo(np.float32)
 
 
 def blocks_table(norms, elements=4096, steps=(0,)):
@@ -61,10 +62,10 @@ def outcomes(results, names, *claims):
     return {outcome.claim.id: outcome for outcome in judge_sweep(sweep(results, names), claims)}
 
 
-def plain(results, norm, blocks_of, depths=(20, 56, 110)):
+def plain(results, norm, blocks_of, depths=(20, 56, 110), **choices):
     """Write plain nets of three seeds, `blocks_of(depth, factor)` being their blocks table; return their names."""
     return [
-        finish(results, digits(depth, "none", seed, norm=norm), 1.0, 2.0, tables=tables(blocks_of(depth, factor)))
+        finish(results, digits(depth, "none", seed, norm=norm, **choices), 1.0, 2.0, tables=tables(blocks_of(depth, factor)))
         for depth in depths
         for seed, factor in zip(SEEDS, SCATTER, strict=True)
     ]
@@ -88,15 +89,16 @@ def test_g1_is_the_slope_over_depth(tmp_path, per_layer, expected):
     assert part.values["56 layers"][1] == pytest.approx(56 * per_layer)
 
 
-def test_g1_takes_a_gradient_of_zero_for_the_largest_that_it_can_have_been(tmp_path):
-    """1.4e-45 in 4096 elements has norm 64 * 1.4e-45; beyond it the slope is only known to be lower."""
+@pytest.mark.parametrize(("precision", "smallest"), [("fp32", FLOAT32.smallest_subnormal), ("bf16", FLOAT32.tiny)])
+def test_g1_takes_a_gradient_of_zero_for_the_largest_that_it_can_have_been(tmp_path, precision, smallest):
+    """In 4096 elements the smallest number has a norm of 64 times that; beyond it the slope is only known to be lower."""
 
     def vanished(depth, factor):
         return blocks_table([0.0 if depth == 110 else factor * 10.0 ** (-0.3 * depth), 1.0])
 
-    found = outcomes(tmp_path, plain(tmp_path, "none", vanished), vanishing_gradient.G1)["G1"]
+    found = outcomes(tmp_path, plain(tmp_path, "none", vanished, precision=precision), vanishing_gradient.G1)["G1"]
     (part,) = found.found.parts
-    assert part.values["110 layers"][0] == pytest.approx(math.log10(64 * 1.4e-45))
+    assert part.values["110 layers"][0] == pytest.approx(math.log10(64 * float(smallest)), abs=0.01)
     assert part.estimate.low == -math.inf
     assert found.verdict is Verdict.REPRODUCED
     assert found.found.notes == ("3 of 9 gradients at the stem are exactly zero",)

@@ -14,8 +14,6 @@ from harness import stats, theory
 from harness.stats import Estimate
 from harness.theory import Net
 
-SMALLEST = 1.4e-45
-"""The smallest float32 above zero: nothing below it can be measured."""
 LAYERS_PER_BLOCK = 2
 THEORY: Mapping[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 1.3}
 """How a line of theory looks, in the colour of what it is about."""
@@ -100,7 +98,7 @@ def growth_of(predicted: pd.Series, place: str) -> float:
 
 def visible(line: pd.Series) -> pd.Series:
     """Return a predicted line without what lies below the smallest number that can be measured."""
-    return line.where(line >= SMALLEST)
+    return line.where(line >= theory.SMALLEST["fp32"])
 
 
 def _slope(x: pd.Series, y: pd.Series) -> float:
