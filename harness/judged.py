@@ -12,6 +12,7 @@ import pandas as pd
 from experiments.declaration import Found, Missing, Part
 from experiments.judging import DATA, ELSEWHERE, Outcome, claims_of, defaults, judge_sweep, same, shown
 from harness import layout, published, ranking, records, stats
+from harness.network import applies
 from harness.pages import Badge, Code, Fold, Link, Section, Table, Tally, Text, facts, word
 from harness.pages import Part as PagePart
 from harness.stats import Estimate
@@ -159,16 +160,18 @@ def _published(tables: Tables) -> list[Section]:
     keys = ["depth", *(key for key in tables.varying if key not in (*NO_ARM, "depth"))]
     rows, nets = [], 0
     for _, runs in tables.finished.groupby(keys, sort=False, dropna=False):
-        peers = published.of(runs.iloc[0].to_dict())
+        own = runs.iloc[0].to_dict()
+        peers = published.of(own)
         nets += bool(peers)
         if not peers or nets > NETS:
             continue
         values = runs.drop_duplicates("seed")["test_error"].tolist()
         estimate = stats.mean(values)
         ours = f"{_number(estimate.value, '')}{_interval(estimate, ' ')}"
-        net = ", ".join(f"{key}={shown(runs.iloc[0][key])}" for key in dict.fromkeys([*keys, "shortcut"]))
+        named = (key for key in dict.fromkeys([*keys, "shortcut"]) if applies(key, own["shortcut"]))
+        net = ", ".join(f"{key}={shown(own[key])}" for key in named)
         for peer in peers:
-            differs = ", ".join(_differing(runs.iloc[0].to_dict(), peer)) or "nothing"
+            differs = ", ".join(_differing(own, peer)) or "nothing"
             rows.append([net, peer.words, ours, str(len(values)), peer.how, f"{peer.source}, {peer.place}", differs])
     if not rows:
         return []

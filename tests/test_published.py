@@ -44,6 +44,14 @@ def test_published_numbers_stand_beside_ours_with_what_differs(tmp_path):
     assert "schedule.steps=1000 (published: 64000)" in other["differs"]
 
 
+def test_published_numbers_name_a_net_by_the_keys_that_do_something_in_it(tmp_path):
+    """A gate's bias is no key of nets without a gate, of which the sweep has one, too."""
+    gate = digits(110, "exclusive_gate", gate_bias=-5)
+    names = [finish(tmp_path, config, 1.0, 1.0) for config in (digits(110, "identity"), gate)]
+    nets_named = {row["net"] for row in section(sweep(tmp_path, names), "Published numbers")}
+    assert nets_named == {"depth=110, shortcut=identity", "depth=110, shortcut=exclusive_gate, gate_bias=-5"}
+
+
 def test_the_index_is_the_slope_over_doublings(tmp_path):
     """From 20 to 80 layers are two doublings: plain 0 to 10 is 5 points each (4 and 6 by seed), residual stays."""
     errors = {(20, "none"): [0, 0], (80, "none"): [8, 12], (20, "identity"): [1, 1], (80, "identity"): [1, 1]}
