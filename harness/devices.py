@@ -6,8 +6,9 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.utils.deterministic
@@ -89,6 +90,23 @@ def _give_back_above(piece: int, end: int) -> None:
 def recordable(device: torch.device) -> bool:
     """Return whether what is launched on the current stream can be recorded: on a GPU, on another stream than the default one."""
     return device.type == "cuda" and torch.cuda.current_stream(device) != torch.cuda.default_stream(device)
+
+
+def own_stream(device: torch.device) -> AbstractContextManager[Any]:
+    """Return a context, to be entered as often as one likes, in which what a GPU is asked for goes on a stream of its own."""
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.cuda.stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
+
+
+def works(device: torch.device) -> bool:
+    """Return whether the device still does what it is asked: after some errors CUDA never does again in the same process."""
+    try:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    except RuntimeError:
+        return False
+    return True
 
 
 def record(launches: Callable[[], None]) -> Callable[[], None]:

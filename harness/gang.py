@@ -17,7 +17,7 @@ import torch
 
 from harness import layout
 from harness.config import RunConfig
-from harness.devices import exactly
+from harness.devices import exactly, own_stream
 from harness.records import Run
 
 T = TypeVar("T")
@@ -54,8 +54,8 @@ class Own:
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         if self.device.type == "cuda":
             torch.cuda.init()  # type: ignore[no-untyped-call]  # before it there are no generators
-            self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
             self._cuda_random = self._generator().clone_state()
+        self._stream = own_stream(self.device)
 
     def turns(self, life: Turns[T], alone: bool) -> Turns[T]:
         """Have every turn of `life` with what is its own; where it is alone in the process, all of it in one turn."""
@@ -82,8 +82,8 @@ class Own:
             stack.enter_context(exactly(self.config))
             outside = torch.get_rng_state()
             torch.set_rng_state(self._random)
+            stack.enter_context(self._stream)
             if self.device.type == "cuda":
-                stack.enter_context(torch.cuda.stream(self._stream))
                 stack.enter_context(self._own_cuda_random())
             try:
                 yield

@@ -95,7 +95,7 @@ def _lost(job: dict[str, Any], code: int, asked: bool) -> str | None:
     with locks.held(layout.lock(results, run.name)) as mine:
         if not mine:
             return None
-        if run.finished():
+        if run.finished() or run.state == records.FAILED:
             return run.state
         if asked:
             note(run, records.INTERRUPTED)

@@ -50,11 +50,11 @@ class Training:
         self.config, self.schedule, self.run, self.facts, self.stop = config, config.schedule, run, facts, stop
         self.device = torch.device(config.device)
         environment.reset_peak_memory(self.device)
-        torch.manual_seed(stream_seed(config.seed, "layers"))
         self.data = load(config.data, self.device)
         self.model = build(config, self.data.facts.channels, self.data.facts.classes).to(self.device)
         if (shallower := config.shallower()) is not None:
             extend(self.model, trained_weights(Run(run.folder.with_name(shallower.run_name()))))
+        torch.manual_seed(stream_seed(config.seed, "layers"))  # for what layers draw as they train, on a GPU as well
         self.batches = Batches(self.data.train, self.data.facts, self.schedule.batch_size, config.seed, config.data.augment)
         self.probes: dict[str, Probe] = {name: PROBE[name]() for name in config.probes}
         self.layers, self.blocks = anatomy.layers(self.model), anatomy.blocks(self.model)

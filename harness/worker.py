@@ -3,7 +3,8 @@
     python -m harness.worker        (started by harness.trainer)
 
 It ends with its input. If that ends while a run is being trained, the process that wanted the run is gone: the run's state
-is saved, and it is left.
+is saved, and it is left. It also ends, without an answer, where a run failed and left a GPU that does nothing any more for
+this process.
 """
 
 from __future__ import annotations
@@ -76,8 +77,20 @@ def main() -> int:
     jobs: queue.Queue[str | None] = queue.Queue()
     threading.Thread(target=_read, args=(jobs,), daemon=True).start()
     while (line := jobs.get()) is not None:
-        print(json.dumps(carry_out_jobs(json.loads(line))), file=answers, flush=True)
+        asked = json.loads(line)
+        states = carry_out_jobs(asked)
+        if records.FAILED in states and not _device_works(asked[0]):
+            return 1  # without an answer: whoever asked has the runs begun anew, each in a process of its own
+        print(json.dumps(states), file=answers, flush=True)
     return 0
+
+
+def _device_works(job: dict[str, Any]) -> bool:
+    import torch
+
+    from harness import devices
+
+    return devices.works(torch.device(RunConfig.from_mapping(job["choices"]).at(**job["places"]).device))
 
 
 def _read(jobs: queue.Queue[str | None]) -> None:

@@ -130,8 +130,22 @@ def test_a_sweep_of_gangs_is_the_sweep_of_single_runs(tmp_path, capsys):
     assert sorted(Run(folder).environment["gang"] for folder in ganged) == [1, 3, 3, 3]
 
 
-def test_where_the_process_of_a_gang_is_killed_each_goes_on_alone_and_one_run_is_to_blame(tmp_path):
-    (tmp_path / "deadly.py").write_text(SUICIDE)
+BROKEN = """
+from harness import devices
+from harness.choices import SHORTCUT
+from harness.models.shortcuts import Identity
+
+@SHORTCUT.register("deadly", "fails, and takes the device along")
+class Deadly(Identity):
+    def forward(self, x, branch):
+        devices.works = lambda device: False
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+"""
+
+
+@pytest.mark.parametrize(("plugin", "state"), [(SUICIDE, "killed"), (BROKEN, "failed")])
+def test_where_a_gang_loses_its_process_or_device_each_goes_on_alone_and_one_run_is_to_blame(plugin, state, tmp_path):
+    (tmp_path / "deadly.py").write_text(plugin)
     arguments = ["-m", "plugins=[deadly]", "shortcut=none,deadly,identity", "depth=8", *KEYS, "gang=3", "results=results"]
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
     command = [sys.executable, "-m", "harness.run", *arguments]
@@ -139,7 +153,8 @@ def test_where_the_process_of_a_gang_is_killed_each_goes_on_alone_and_one_run_is
     assert done.returncode == 1, done.stderr
     assert "the process of 3 runs was lost; each goes on alone" in done.stderr
     found = {folder.name.split("-")[1]: Run(folder) for folder in (tmp_path / "results" / "runs").iterdir()}
-    assert {name: one.state for name, one in found.items()} == {"none": "done", "deadly": "killed", "identity": "done"}
+    assert {name: one.state for name, one in found.items()} == {"none": "done", "deadly": state, "identity": "done"}
+    assert ("illegal memory access" if state == "failed" else "SIGKILL") in found["deadly"].status["error"]
     assert not list((tmp_path / "results").glob(".locks/*"))
 
 

@@ -13,10 +13,11 @@ from harness.bench.images import RANDOM
 from harness.bench.rates import settled
 from harness.config import SCHEDULES, DataConfig, GradientNorms, Precision, RunConfig, ScheduleConfig
 from harness.data.sources import Facts, source
-from harness.devices import resolve
+from harness.devices import own_stream, resolve
 from harness.models.inspection import inspect
 from harness.probes.probe import probe_steps
 from harness.records import Run
+from harness.stepping import WARM
 from harness.stopping import Stop
 from harness.training import Training
 
@@ -105,9 +106,14 @@ class Ours:
         self.cell, self.config = cell, cell.config
         self.device = torch.device(self.config.device)
         with tempfile.TemporaryDirectory() as folder:  # nothing is written to it
-            self.training = Training(self.config, Run(Path(folder)), {}, Stop())
             every = replace(self.config, gradient_norms=GradientNorms.every)
-            self.watching = Training(every, Run(Path(folder)), {}, Stop())
+            self.stream = own_stream(self.device)
+            with self.stream:
+                self.training = Training(self.config, Run(Path(folder)), {}, Stop())
+                self.watching = Training(every, Run(Path(folder)), {}, Stop())
+        for training in (self.training, self.watching):
+            if training.stepper.replays:  # steps are recorded before they are timed
+                self._steps(training, WARM + 1, probed=False)
 
     def step(self, times: int) -> None:
         """Take ordinary steps, losses and errors fetched as in a run."""
@@ -123,13 +129,15 @@ class Ours:
 
     def batches(self, times: int) -> None:
         """Cut and augment batches, and do nothing with them."""
-        for number in range(times):
-            self.training.stepper.batches.at(self.training.step + number)
+        with self.stream:
+            for number in range(times):
+                self.training.stepper.batches.at(self.training.step + number)
         settled(self.device)
 
     def _steps(self, training: Training, times: int, probed: bool) -> None:
-        for _ in range(times):
-            training.advance(probed)
-            if training.stepper.full:
-                training.flush()
+        with self.stream:
+            for _ in range(times):
+                training.advance(probed)
+                if training.stepper.full:
+                    training.flush()
         settled(self.device)

@@ -20,7 +20,7 @@ def architecture(config: NetworkConfig, channels: int, classes: int) -> Staged:
 
 
 def build(config: RunConfig, channels: int, classes: int) -> Staged:
-    """Return the initialised net of `config` on the CPU, in channels-last layout; no global random state changes."""
+    """Return the initialised net of `config` on the CPU, in channels-last layout; the CPU's global random state stays."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(config.seed, "constructors"))
         model = architecture(config, channels, classes)
