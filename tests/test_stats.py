@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
@@ -79,8 +79,9 @@ def test_a_ratio_is_the_antilog_of_a_difference_of_logarithms():
 
 
 @given(samples, samples)
+@example([0.0, 0.0, 1.0], [85.453] * 3)  # whose mean is rounded
 def test_scipy_gives_the_same_intervals(first, second):
-    if np.std(first) == 0 or np.std(second) == 0:
+    if np.std(first) < 1e-9 or np.std(second) < 1e-9:
         return  # scipy warns of lost precision
     welch = stats.ttest_ind(first, second, equal_var=False).confidence_interval()
     assert interval(difference(first, second)) == (welch.low, welch.high)
