@@ -126,8 +126,8 @@ def test_the_readme_shows_the_numbers_of_its_findings():
             header = words
         elif words and words[-1] in runs.index:
             for column, value in zip(header[:-1], words[:-1], strict=True):
-                known = runs.loc[words[-1], column]
-                assert value == str(known) or float(value) == pytest.approx(float(known), rel=1e-3), (words[-1], column)
+                known = runs.loc[[words[-1]], column]  # a run in two findings has two times
+                assert any(value == str(one) or float(value) == pytest.approx(float(one), rel=1e-3) for one in known), words
             shown += 1
     assert shown
 
