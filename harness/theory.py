@@ -38,8 +38,8 @@ GROWTH = math.sqrt(GROWTH_OF_SQUARES)
 """The same of the norm: 1.211."""
 SMALLEST: Mapping[str, float] = {"fp32": 1.4e-45, "bf16": 1.2e-38}
 """By precision, the smallest number above zero that an element of a gradient can be: float32's smallest subnormal number, and its
-smallest normal one where the convolutions are those of bfloat16, whose instructions take subnormal numbers for zero (Intel 64 and
-IA-32 Architectures Software Developer's Manual, VDPBF16PS)."""
+smallest normal one in bfloat16, since there a CPU's convolutions were seen to take subnormal numbers for zero
+(results/findings/2026-11-24-vanishing-cifar10-no-norm); whether a GPU's do is not known."""
 
 
 class Net(NamedTuple):
