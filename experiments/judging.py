@@ -96,7 +96,7 @@ def _outcomes(tables: Tables, claim: Claim, groups: Sequence[Group]) -> Iterator
     measured = tables.has(claim.tables)
     for names, finished, asked in groups:
         setting = Setting(tables, finished, claim.keys)
-        found = claim.find(setting) if measured else Missing(f"runs with probes=[{','.join(claim.tables)}]")
+        found = _find(claim, setting) if measured else Missing(f"runs with probes=[{','.join(claim.tables)}]")
         if isinstance(found, Missing):
             lacking.append((names, setting, found))
             continue
@@ -128,6 +128,14 @@ def _outcomes(tables: Tables, claim: Claim, groups: Sequence[Group]) -> Iterator
             (),
             _commands(claim, {}, _base(claim, lacking[0][1].runs), MIN_SEEDS),
         )
+
+
+def _find(claim: Claim, setting: Setting) -> Found | Missing:
+    """Return what a claim finds; numbers that it can make nothing of cost the report that claim alone."""
+    try:
+        return claim.find(setting)
+    except Exception as error:  # whatever a claim of one's own raises
+        return Missing(f"numbers that it can be judged by ({type(error).__name__}: {error})")
 
 
 def _groups(tables: Tables, apart: tuple[str, ...]) -> Iterator[Group]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from harness import door
 from harness.records import RecordError, write_bytes
 
 MAGIC = b"depth-harness checkpoint 1\n"
@@ -23,13 +24,11 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Return the state on the CPU; raises RecordError if the file is missing, cut short or altered."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
+    """Return the state on the CPU; raises RecordError if the file is missing, cut short, altered, or no file."""
+    data = door.read_bytes(path, door.STATE)
     start = len(MAGIC) + hashlib.sha256().digest_size
     if not data.startswith(MAGIC) or hashlib.sha256(data[start:]).digest() != data[len(MAGIC) : start]:
         raise RecordError(f"{path}: damaged: its checksum does not fit its content")
-    state: dict[str, Any] = torch.load(io.BytesIO(data[start:]), map_location="cpu", weights_only=True)
+    with door.parsing(path):
+        state: dict[str, Any] = torch.load(io.BytesIO(data[start:]), map_location="cpu", weights_only=True)
     return state

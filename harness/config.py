@@ -172,7 +172,7 @@ class ScheduleConfig:
         return None if steps == self._default_milestones() else steps
 
     def _default_milestones(self) -> tuple[int, ...]:
-        return tuple(sorted({step for step in (self.steps // 2, self.steps * 3 // 4) if step > 0}))
+        return default_milestones(self.steps)
 
     def milestone_steps(self) -> tuple[int, ...]:
         """Return the steps at which the learning rate falls to a tenth; 1/2 and 3/4 of `steps` unless given."""
@@ -343,6 +343,11 @@ class RunConfig(NetworkConfig):
         family = "" if self.family is Family.cifar else f"{self.family.value}-"
         start = "" if self.start_from == "none" else f"-from{self.start_from}"
         return f"{self.data.name}-{family}{self.shortcut}-{self.depth}{start}-seed{self.seed}-{self.identity()}"
+
+
+def default_milestones(steps: int) -> tuple[int, ...]:
+    """Return the milestones of a schedule that names none: at 1/2 and 3/4 of its steps."""
+    return tuple(sorted({step for step in (steps // 2, steps * 3 // 4) if step > 0}))
 
 
 def flatten(choices: Mapping[str, Any]) -> dict[str, Any]:

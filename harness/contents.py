@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness import layout
+from harness.schema import FLAG, NAME, NUMBER, SIZE, TEXT, WHOLE, Keys, Listed, Named, Schema, one_of, or_null
 
 Sentences = Mapping[str, str]
 """Names in order, each with what it is."""
@@ -117,6 +118,9 @@ OPTIONAL_RESULTS: Sentences = {
 }
 """Results that have a column where some run has them, after the errors."""
 
+STATES = ("waiting", "running", "interrupted", "done", "diverged", "failed", "killed")
+"""What a run's status may name, in the order in which they are listed."""
+
 KEYS: Mapping[str, Sentences] = {
     layout.STATUS: {
         "state": "waiting, running, interrupted, done, diverged, failed or killed",
@@ -173,3 +177,41 @@ VERDICT: Sentences = {
     "commands": "the commands of the runs that are expected to settle it",
 }
 """Keys of each of the `verdicts` in verdicts.json; a number that is unknown or unbounded is null."""
+
+SCHEMAS: Mapping[str, Schema] = {
+    layout.STATUS: Keys(
+        {"state": one_of(*STATES)},
+        {
+            **dict.fromkeys(("step", "steps", "parameters", "warmup_end"), WHOLE),
+            **dict.fromkeys(("started", "ended", "error"), TEXT),
+            **dict.fromkeys(("loss", "batch_error"), NUMBER),
+            "seconds": SIZE,
+            "resumed_from_step": Listed(WHOLE),
+            "resumed_elsewhere": FLAG,
+            "sha256": Named(TEXT, NAME),
+        },
+    ),
+    layout.ENVIRONMENT: Keys(
+        {
+            **dict.fromkeys(("python", "system", "cpu", "data_checksum"), TEXT),
+            "packages": Named(or_null(TEXT), TEXT),
+            "torch": Keys({name: or_null(TEXT) for name in ("cuda", "git", "cpu_capability")}),
+            "gpu": or_null(TEXT),
+            "threads": WHOLE,
+            "code": Keys({"commit": or_null(TEXT), "dirty": or_null(FLAG)}),
+        },
+        {"command": TEXT, "gang": WHOLE, "wall_seconds": SIZE, "peak_memory": Named(SIZE, TEXT)},
+    ),
+    layout.SWEEP: Keys({"runs": Listed(NAME, least=1)}, {"experiment": TEXT, "command": TEXT}),
+    layout.VERIFICATION: Keys(
+        {"runs": Listed(Keys({"run": NAME, "kind": TEXT, "same": or_null(FLAG), "found": TEXT}))},
+    ),
+    layout.VERDICTS: Keys({"verdicts": Listed(Keys({"claim": TEXT, "verdict": TEXT}))}),
+}
+"""What the values of KEYS must be where they are read; `harness.config` declares those of a run's choices."""
+TEXT_COLUMNS = ("name", "kind", "status", "run")
+"""Columns that hold text, in whatever table; the others of COLUMNS hold numbers."""
+WHOLE_COLUMNS = ("step", "block")
+"""Columns of COLUMNS that say where a row belongs: whole numbers, never missing."""
+NEVER_EMPTY = (layout.STEPS, layout.EPOCHS)
+"""Tables that have a row, whatever became of the run."""

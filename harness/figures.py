@@ -1,14 +1,23 @@
-"""A picture of a sweep as a section of its report: drawn, described, with switches for its runs and the table behind it."""
+"""A picture of a sweep as a section of its report: drawn, described, with switches for its runs and the table behind it.
+
+And how the files of all pictures come into a sweep's folder.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import fcntl
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 from markupsafe import Markup
 
-from harness import embedded, pages
+from experiments.declaration import registry
+from harness import embedded, pages, plots, records
 from harness.pages import Drawing, Section, Switches, Text, Widget
 from harness.plots import Picture
 from harness.plots.described import described
@@ -18,6 +27,7 @@ from harness.tables import Tables
 
 ARMS = 16
 """Arms of a comparison that are drawn at most: figures of hundreds would be read by nobody, and take minutes."""
+NOT_DRAWN = "This picture could not be drawn"
 CHOICES = 24
 """Switches of one kind at most."""
 PLAYER = Markup('<figure class="heat" data-table="{}" data-x="{}" hidden></figure>')
@@ -34,7 +44,10 @@ class Drawn:
 
 
 def drawn(tables: Tables, picture: Picture) -> Drawn:
-    """Draw a picture; the section has no parts where its table has no rows."""
+    """Draw a picture; the section has no parts where its table has no rows.
+
+    What a figure function raises costs the report that picture alone: the section says what it was.
+    """
     x = picture.x if picture.x in tables.varying else tables.x
     frame = tables.along(x, getattr(tables, picture.table))
     parts: list[pages.Part] = []
@@ -49,13 +62,16 @@ def drawn(tables: Tables, picture: Picture) -> Drawn:
     if picture.table == "heat_maps":
         parts.append(Widget(PLAYER.format(name, short(x))))
     groups = list(_switches(frame, x))
-    for number, figure in enumerate(picture.draw(frame, x)):
-        file = pages.unique_name(picture.name, number)
-        words = described(figure)
-        saved = save(figure)
-        files |= {f"{file}.{kind}": content for kind, content in saved.items()}
-        svg = saved["svg"].decode()
-        parts.append(Drawing(file, picture.caption, svg, words, _of(groups, runs_in(svg)), name))
+    try:
+        for number, figure in enumerate(picture.draw(frame, x)):
+            file = pages.unique_name(picture.name, number)
+            words = described(figure)
+            saved = save(figure)
+            files |= {f"{file}.{kind}": content for kind, content in saved.items()}
+            svg = saved["svg"].decode()
+            parts.append(Drawing(file, picture.caption, svg, words, _of(groups, runs_in(svg)), name))
+    except Exception as error:  # whatever a figure function of one's own raises
+        parts.append(Text(f"{NOT_DRAWN}: {type(error).__name__}: {error}"))
     return Drawn(Section(picture.title, parts), files, packed)
 
 
@@ -83,3 +99,31 @@ def _of(groups: list[Switches], shown: set[str]) -> list[Switches]:
     """Return the switches that have runs in a figure; none of a kind that would be the only one."""
     found = [Switches(one.name, [choice for choice in one.choices if not shown.isdisjoint(choice[1])]) for one in groups]
     return [one for one in found if len(one.choices) > 1]
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time write a folder's report, so that its files are all of one report; others wait.
+
+    Where the file system knows no locks, the block runs without one.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write figures into their folder, and remove those of an earlier report; what no report writes is left alone."""
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        records.write_bytes(folder / name, content)
+    pictures = [*plots.ALL, plots.BY_ARM, *(picture for one in registry().values() for picture in one.pictures)]
+    names = "|".join(re.escape(name) for name in sorted({picture.name for picture in pictures}))
+    for old in folder.iterdir():
+        ours = re.fullmatch(rf"({names})(-\d+)?\.(svg|png)|\.({names})(-\d+)?\.(svg|png)\.\w{{8}}", old.name)
+        if ours and old.name not in files and not old.is_dir():
+            old.unlink(missing_ok=True)

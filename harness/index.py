@@ -6,24 +6,25 @@ named on the page and costs no other entry its place.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
-import pandas as pd
-
-from harness import layout, pages, records
+from harness import door, layout, pages, records
 from harness.pages import Badge
 from harness.records import RecordError
 from harness.verdicts import Verdict
 
 KINDS = {layout.SWEEPS: "sweep", layout.FINDINGS: "finding"}
 TITLE = "Sweeps and findings"
+TITLES = 200
+"""Characters of an entry's title at most."""
 Said = TypeVar("Said")
 
 
@@ -57,66 +58,75 @@ def build(results: Path) -> Path:
 
 def entries(results: Path) -> list[Entry]:
     """Return every sweep and finding of a results folder, newest first."""
-    folders = [folder for kind in KINDS for folder in (results / kind).glob("*/") if not folder.name.startswith(".")]
-    return sorted((_entry(results, folder) for folder in folders), key=lambda entry: (entry.when, entry.name), reverse=True)
+    folders = [folder for kind in KINDS for folder in (results / kind).glob("*") if not folder.name.startswith(".")]
+    found = [_entry(results, folder) for folder in folders if folder.is_dir()]
+    return sorted(found, key=lambda entry: (entry.when, entry.name), reverse=True)
 
 
 def _entry(results: Path, folder: Path) -> Entry:
-    document = next((folder / name for name in (layout.REPORT_MARKDOWN, layout.NOTES) if (folder / name).is_file()), None)
-    pages_of = (layout.REPORT_HTML, layout.REPORT_MARKDOWN, layout.NOTES)
-    page = next((folder / name for name in pages_of if (folder / name).is_file()), None)
-    lines: list[str] = []
-    text = _said(lines, _text, document, "") if document else ""
+    kind, lines = KINDS[folder.parent.name], list[str]()
+    if folder.is_symlink():
+        return Entry(kind, folder.name, "", folder.name, "", "", ["A link, which is not followed."])
+    when = _said(lines, _when, folder, "")
+    document = _first(folder, layout.REPORT_MARKDOWN, layout.NOTES)
+    page = _first(folder, layout.REPORT_HTML, layout.REPORT_MARKDOWN, layout.NOTES)
+    text = _said(lines, door.read_text, document, "") if document else ""
     verdicts: list[tuple[Badge, str]] = []
-    if (folder / layout.SWEEP).is_file() or not document:
+    if os.path.lexists(folder / layout.SWEEP) or not document:
         runs, verdicts = _said(lines, _runs, folder, ""), _said(lines, _verdicts, folder, verdicts)
         lines[:0] = [runs] if runs else []
     heading = re.search(r"^# (.+)$", text, flags=re.MULTILINE)
     figure = re.search(r"^!\[[^]]*\]\(([^)]+)\)$", text, flags=re.MULTILINE)
-    picture = folder / figure[1] if figure else None
-    notes = folder / layout.NOTES
+    notes = _first(folder, layout.NOTES)
     return Entry(
-        KINDS[folder.parent.name],
+        kind,
         folder.name,
-        _when(folder),
-        heading[1] if heading else folder.name,
+        when,
+        heading[1][:TITLES] if heading else folder.name,
         _relative(page, results),
-        _relative(picture, results),
+        _relative(_first(folder, figure[1]) if figure else None, results),
         lines,
         _relative(notes if notes != page else None, results),
         verdicts,
     )
 
 
+def _first(folder: Path, *names: str) -> Path | None:
+    """Return the first of these that is a regular file inside the folder, whatever links and `..` are on the way."""
+    for name in names:
+        try:
+            path, root = (folder / name).resolve(strict=True), folder.resolve(strict=True)
+            if path.is_file() and path.is_relative_to(root):
+                return folder / path.relative_to(root)
+        except (OSError, ValueError, RuntimeError):  # not there, a loop of links, no name of a file at all
+            continue
+    return None
+
+
 def _said(lines: list[str], read: Callable[[Path], Said], path: Path, otherwise: Said) -> Said:
     """Return what `read` says of a file; where that cannot be read, `otherwise`, and add a line that says so."""
     try:
         return read(path)
-    except (RecordError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        words = f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError | AttributeError) else str(error)
-        lines.append(f"Damaged: {words.replace(f'{path.parent}/', '')}")
+    except (RecordError, OSError, ValueError, OverflowError) as error:
+        lines.append(f"Damaged: {door.words(error).replace(f'{path.parent}/', '')}")
         return otherwise
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
 
 
 def _runs(folder: Path) -> str:
     """Say how many runs a sweep has and what became of them, by the table of its last report."""
     asked = len(records.read_json(folder / layout.SWEEP)["runs"])
     count = f"{asked} run{'' if asked == 1 else 's'}"
-    if not (folder / layout.RUNS_TABLE).is_file():
+    if not os.path.lexists(folder / layout.RUNS_TABLE):
         return f"{count}; no report yet: python -m harness.report {folder.parent.name}/{folder.name}"
-    states: Mapping[Any, int] = Counter(pd.read_csv(folder / layout.RUNS_TABLE, keep_default_na=False)["status"])
+    states: Mapping[str, int] = Counter(records.read_table(folder / layout.RUNS_TABLE, ["status"])["status"])
     return f"{count}: " + ", ".join(f"{number} {state}" for state, number in states.items())
 
 
 def _verdicts(folder: Path) -> list[tuple[Badge, str]]:
     """Return which claims have which verdict, the firm ones first; of those without runs their number."""
-    if not (folder / layout.VERDICTS).is_file():
+    if not os.path.lexists(folder / layout.VERDICTS):
         return []
-    of = [(str(one["verdict"]), str(one["claim"])) for one in records.read_json(folder / layout.VERDICTS)["verdicts"]]
+    of = [(one["verdict"], one["claim"]) for one in records.read_json(folder / layout.VERDICTS)["verdicts"]]
     words = [verdict.value for verdict in reversed(Verdict) if verdict is not Verdict.NOT_RUN]
     claims = {word: ", ".join(dict.fromkeys(claim for verdict, claim in of if verdict == word)) for word in words}
     said = [(Badge(word), names) for word, names in claims.items() if names]
@@ -135,4 +145,4 @@ def _when(folder: Path) -> str:
 
 def _relative(path: Path | None, results: Path) -> str:
     """Return a file's path from the results folder as a link; nothing where there is no such file."""
-    return quote(path.relative_to(results).as_posix()) if path and path.is_file() else ""
+    return quote(path.relative_to(results).as_posix()) if path else ""

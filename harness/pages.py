@@ -18,6 +18,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from harness import svg
+from harness.schema import printable
 
 SCRIPTS = ("page.js", "tables.js", "figures.js")
 """What every page does: light and dark, folds; tables that sort and filter; switches and downloads of figures."""
@@ -209,7 +210,7 @@ def word(value: Any) -> str:
 
 def plain_table(table: Table) -> str:
     """Return a table as aligned text for a terminal."""
-    lines = [list(table.header), *[list(row) for row in table.rows]]
+    lines = [[printable(cell) for cell in line] for line in (table.header, *table.rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(table.header))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
 
@@ -220,4 +221,7 @@ def unique_name(name: str, number: int) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    """Return text as Markdown shows it word for word in one line, a table's cell: no markup, link or formula of its own."""
+    for mark, instead in (("\\", "\\\\"), ("|", "\\|"), ("$", "\\$"), ("](", "]\\("), ("<", "&lt;")):
+        text = text.replace(mark, instead)
+    return " ".join(text.splitlines())

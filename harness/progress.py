@@ -15,8 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness import layout, records
+from harness import door, layout, records
 from harness.records import RecordError, Run
+from harness.schema import printable
 from harness.stopping import Stop
 
 log = logging.getLogger("harness")
@@ -40,7 +41,7 @@ class Place:
         """How much of it is done, from 0 to 1."""
         if self.state in (*records.FINISHED, records.FAILED, records.KILLED):
             return 1.0
-        return float(self.facts.get("step", 0) / max(self.facts.get("steps", 1), 1))
+        return min(float(self.facts.get("step", 0) / max(self.facts.get("steps", 1), 1)), 1.0)
 
     @property
     def seconds_left(self) -> float | None:
@@ -48,21 +49,21 @@ class Place:
         step, seconds = self.facts.get("step", 0), self.facts.get("seconds")
         if self.state != records.RUNNING or not seconds or not step:
             return None
-        return float(seconds / step * (self.facts["steps"] - step))
+        return float(seconds / step * max(self.facts.get("steps", step) - step, 0))
 
 
 def places(sweep: Path) -> list[Place]:
     """Return where every run of a sweep folder stands; raises RecordError where the folder is no sweep."""
     about = records.read_json(sweep / layout.SWEEP)
     runs = layout.runs_of(sweep)
-    return [_place(Run(runs / str(name))) for name in about.get("runs", [])]
+    return [_place(Run(runs / name)) for name in about["runs"]]
 
 
 def _place(run: Run) -> Place:
     try:
         status, config, state = run.status, run.config, run.state_now
-    except RecordError as error:
-        return Place(run.name, records.DAMAGED, {"error": str(error)}, 1.0)
+    except (RecordError, OSError) as error:
+        return Place(run.name, records.DAMAGED, {"error": door.words(error)}, 1.0)
     work = config["depth"] * config["width"] ** 2 * config["schedule"]["steps"] * config["schedule"]["batch_size"]
     return Place(run.name, state, status, float(work))
 
@@ -96,7 +97,7 @@ def _row(place: Place, width: int) -> str:
     loss = f"{facts['loss']:.4g}" if "loss" in facts else ""
     error = f"{facts['batch_error']:.1f} %" if "batch_error" in facts else ""
     left = duration(place.seconds_left) if place.seconds_left is not None else ""
-    why = f"  {facts['error']}" if facts.get("error") and place.state != records.RUNNING else ""
+    why = f"  {printable(facts['error'])}" if facts.get("error") and place.state != records.RUNNING else ""
     return f"{place.name:{width}}  {place.state:11}  {step:>15}  {loss:>9}  {error:>7}  {left:>8}{why}"
 
 

@@ -1,12 +1,11 @@
-"""A run on disk: how its files are written, and how they are read back (`harness.contents` says what they hold).
+"""A run on disk: how its files are written, and its folder as it is read back (`harness.contents` says what they hold).
 
-The sole owner of file formats. Files appear whole or not at all (written aside, then renamed). Numbers
-are written so that reading gives the same bits; the text `none` stays text.
+With `harness.door`, through which every file is read, the sole owner of file formats. Files appear whole or not at all (written
+aside, then renamed). Numbers are written so that reading gives the same bits; the text `none` stays text.
 """
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
 import io
@@ -14,8 +13,6 @@ import json
 import logging
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,21 +25,18 @@ from numpy.typing import NDArray
 
 from harness import layout, locks
 from harness.config import GradientNorms, RunConfig, with_defaults
-from harness.contents import COLUMNS
+from harness.contents import COLUMNS, RUN_FILES, STATES
+from harness.door import RecordError, opened, parsing, read_json, read_table
+
+__all__ = ["STATES", "RecordError", "parsing", "read_json", "read_table"]  # the door's, asked for here
 
 log = logging.getLogger("harness")
 
-TEXT = ("name", "kind")
-EXACT: Mapping[str, Any] = {} if pd.__version__ >= "3.1" else {"float_precision": "round_trip"}
-"""What makes pandas read a number to the bit; since 3.1 it always does."""
-WAITING, RUNNING, INTERRUPTED = "waiting", "running", "interrupted"
-DONE, DIVERGED, FAILED, KILLED, DAMAGED = "done", "diverged", "failed", "killed", "damaged"
-STATES = (WAITING, RUNNING, INTERRUPTED, DONE, DIVERGED, FAILED, KILLED)
+WAITING, RUNNING, INTERRUPTED, DONE, DIVERGED, FAILED, KILLED = STATES
+DAMAGED = "damaged"
+PIECE = 2**22
+"""Bytes of a file that are hashed at a time."""
 FINISHED = (DONE, DIVERGED)
-
-
-class RecordError(Exception):
-    """A record that is missing, or that cannot be read as what it should be."""
 
 
 def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
@@ -67,20 +61,7 @@ def write_text(path: Path, text: str, durable: bool = True) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any], durable: bool = True) -> None:
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n", durable)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object; raises RecordError where there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecordError(f"{path}: missing") from None
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise RecordError(f"{path}: holds no JSON object")
-    return content
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", durable)
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -94,46 +75,11 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     write_bytes(path, text)
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return a table of a run, or only some columns of it; raises RecordError if it is missing, damaged or lacks a column."""
-    if path.suffix == ".npz":
-        return _read_vectors(path, columns)
-    try:
-        content = path.read_bytes()
-        text = gzip.decompress(content) if path.suffix == ".gz" else content
-        header = next(csv.reader(io.TextIOWrapper(io.BytesIO(text), "utf-8")), [])
-        if lacking := [name for name in (*COLUMNS.get(path.name, ()), *(columns or ())) if header and name not in header]:
-            raise RecordError(f"{path}: lacks the column {lacking[0]}")
-        wanted = header if columns is None else list(columns)
-        gaps = {name: [""] for name in wanted if name not in TEXT}
-        table = pd.read_csv(io.BytesIO(text), usecols=wanted or None, keep_default_na=False, na_values=gaps, **EXACT)
-    except FileNotFoundError:
-        raise RecordError(f"{path}: missing") from None
-    except (OSError, ValueError, EOFError, zlib.error) as error:
-        raise RecordError(f"{path}: cannot be read: {error}") from error
-    return table if columns is None else table[wanted]
-
-
 def write_vectors(path: Path, vectors: Mapping[str, NDArray[np.float32]]) -> None:
     """Write vectors of equal length by their names, the same bytes for the same vectors."""
     packed, named = io.BytesIO(), dict[str, Any](vectors)
     np.savez(packed, **named)
     write_bytes(path, packed.getvalue())
-
-
-def _read_vectors(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            wanted = ["step", *archive.files] if columns is None else list(columns)
-            if lacking := [name for name in wanted if name not in ("step", *archive.files)]:
-                raise RecordError(f"{path}: lacks the column {lacking[0]}")
-            vectors = {name: archive[name] for name in wanted if name != "step"}
-            length = len(archive[archive.files[0]])
-        return pd.DataFrame({"step": np.arange(length), **vectors})[wanted]
-    except FileNotFoundError:
-        raise RecordError(f"{path}: missing") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise RecordError(f"{path}: cannot be read: {error}") from error
 
 
 def rows(name: str, content: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -164,10 +110,7 @@ class Run:
     @property
     def status(self) -> dict[str, Any]:
         """The state, step, times and error text, as they stand now."""
-        status = read_json(self.folder / layout.STATUS)
-        if status.get("state") not in STATES:
-            raise RecordError(f"{self.folder / layout.STATUS}: names no state")
-        return status
+        return read_json(self.folder / layout.STATUS)
 
     @property
     def state(self) -> str:
@@ -216,7 +159,8 @@ class Run:
 
     @property
     def has_status(self) -> bool:
-        return (self.folder / layout.STATUS).is_file()
+        """Whether anything stands where the status belongs."""
+        return os.path.lexists(self.folder / layout.STATUS)
 
     @property
     def checked_files(self) -> tuple[str, ...]:
@@ -231,19 +175,27 @@ class Run:
 
         `but` names files that need not be there. Of an unfinished run, which has no checksums, only the status is read.
         """
+        if not self.folder.is_dir():
+            raise RecordError(f"{self.folder}: {'is no folder' if os.path.lexists(self.folder) else 'the folder is missing'}")
         if not self.has_status:
             if (self.folder / layout.CONFIG).exists() or not any(self.folder.iterdir()):
                 return  # made, and cut off before it began
             raise RecordError(f"{self.folder / layout.STATUS}: missing")
         status = self.status
         if status["state"] in FINISHED:
-            for name, expected in status.get("sha256", {}).items():
+            if "sha256" not in status:
+                raise RecordError(f"{self.folder / layout.STATUS}: sha256: missing")
+            for name, expected in status["sha256"].items():
                 path = self.folder / name
-                if not path.is_file():
-                    if name not in but:
-                        raise RecordError(f"{path}: missing")
-                elif _sha256(path) != expected:
+                if name in but and not os.path.lexists(path):
+                    continue
+                if _sha256(path) != expected:
                     raise RecordError(f"{path}: damaged: its checksum is not the recorded one")
+
+    def misplaced(self) -> list[Path]:
+        """Return what stands where a file of the run belongs and is none: a folder, a pipe, a link that leads nowhere."""
+        names = {*RUN_FILES, layout.RESERVE} | {path.name for path in self.folder.glob("*.csv.gz")}
+        return [path for name in sorted(names) if os.path.lexists(path := self.folder / name) and not path.is_file()]
 
     def finished(self) -> bool:
         """Return whether the run came to a result, a diverged one included."""
@@ -259,14 +211,8 @@ def create(config: RunConfig, results: Path) -> Run:
     A folder that is not what its records say is set aside, never deleted. The caller holds the run's lock.
     """
     run = Run(layout.run_folder(results, config.run_name()))
-    if run.folder.exists():
-        try:
-            run.check()
-        except RecordError as error:
-            begun = (run.folder / layout.CHECKPOINT).exists()
-            aside = set_aside(run.folder / layout.STATUS if begun else run.folder)
-            log.warning("%s; it is kept as %s, and the run is done again", error, aside.name)
-    _clear(run)
+    if os.path.lexists(run.folder):
+        _mend(run)
     if not run.finished():
         run.folder.mkdir(parents=True, exist_ok=True)
         write_json(run.folder / layout.CONFIG, config.choices())
@@ -276,12 +222,21 @@ def create(config: RunConfig, results: Path) -> Run:
     return run
 
 
-def _clear(run: Run) -> None:
-    """Remove what a process that was killed in the middle of a write left behind."""
-    for path in run.folder.glob(".*"):
-        path.unlink()
-    if run.finished():
-        (run.folder / layout.CHECKPOINT).unlink(missing_ok=True)
+def _mend(run: Run) -> None:
+    """Set aside what cannot be part of a run's record, and remove what a killed process left in the middle of a write."""
+    try:
+        for path in run.misplaced():
+            log.warning("%s: is no file; it is kept as %s", path, set_aside(path).name)
+        run.check()
+        for path in run.folder.glob(".*"):
+            if not path.is_dir():  # a folder is nothing that a write leaves behind
+                path.unlink()
+        if run.finished():
+            (run.folder / layout.CHECKPOINT).unlink(missing_ok=True)
+    except (RecordError, OSError) as error:
+        begun = run.has_status and (run.folder / layout.CHECKPOINT).exists()
+        aside = set_aside(run.folder / layout.STATUS if begun else run.folder)
+        log.warning("%s; it is kept as %s, and the run is done again", error, aside.name)
 
 
 def write_status(run: Run, state: str, durable: bool = True, **facts: Any) -> None:
@@ -301,11 +256,15 @@ def conclude(run: Run, state: str, **facts: Any) -> None:
 def set_aside(path: Path) -> Path:
     """Rename a damaged file or folder, and return its new place."""
     number = 1
-    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+    while os.path.lexists(aside := path.with_name(f"{path.name}.damaged-{number}")):
         number += 1
     path.rename(aside)
     return aside
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with opened(path) as file:
+        while piece := file.read(PIECE):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -6,13 +6,15 @@
 --keep NAME also keeps the sweep as evidence: results/findings/DATE-NAME, with the tables of its runs inside; a folder of
 that name in which there is only a README.md, written before the runs, is filled.
 --index builds one page over all sweeps and findings of a results folder (results): index.html.
-Exit code 0, 1 if a run of the sweep failed or is not done, 2 if the folder is no sweep that can be read.
+Exit code 0, 1 if a run of the sweep failed or is not done, 2 if the folder is no sweep that can be read, or if the report
+cannot be written.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
+import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,15 +22,14 @@ from pathlib import Path
 
 from experiments.declaration import find
 from experiments.judging import claims_of
-from harness import findings, index, judged, layout, pages, records, reproducibility
-from harness.config import flatten
+from harness import door, figures, findings, index, judged, layout, pages, records, reproducibility
 from harness.figures import drawn
 from harness.network import applies
 from harness.pages import Code, Fold, Section, Text
 from harness.plots import HEAT_MAPS
 from harness.plots.marks import key
 from harness.records import RecordError
-from harness.tables import DRAWN, Tables
+from harness.tables import DRAWN, Tables, Unreadable
 
 ABOUT_RUNS = (
     "Errors in percent, at the end, in evaluation mode; time in seconds; warmup_end is the step from which the learning rate "
@@ -46,49 +47,81 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--index", action="store_true")
     asked = parser.parse_args(arguments)
     if asked.index:
-        return _index((asked.folder or Path("results")).resolve())
+        return _index(_real(asked.folder or Path("results")))
     if asked.folder is None:
         parser.error("which sweep? its folder lies in results/sweeps/")
-    folder = asked.folder.resolve()
-    if asked.keep:
-        try:
-            folder = keep(folder, asked.keep)
-        except (RecordError, OSError) as error:
-            print(f"harness.report: {error}", file=sys.stderr)
-            return 2
-    return conclude(folder)
+    folder = _real(asked.folder)
+    if asked.keep is None:
+        return conclude(folder, unwritten=2)
+    try:
+        finding = keep(folder, asked.keep)
+        return _told(Tables(finding), finding)
+    except (RecordError, OSError, ValueError) as error:
+        return _refused(error)
 
 
 def _index(results: Path) -> int:
     try:
         print(f"index: {index.build(results)}")
     except OSError as error:
-        print(f"harness.report: {error}", file=sys.stderr)
-        return 2
+        return _refused(error)
     return 0
 
 
-def conclude(folder: Path) -> int:
-    """Build the report of a sweep folder, print its table and path, and return the exit code."""
-    tables = Tables(folder)
-    try:
-        build(tables)
-    except RecordError as error:
-        print(f"harness.report: {error}", file=sys.stderr)
-        return 2
-    print(pages.plain_table(_runs_shown(tables)))
-    for row in tables.runs.itertuples():
-        if row.error:
-            print(f"{row.run}: {row.error}")
-    print(f"\nreport: {folder / layout.REPORT_HTML}")
-    return 0 if tables.runs["status"].isin(records.FINISHED).all() else 1
+def _real(path: Path) -> Path:
+    """Return a path without links; a loop of links is left to whoever opens it."""
+    return Path(os.path.realpath(path))
 
 
-def build(tables: Tables) -> None:
-    """Write runs.csv, verdicts.json, figures/, report.html and report.md into the sweep's folder.
+def _refused(error: Exception) -> int:
+    print(f"harness.report: {door.words(error)}", file=sys.stderr)
+    return 2
 
-    Raises RecordError where the folder is no sweep or a run's records cannot be read.
+
+def conclude(folder: Path, unwritten: int = 0) -> int:
+    """Build the report of a sweep folder, print what became of its runs and the report's path, and return the exit code.
+
+    It is 1 if a run is not done. Where the report cannot be written that is said on stderr, the runs are printed all the same,
+    and the exit code is at least `unwritten`; where the sweep cannot be read it is not 0.
     """
+    tables, written = Tables(folder), False
+    try:
+        tables, written = build(folder), True
+    except (RecordError, OSError) as error:
+        _refused(error)
+    try:
+        code = _told(tables, folder if written else None)
+    except (RecordError, OSError):
+        return unwritten or 1
+    return code if written else max(code, unwritten)
+
+
+def _told(tables: Tables, folder: Path | None) -> int:
+    """Print the runs and, if there is one, where the report lies; return 1 if a run is not done, else 0."""
+    print(pages.plain_table(_runs_shown(tables)))
+    for run, why in tables.troubles.items():
+        if ": " in why:
+            print(f"{run}: {why}")
+    if folder:
+        print(f"\nreport: {folder / layout.REPORT_HTML}")
+    return 1 if tables.troubles else 0
+
+
+def build(folder: Path) -> Tables:
+    """Write runs.csv, verdicts.json, figures/, report.html and report.md into a sweep's folder; return its tables.
+
+    Raises RecordError where the folder is no sweep, and OSError where the report cannot be written. A run with a table that
+    cannot be read counts as damaged, and costs the others nothing.
+    """
+    tables = Tables(folder)
+    while True:
+        try:
+            return _build(tables)
+        except Unreadable as error:
+            tables = Tables(folder, {**tables.damaged, **error.why})
+
+
+def _build(tables: Tables) -> Tables:
     folder, experiment = tables.folder, find(str(tables.about.get("experiment", "none")))
     drawn_from = {picture.table for picture in experiment.pictures}
     of_claims = [measure for claim in claims_of(tables) for measure in claim.measures]
@@ -103,33 +136,39 @@ def build(tables: Tables) -> None:
     title = (f"{tables.about.get('experiment', 'none')}: " if experiment.question else "") + _extent(tables)
     behind = {name: table for one in drawings for name, table in one.embedded.items()}
     html, markdown = pages.render(pages.Page(title, sections, scripts=("heat_map.js",), embedded=behind))
-    records.write_table(folder / layout.RUNS_TABLE, tables.runs_table)
-    judged.write(tables, outcomes)
-    _replace_figures(folder / layout.FIGURES, {file: content for one in drawings for file, content in one.files.items()})
-    records.write_text(folder / layout.REPORT_MARKDOWN, markdown)
-    records.write_text(folder / layout.REPORT_HTML, html)
+    with figures.alone(folder):
+        records.write_table(folder / layout.RUNS_TABLE, tables.runs_table)
+        judged.write(tables, outcomes)
+        figures.write(folder / layout.FIGURES, {file: content for one in drawings for file, content in one.files.items()})
+        records.write_text(folder / layout.REPORT_MARKDOWN, markdown)
+        records.write_text(folder / layout.REPORT_HTML, html)
+    return tables
 
 
 def keep(sweep: Path, name: str) -> Path:
     """Copy a sweep, what a check found, and the tables of its runs to findings/DATE-NAME beside sweeps/; return that folder.
 
-    Raises RecordError where the folder is no sweep, and FileExistsError where the finding exists.
+    It appears there whole, with its report, or not at all. Raises RecordError where the folder is no sweep or a file of it
+    cannot be read, ValueError where the name is none, and OSError where the finding exists or cannot be written.
     """
     tables = Tables(sweep)
     sources = [run.folder for run in tables.all_runs]
-    finding = findings.begin(sweep.parent.parent, name)
-    for name in (layout.SWEEP, layout.VERIFICATION):
-        if (sweep / name).is_file():
-            shutil.copy2(sweep / name, finding)
-    for source in sources:
-        shutil.copytree(
-            source, finding / layout.RUNS / source.name, ignore=shutil.ignore_patterns(*layout.PRIVATE, ".*", "*.damaged-*")
-        )
+    if sweep.parent.name not in (layout.SWEEPS, layout.FINDINGS):
+        raise RecordError(f"{sweep}: does not lie in the sweeps/ of a results folder, so there is no findings/ beside it")
+    with findings.filled(sweep.parent.parent, name) as (aside, finding):
+        for file in (sweep / layout.SWEEP, sweep / layout.VERIFICATION):
+            if file.is_file():
+                records.write_bytes(aside / file.name, door.read_bytes(file, door.DOCUMENT))
+        for source in sources:
+            for file in sorted(source.iterdir()):
+                if file.is_file() and file.name not in layout.PRIVATE and not re.search(r"^\.|\.damaged-\d+$", file.name):
+                    records.write_bytes(aside / layout.RUNS / source.name / file.name, door.read_bytes(file, door.TABLE))
+        build(aside)
     return finding
 
 
 def _asked(tables: Tables, question: str) -> Section:
-    flat = flatten(tables.all_runs[0].config)
+    flat = tables.flat_as_asked[0] if tables.all_runs else {}
     varied = {key: ", ".join(map(str, dict.fromkeys(tables.runs[key]))) for key in tables.varying}
     fixed = {key: value for key, value in flat.items() if key not in varied and value not in (None, "")}
     parts: list[pages.Part] = [Text(question)] if question else []
@@ -146,35 +185,26 @@ def _runs_shown(tables: Tables) -> pages.Table:
     for choice in tables.varying:
         used = [applies(choice, shortcut) for shortcut in tables.runs["shortcut"]]
         shown[choice] = shown[choice].astype(object).where(used, None)
-    rows = pages.frame(shown)
-    return replace(rows, tools=True, runs=[key(run) for run in tables.runs["run"]], name="runs")
+    shown = tables.with_lost(shown)
+    return replace(pages.frame(shown), tools=True, runs=[key(run) for run in shown["run"]], name="runs")
 
 
 def _troubles(tables: Tables) -> list[pages.Part]:
     """Say what happened to every run that did not simply end."""
     parts: list[pages.Part] = [Text(ABOUT_RUNS)]
-    for row in tables.runs.itertuples():
-        if row.status == records.DIVERGED:
-            parts.append(Text(f"{row.run} diverged: its loss left the finite numbers; its error is that of a guess."))
-        elif row.status not in records.FINISHED:
-            parts.append(Text(f"{row.run} is not done, {row.status}{': ' if row.error else '.'}{row.error}"))
-    return parts
+    for run in tables.runs["run"][tables.runs["status"] == records.DIVERGED]:
+        parts.append(Text(f"{run} diverged: its loss left the finite numbers; its error is that of a guess."))
+    return parts + [Text(f"{run} is not done, {why}") for run, why in tables.troubles.items()]
 
 
 def _extent(tables: Tables) -> str:
     """Return what the sweep is about in a few words, for its title."""
-    data = "/".join(dict.fromkeys(map(str, tables.runs["data"])))
-    count = f"{len(tables.runs)} run{'s' if len(tables.runs) > 1 else ''}"
-    return f"{count}, {data}, depth {', '.join(str(depth) for depth in sorted(tables.runs['depth'].unique()))}"
-
-
-def _replace_figures(folder: Path, figures: dict[str, bytes]) -> None:
-    folder.mkdir(exist_ok=True)
-    for old in folder.iterdir():
-        if old.name not in figures:
-            old.unlink()
-    for name, content in figures.items():
-        records.write_bytes(folder / name, content)
+    total = len(tables.runs) + len(tables.lost)
+    words = [f"{total} run{'s' if total > 1 else ''}"]
+    if len(tables.runs):
+        words.append("/".join(dict.fromkeys(map(str, tables.runs["data"]))))
+        words.append(f"depth {', '.join(str(depth) for depth in sorted(tables.runs['depth'].unique()))}")
+    return ", ".join(words)
 
 
 if __name__ == "__main__":

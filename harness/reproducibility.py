@@ -98,7 +98,7 @@ def _outcomes(tables: Tables) -> Sequence[dict[str, object]]:
     found = []
     for folder in (tables.folder, *(run.folder for run in tables.all_runs)):
         with suppress(RecordError):
-            found += records.read_json(folder / layout.VERIFICATION).get("runs", [])
+            found += records.read_json(folder / layout.VERIFICATION)["runs"]
     return found
 
 

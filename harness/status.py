@@ -8,11 +8,12 @@ Without a folder: the sweep below results/sweeps that was asked for last. Exit c
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import layout, progress
+from harness import door, layout, progress
 from harness.records import RecordError
 
 
@@ -22,13 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m harness.status", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, nargs="?")
-    folder = parser.parse_args(arguments).folder or _newest(Path("results"))
+    asked = parser.parse_args(arguments).folder
     try:
+        folder = asked or _newest(Path("results"))
         if folder is None:
             raise RecordError("no sweep below results/sweeps: name a sweep's folder")
-        lines = progress.table(progress.places(folder.resolve()))
-    except RecordError as error:
-        print(f"harness.status: {error}", file=sys.stderr)
+        lines = progress.table(progress.places(Path(os.path.realpath(folder))))
+    except (RecordError, OSError) as error:
+        print(f"harness.status: {door.words(error)}", file=sys.stderr)
         return 2
     print(folder)
     print("\n".join(lines))

@@ -10,9 +10,9 @@ table at a time, and only the answers are put together: `reduce` is the door to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from harness import layout, records
-from harness.config import ScheduleConfig, available_cores, flatten, varying
+from harness.config import available_cores, default_milestones, flatten, varying, with_defaults
 from harness.contents import OPTIONAL_RESULTS, RESULTS
 from harness.moments import MOMENTS, moments
 from harness.network import applies
@@ -35,6 +35,14 @@ SPANS = 200
 FIRST = "stem.conv"
 MAPS = 24
 """Runs at most whose every probed step is shown."""
+
+
+class Unreadable(RecordError):
+    """Tables of runs that cannot be read: why, by the name of the run."""
+
+    def __init__(self, why: Mapping[str, str]) -> None:
+        super().__init__("; ".join(why.values()))
+        self.why = why
 
 
 @dataclass(frozen=True)
@@ -52,32 +60,56 @@ class Measure:
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of one sweep folder."""
+    """The tables of one sweep folder.
+
+    `damaged` says of runs, by name, why they count as damaged although their files are what their checksums say.
+    """
 
     folder: Path
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def about(self) -> dict[str, Any]:
         """The contents of sweep.json; raises RecordError where the folder is no sweep."""
-        about = records.read_json(self.folder / layout.SWEEP)
-        runs = about.get("runs")
-        if not isinstance(runs, list) or not runs or not all(isinstance(name, str) for name in runs):
-            raise RecordError(f"{self.folder / layout.SWEEP}: names no runs")
-        return about
+        return records.read_json(self.folder / layout.SWEEP)
 
     @cached_property
-    def all_runs(self) -> list[Run]:
-        """Every run that the sweep asked for; raises RecordError if one has no folder."""
-        found = [Run(layout.runs_of(self.folder) / name) for name in self.about["runs"]]
+    def _asked(self) -> tuple[list[Run], dict[str, str]]:
+        found, lost = [Run(layout.runs_of(self.folder) / name) for name in dict.fromkeys(self.about["runs"])], {}
         for run in found:
-            if not run.folder.is_dir():
-                raise RecordError(f"{run.folder}: the run's folder is missing")
-        return found
+            try:
+                if not run.folder.is_dir():
+                    raise RecordError(f"{run.folder}: the run's folder is missing")
+                run.config  # noqa: B018
+            except (RecordError, OSError) as error:
+                lost[run.name] = self._words(error)
+        if not any(run.folder.is_dir() for run in found):
+            raise RecordError(f"{found[0].folder}: the run's folder is missing")
+        return [run for run in found if run.name not in lost], lost
+
+    @property
+    def all_runs(self) -> list[Run]:
+        """Every run that the sweep asked for whose choices can be read; raises RecordError where no run has a folder."""
+        return self._asked[0]
+
+    @property
+    def lost(self) -> dict[str, str]:
+        """Runs that were asked for and whose choices cannot be read, so that they are in no other table: why, by name."""
+        return self._asked[1]
+
+    def _words(self, error: Exception) -> str:
+        """Return what an error says, paths shortened to begin with the run's name."""
+        return str(error).replace(f"{layout.runs_of(self.folder)}/", "")
 
     @cached_property
     def varying(self) -> list[str]:
         """The keys in which the runs differ."""
         return varying(self.flat)
+
+    @property
+    def flat_as_asked(self) -> list[dict[str, Any]]:
+        """The choices of every run, flattened, as config.json has them."""
+        return [flatten(run.config) for run in self.all_runs]
 
     @cached_property
     def flat(self) -> list[dict[str, Any]]:
@@ -85,9 +117,9 @@ class Tables:
 
         Milestones that follow from the steps are empty, since they are no choice; none at all are [].
         """
-        found = [flatten(run.config) for run in self.all_runs]
+        found = self.flat_as_asked
         for choices in found:
-            default = ScheduleConfig(steps=choices["schedule.steps"]).milestone_steps()
+            default = default_milestones(choices["schedule.steps"])
             if choices["schedule.milestones"] == " ".join(map(str, default)):
                 choices["schedule.milestones"] = ""
             elif not choices["schedule.milestones"]:
@@ -117,7 +149,27 @@ class Tables:
     def runs(self) -> pd.DataFrame:
         """One row a run: every key, the results, `error` (text) of a failed one, `x` and `series`."""
         with ThreadPoolExecutor(available_cores()) as pool:  # hashing, unpacking and parsing leave the interpreter free
-            return pd.DataFrame(list(pool.map(self._row, self.all_runs, self.flat)))
+            rows = list(pool.map(self._row, self.all_runs, self.flat))
+        return pd.DataFrame(rows, columns=None if rows else [*self._keys, *RESULTS, *OPTIONAL_RESULTS, "error", "series", "x"])
+
+    @property
+    def _keys(self) -> list[str]:
+        """Every key that a run has."""
+        return list(self.flat[0] if self.flat else flatten(with_defaults({})))
+
+    def with_lost(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return a table with one row a run, and after them a row for each run whose choices cannot be read."""
+        if not self.lost:
+            return table
+        rows = pd.DataFrame({"run": list(self.lost), "status": records.DAMAGED}, dtype=object).reindex(columns=table.columns)
+        return pd.concat([table.astype(object), rows], ignore_index=True)
+
+    @cached_property
+    def troubles(self) -> dict[str, str]:
+        """What is to be said of every run that came to no result, by name: its state, and why."""
+        open_runs = self.runs[~self.runs["status"].isin(records.FINISHED)]
+        found = {row.run: f"{row.status}{': ' if row.error else '.'}{row.error}" for row in open_runs.itertuples()}
+        return found | {name: f"{records.DAMAGED}: {why}" for name, why in self.lost.items()}
 
     @cached_property
     def results(self) -> list[str]:
@@ -129,9 +181,9 @@ class Tables:
     @cached_property
     def runs_table(self) -> pd.DataFrame:
         """What is written as runs.csv: every key, then the results."""
-        table = self.runs[[*self.flat[0], *self.results]].copy()
-        table["schedule.milestones"] = [flatten(run.config)["schedule.milestones"] for run in self.all_runs]
-        return table
+        table = self.runs[[*self._keys, *self.results]].copy()
+        table["schedule.milestones"] = [choices["schedule.milestones"] for choices in self.flat_as_asked]
+        return self.with_lost(table)
 
     @cached_property
     def finished(self) -> pd.DataFrame:
@@ -166,8 +218,8 @@ class Tables:
 
         `function` is given one run's table at a time, only its `columns` if they are named, and returns the rows to keep,
         at best few: a statistic is a frame of one row. To them `run`, `series`, `x` and `seed` are added. `runs` are the
-        rows of `finished` to go through, all unless given. Empty where no run has the table. Raises RecordError for a table
-        that cannot be read.
+        rows of `finished` to go through, all unless given. Empty where no run has the table. Raises Unreadable, a
+        RecordError, where tables cannot be read.
 
             def early(layers):
                 first = layers[layers["step"].between(1, 10) & (layers["layer"] == 1)]
@@ -186,13 +238,20 @@ class Tables:
     ) -> list[pd.DataFrame]:
         """Return what each function makes of each run's table, which is read once for all of them."""
         having = self._having(name, runs)
+        unreadable: dict[str, str] = {}
 
         def reduced(run: Run) -> list[pd.DataFrame]:
-            table = records.read_table(run.folder / layout.table(name), columns)
+            try:
+                table = records.read_table(run.folder / layout.table(name), columns)
+            except RecordError as error:
+                unreadable[run.name] = self._words(error)
+                return []
             return [function(table) for function in functions]
 
         with ThreadPoolExecutor(available_cores()) as pool:
             found = list(pool.map(reduced, [self.all_runs[place] for place in having.index]))
+        if unreadable:
+            raise Unreadable(unreadable)
         return [_joined([frames[place] for frames in found], having) for place in range(len(functions))]
 
     def table(self, name: str, columns: Sequence[str] | None = None, runs: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -207,7 +266,7 @@ class Tables:
         """Return the finished runs, or those of `runs`, that have the table `name`."""
         among = self.finished if runs is None else runs
         files = [self.all_runs[place].folder / layout.table(name) for place in among.index]
-        return among[[path.is_file() for path in files]]
+        return among[np.array([path.is_file() for path in files], dtype=bool)]
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
@@ -272,12 +331,15 @@ class Tables:
         errors = ["train_error", "test_error", "holdout_error", "train_loss"]
         results: dict[str, Any] = dict.fromkeys(errors, float("nan"))
         try:
+            if run.name in self.damaged:
+                raise RecordError(self.damaged[run.name])
             run.check(but=layout.PRIVATE)
             status = run.status | {"state": run.state_now} if run.has_status else {"state": records.WAITING}
             if status["state"] in records.FINISHED:
                 results = records.read_table(run.folder / layout.EPOCHS, errors).iloc[-1].to_dict()
-        except RecordError as error:
-            status = {"state": records.DAMAGED, "error": str(error).replace(f"{run.folder.parent}/", "")}
+                run.environment  # noqa: B018
+        except (RecordError, OSError) as error:
+            status = {"state": records.DAMAGED, "error": self._words(error)}
         facts = {name: status.get(name) for name in ("seconds", "parameters", "warmup_end")}
         about = {"status": status["state"], "error": status.get("error", ""), "run": run.name}
         return flat | results | facts | about | {"series": self._arm(flat, self.x), "x": flat[self.x]}

@@ -12,6 +12,7 @@ Exit code 0, 1 (one differs), 2 (one cannot be checked, and why).
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -21,8 +22,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness import layout, records
-from harness.choices import ChoiceError
+from harness import door, layout, records
 from harness.config import NUMERICS, GradientNorms, RunConfig
 from harness.records import RecordError, Run
 from harness.tables import Tables
@@ -49,15 +49,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.runs is not None and asked.runs < 1:
         print(f"harness.verify: --runs {asked.runs}: must be at least 1", file=sys.stderr)
         return 2
-    folder = asked.folder.resolve()
+    folder = Path(os.path.realpath(asked.folder))
     try:
+        before = _kept(folder)
         outcomes = [_outcome(run, asked.root) for run in sample(_runs(folder), asked.runs)]
-        _keep(folder, outcomes)
     except (RecordError, OSError) as error:
-        print(f"harness.verify: cannot be checked: {error}", file=sys.stderr)
+        print(f"harness.verify: cannot be checked: {door.words(error)}", file=sys.stderr)
         return 2
     for outcome in outcomes:
         print(f"{outcome['run']}: {outcome['kind']} check: {outcome['found']}")
+    try:
+        _keep(folder, before, outcomes)
+    except (RecordError, OSError) as error:
+        print(f"harness.verify: what was found cannot be written: {door.words(error)}", file=sys.stderr)
+        return 2
     if any(outcome["same"] is False for outcome in outcomes):
         return 1
     return 2 if any(outcome["same"] is None for outcome in outcomes) else 0
@@ -69,26 +74,32 @@ def _outcome(run: Run, root: str | None) -> dict[str, Any]:
 
     try:
         return verify(run, root)
-    except (RecordError, ChoiceError, Unverifiable, RunFailed) as error:
-        return {"run": run.name, "kind": "no", "same": None, "found": f"cannot be checked: {error}"}
+    except (RecordError, ValueError, OSError, Unverifiable, RunFailed) as error:  # a ChoiceError is a ValueError
+        return {"run": run.name, "kind": "no", "same": None, "found": f"cannot be checked: {door.words(error)}"}
 
 
-def _keep(folder: Path, outcomes: Sequence[dict[str, Any]]) -> None:
-    """Write the outcomes beside those of other runs of the folder, and build a sweep's report anew."""
+def _kept(folder: Path) -> list[dict[str, Any]]:
+    """Return what was found before of runs of this folder; raises RecordError where that cannot be read."""
     path = folder / layout.VERIFICATION
-    before = records.read_json(path)["runs"] if path.is_file() else []
+    found: list[dict[str, Any]] = records.read_json(path)["runs"] if os.path.lexists(path) else []
+    return found
+
+
+def _keep(folder: Path, before: Sequence[dict[str, Any]], outcomes: Sequence[dict[str, Any]]) -> None:
+    """Write the outcomes beside those of other runs of the folder, and build a sweep's report anew."""
     new = {outcome["run"] for outcome in outcomes}
-    records.write_json(path, {"runs": [*(one for one in before if one["run"] not in new), *outcomes]})
+    records.write_json(folder / layout.VERIFICATION, {"runs": [*(one for one in before if one["run"] not in new), *outcomes]})
     if (folder / layout.SWEEP).is_file():
         from harness.report import build
 
-        build(Tables(folder))
+        build(folder)
 
 
 def _runs(folder: Path) -> list[Run]:
-    if (folder / layout.CONFIG).is_file():
+    """Return the run of a run's folder, or those of a sweep, damaged ones too."""
+    if os.path.lexists(folder / layout.CONFIG):
         return [Run(folder)]
-    return Tables(folder).all_runs
+    return [Run(layout.runs_of(folder) / name) for name in Tables(folder).about["runs"]]
 
 
 def sample(runs: Sequence[Run], count: int | None) -> list[Run]:
@@ -165,8 +176,8 @@ def table_difference(before: pd.DataFrame, now: pd.DataFrame) -> tuple[float, st
     if unequal.to_numpy().any():
         row = int(unequal.any(axis=1).to_numpy().argmax())
         column = str(unequal.columns[int(unequal.iloc[row].to_numpy().argmax())])
-        step = before["step"].iloc[row]
-        place = f"at step {step}" + (f", {before['name'].iloc[row]}" if "name" in before else "")
+        word, step = ("step", before["step"].iloc[row]) if "step" in before else ("row", row)
+        place = f"at {word} {step}" + (f", {before['name'].iloc[row]}" if "name" in before else "")
         return step, f"{place}, {column}: {before[column].iloc[row]!r} recorded, {now[column].iloc[row]!r} now"
     length = f"in its length: {len(before)} rows recorded, {len(now)} now"
     return None if len(before) == len(now) else (float("inf"), length)
@@ -176,9 +187,14 @@ def _weights_difference(before: Path, now: Path) -> str | None:
     if not before.is_file() or not now.is_file():
         return None
     import torch
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
-    recorded, found = load_file(before), load_file(now)
+    def weights(path: Path) -> dict[str, torch.Tensor]:
+        with records.parsing(path):
+            found: dict[str, torch.Tensor] = load(door.read_bytes(path, door.STATE))
+            return found
+
+    recorded, found = weights(before), weights(now)
     for name, tensor in recorded.items():
         if name not in found or not torch.equal(tensor, found[name]):
             return f"the final weights differ, first in {name}"

@@ -79,7 +79,7 @@ def test_a_row_with_an_unknown_column_is_refused():
 def test_creating_a_run_again_keeps_a_finished_one(tmp_path):
     run = records.create(tiny(), tmp_path)
     assert run.state == records.WAITING
-    records.write_status(run, records.DONE, step=12)
+    records.conclude(run, records.DONE, step=12)
     assert records.create(tiny(), tmp_path).state == records.DONE
     records.write_status(run, records.FAILED, step=12)
     assert records.create(tiny(), tmp_path).state == records.WAITING

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if asked.json:
             records.write_json(asked.json, result)
         print(page.terminal(result))
-        if asked.keep:
+        if asked.keep is not None:
             print(f"finding: {kept.keep(result, asked.keep, Path('results'))}")
     except (RecordError, OSError, ValueError) as error:
         print(f"harness.bench: {error}", file=sys.stderr)

@@ -25,12 +25,14 @@ def read(path: Path) -> dict[str, Any]:
     found = records.read_json(path)
     if found.get("schema") != SCHEMA:
         raise RecordError(f"{path}: is no result of harness.bench, or one of another schema than {SCHEMA}")
+    with records.parsing(path):
+        page.markdown(found)  # what a page can be made of
     return found
 
 
 def keep(result: Mapping[str, Any], name: str, results: Path) -> Path:
     """Write a result and its page to findings/DATE-NAME; return that folder. Raises FileExistsError where it is one already."""
-    folder = findings.begin(results, name)
-    records.write_json(folder / BENCH, result)
-    records.write_text(folder / layout.REPORT_MARKDOWN, page.markdown(result))
-    return folder.resolve()
+    with findings.filled(results, name) as (aside, finding):
+        records.write_json(aside / BENCH, result)
+        records.write_text(aside / layout.REPORT_MARKDOWN, page.markdown(result))
+    return finding.resolve()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,10 +15,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter
 from matplotlib.transforms import ScaledTranslation
 from PIL import Image
 
 from harness.plots import marks
+from harness.schema import printable
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito 2008, without the yellow, which is lost on white."""
@@ -40,6 +44,10 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "depth-harness",
     "svg.fonttype": "path",
 }
+UNSHOWN = "Glyph .* missing|.*does not support|.*axes sizes collapsed to zero"
+"""Beginnings of warnings about text that the font or a figure of this size has no room for; it is no user's concern."""
+LONGEST = 160
+"""Characters of an arm's name at most in a figure."""
 
 
 def panels(rows: int, columns: int, width: float = 4.2, height: float = 3.2, **options: Any) -> tuple[Figure, list[Axes]]:
@@ -53,14 +61,32 @@ def panels(rows: int, columns: int, width: float = 4.2, height: float = 3.2, **o
 def save(figure: Figure) -> dict[str, bytes]:
     """Return the figure as {"svg": ..., "png": ...}, the latter in at most 256 colours; equal figures give equal bytes."""
     FigureCanvasAgg(figure)
+    _as_written(figure)
     files = {}
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", UNSHOWN)
         for kind, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, metadata=metadata, dpi=110)
             files[kind] = marks.readable(buffer.getvalue()) if kind == "svg" else _small(buffer)
             figure.set_layout_engine(None)  # laid out once, for both
     return files
+
+
+def _as_written(figure: Figure) -> None:
+    """Have all text drawn as it is written but for the ticks of numbers, which are formulas: names of arms may hold anything."""
+    numbers = {
+        label
+        for ax in figure.axes
+        for axis in (ax.xaxis, ax.yaxis)
+        if not isinstance(axis.get_major_formatter(), FixedFormatter)
+        for label in (*axis.get_ticklabels(which="both"), axis.get_offset_text())
+    }
+    for text in figure.findobj(Text):
+        if text not in numbers:
+            assert isinstance(text, Text)
+            text.set_parse_math(False)
+            text.set_text("\n".join(map(printable, text.get_text().split("\n"))))
 
 
 def _small(png: io.BytesIO) -> bytes:
@@ -96,7 +122,7 @@ def shared_legend(figure: Figure, axes: Sequence[Axes]) -> None:
     found: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
+            found.setdefault(cut(label), handle)
     if found:
         with mpl.rc_context(STYLE):
             inches = 0.6 + 0.085 * max(len(label) for label in found)
@@ -162,7 +188,7 @@ def short(key: str) -> str:
 def named(series: str) -> str:
     """Return an arm's name for a title: without its key, unless the value alone is a number."""
     value = series.rpartition("=")[2]
-    return series if value.lstrip("-").replace(".", "").isdigit() else value
+    return cut(series if value.lstrip("-").replace(".", "").isdigit() else value)
 
 
 def span(key: str, values: pd.Series, form: str) -> str:
@@ -180,7 +206,12 @@ def span(key: str, values: pd.Series, form: str) -> str:
 
 def wrapped(series: str) -> str:
     """Return the name of an arm in lines that fit over a panel."""
-    return textwrap.fill(series, 48)
+    return textwrap.fill(cut(series), 48)
+
+
+def cut(series: str) -> str:
+    """Return the name of an arm as far as a figure has room for it."""
+    return series if len(series) <= LONGEST else f"{series[: LONGEST - 1]}…"
 
 
 def pages(values: Iterable[Any], size: int) -> list[list[Any]]:
