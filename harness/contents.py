@@ -211,7 +211,9 @@ SCHEMAS: Mapping[str, Schema] = {
 """What the values of KEYS must be where they are read; `harness.config` declares those of a run's choices."""
 TEXT_COLUMNS = ("name", "kind", "status", "run")
 """Columns that hold text, in whatever table; the others of COLUMNS hold numbers."""
-WHOLE_COLUMNS = ("step", "block")
-"""Columns of COLUMNS that say where a row belongs: whole numbers, never missing."""
+WHOLE_COLUMNS = ("step", "block", "layer")
+"""Columns of COLUMNS that say where a row belongs: whole numbers."""
+OF_SOME_ROWS = ("layer",)
+"""Those of them that a row may lack."""
 NEVER_EMPTY = (layout.STEPS, layout.EPOCHS)
 """Tables that have a row, whatever became of the run."""

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from harness import layout
 from harness.config import RunConfig
-from harness.contents import COLUMNS, NEVER_EMPTY, SCHEMAS, TEXT_COLUMNS, WHOLE_COLUMNS
+from harness.contents import COLUMNS, NEVER_EMPTY, OF_SOME_ROWS, SCHEMAS, TEXT_COLUMNS, WHOLE_COLUMNS
 from harness.schema import LARGEST, Schema, misfit, of_choices, shown, unfit_anywhere
 
 MIB = 2**20
@@ -135,7 +135,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
             raise RecordError(f"{path}: has no rows")
         table = table.astype(dict.fromkeys(numbers, float))
     for name in numbers:
-        if wrong := _unfit(table[name], name in WHOLE_COLUMNS):
+        if wrong := _unfit(table[name].dropna() if name in OF_SOME_ROWS else table[name], name in WHOLE_COLUMNS):
             raise RecordError(f"{path}: {name}: {wrong}")
     return table if columns is None else table[wanted]
 

@@ -57,5 +57,6 @@ def _median(values: Values) -> Values:
     ordered = np.sort(values, axis=0)  # what is missing comes last
     known = np.count_nonzero(~np.isnan(ordered), axis=0)
     columns = np.arange(values.shape[1])
-    middle: Values = (ordered[np.maximum(known - 1, 0) // 2, columns] + ordered[known // 2, columns]) / 2
+    with np.errstate(over="ignore", invalid="ignore"):
+        middle: Values = (ordered[np.maximum(known - 1, 0) // 2, columns] + ordered[known // 2, columns]) / 2
     return middle

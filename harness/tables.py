@@ -10,6 +10,7 @@ table at a time, and only the answers are put together: `reduce` is the door to 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -337,6 +338,8 @@ class Tables:
             status = run.status | {"state": run.state_now} if run.has_status else {"state": records.WAITING}
             if status["state"] in records.FINISHED:
                 results = records.read_table(run.folder / layout.EPOCHS, errors).iloc[-1].to_dict()
+                if lacking := [name for name in errors[:2] if not math.isfinite(results[name])]:
+                    raise RecordError(f"{run.folder / layout.EPOCHS}: {lacking[0]}: must be a number in the last row")
                 run.environment  # noqa: B018
         except (RecordError, OSError) as error:
             status = {"state": records.DAMAGED, "error": self._words(error)}

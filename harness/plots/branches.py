@@ -79,6 +79,8 @@ def _theory(group: pd.DataFrame) -> pd.Series | None:
     ):
         return None
     side = predicted.side_of(net, group["elements"].iloc[0])
+    if side is None or group["block"].max() > net.depth:
+        return None
     line = theory.branch_over_input(net.order, net.depth, net.width, side, net.init)
     return pd.Series(line, index=np.arange(1, len(line) + 1))
 

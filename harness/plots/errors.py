@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -51,7 +52,7 @@ def error_against(runs: pd.DataFrame, x: str) -> Iterator[Figure]:
                     belongs_each(ax.scatter(diverged["x"], diverged[column], **CROSS), diverged)
             ax.set_title(f"{name}: {_change(shown, column)}")
             key_axis(ax, x, runs["x"])
-        axes[0].set_ylim(0, 1.06 * max(runs[["train_error", "test_error"]].max().max(), 1.0))
+        axes[0].set_ylim(0, _top(runs))
         axes[0].set_ylabel("error at the end (%)")
         shared_legend(figure, axes)
         yield figure
@@ -84,11 +85,17 @@ def error_by_arm(runs: pd.DataFrame, x: str) -> Iterator[Figure]:
                     belongs_each(ax.scatter(of[column][diverged], rows[diverged], **CROSS), of[diverged])
             ax.set_title(f"{name}: {_range(shown, column)}")
             ax.set_xlabel("error at the end (%)")
-            ax.set_xlim(0, 1.06 * max(runs[["train_error", "test_error"]].max().max(), 1.0))
+            ax.set_xlim(0, _top(runs))
         axes[0].set_yticks(range(len(page)), [wrapped(series) for series in page])
         axes[0].set_ylim(len(page) - 0.5, -0.5)
         shared_legend(figure, axes)
         yield figure
+
+
+def _top(runs: pd.DataFrame) -> float:
+    """Return the end of an axis on which all errors lie that are numbers."""
+    errors = runs[["train_error", "test_error"]].to_numpy()
+    return 1.06 * max(1.0, float(errors[np.isfinite(errors)].max(initial=0)))
 
 
 def _range(runs: pd.DataFrame, column: str) -> str:

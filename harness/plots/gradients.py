@@ -36,6 +36,8 @@ from harness.plots.style import (
 
 ZERO = "#CC79A7"
 """The colour of a heat map where there is no positive number."""
+LEAST = 1e-300
+"""Where the colours of a heat map begin at the lowest: below it logarithms of doubles lose their digits."""
 
 Line = Callable[[pd.DataFrame], pd.Series | None]
 
@@ -220,7 +222,8 @@ def heat_maps(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
     """
     ordered = layers.drop_duplicates("run").sort_values(["series", "x", "seed"])["run"]
     finite = layers["grad_norm"][np.isfinite(layers["grad_norm"]) & (layers["grad_norm"] > 0)]
-    scale = LogNorm(finite.min(), finite.max() * 1.0001) if len(finite) else LogNorm(1e-45, 1.0)
+    least = max(finite.min(), LEAST) if len(finite) else LEAST
+    scale = LogNorm(least, max(finite.max(), least) * 1.0001 if len(finite) else 1.0)
     for page in pages(ordered, 6):
         shown = layers[layers["run"].isin(page)]
         figure, axes = panels((len(page) + 2) // 3, min(len(page), 3), height=2.9)

@@ -15,6 +15,8 @@ from harness.stats import Estimate
 from harness.theory import Net
 
 LAYERS_PER_BLOCK = 2
+LARGEST_SIDE = 4096
+"""Side in pixels beyond which there are no images."""
 THEORY: Mapping[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 1.3}
 """How a line of theory looks, in the colour of what it is about."""
 
@@ -52,7 +54,8 @@ def gradient_of_outputs(frame: pd.DataFrame) -> pd.Series | None:
     blocks = np.sort(frame["block"].unique())
     if _exploding(net):
         return pd.Series(theory.GROWTH_OF_SQUARES ** (blocks[-1] - blocks), index=blocks)
-    return pd.Series(theory.gradient_left(_maps(net, frame), net.init)[::LAYERS_PER_BLOCK], index=blocks)
+    maps = _maps(net, frame)
+    return pd.Series(theory.gradient_left(maps, net.init)[::LAYERS_PER_BLOCK], index=blocks) if maps else None
 
 
 def signal_of_outputs(frame: pd.DataFrame) -> pd.Series | None:
@@ -60,7 +63,8 @@ def signal_of_outputs(frame: pd.DataFrame) -> pd.Series | None:
     net = net_of(frame)
     if net is None or not _unnormalised(net) or net.init == "torch":
         return None
-    return pd.Series(theory.signal_left(_maps(net, frame), net.init)[::LAYERS_PER_BLOCK], index=np.sort(frame["block"].unique()))
+    blocks, maps = np.sort(frame["block"].unique()), _maps(net, frame)
+    return pd.Series(theory.signal_left(maps, net.init)[::LAYERS_PER_BLOCK], index=blocks) if maps else None
 
 
 def grows_with_depth(frame: pd.DataFrame) -> bool:
@@ -116,10 +120,17 @@ def _unnormalised(net: Net) -> bool:
     return net.shortcut == "none" and net.norm == "none" and net.init in theory.INITS
 
 
-def _maps(net: Net, frame: pd.DataFrame) -> list[theory.Map]:
-    return theory.plain_net(net.depth, net.width, side_of(net, frame["elements"][frame["block"] == 0].iloc[0]))
+def _maps(net: Net, frame: pd.DataFrame) -> list[theory.Map] | None:
+    """Return the maps of a plain net; None where the rows are not those of such a net."""
+    stem = frame["elements"][frame["block"] == 0]
+    side = side_of(net, stem.iloc[0]) if len(stem) else None
+    if side is None or frame["block"].nunique() != (net.depth - 2) // LAYERS_PER_BLOCK + 1:
+        return None
+    return theory.plain_net(net.depth, net.width, side)
 
 
-def side_of(net: Net, elements: float) -> int:
-    """Return the side of the maps of which the stem puts out so many elements."""
-    return round(math.sqrt(elements / net.batch_size / net.width))
+def side_of(net: Net, elements: float) -> int | None:
+    """Return the side of the maps of which the stem puts out so many elements; None where no square maps have so many."""
+    area = elements / net.batch_size / net.width
+    side = round(math.sqrt(area)) if 1 <= area <= LARGEST_SIDE**2 else 0
+    return side if side and side**2 == area else None

@@ -113,7 +113,7 @@ def series_styles(series: Iterable[str]) -> dict[str, dict[str, Any]]:
 def ordered_colours(values: Sequence[Any]) -> dict[Any, Any]:
     """Return colours from light to dark for values in rising order (depths)."""
     ramp = mpl.colormaps["viridis"]
-    places = np.linspace(0.78, 0.05, len(values)) if len(values) > 1 else [0.3]
+    places = np.linspace(0.78, 0.05, len(values)) if len(values) != 1 else [0.3]
     return {value: ramp(place) for value, place in zip(values, places, strict=True)}
 
 
