@@ -176,10 +176,19 @@ def _header(text: bytes) -> list[str]:
     header = next(csv.reader([first.decode("utf-8").rstrip("\r")]), [])
     if len(set(header)) < len(header):
         raise ValueError("a column stands twice in its header")
-    lines = text.count(b"\n") + (not text.endswith(b"\n"))
-    if b'"' not in text and text.count(b",") != lines * (len(header) - 1) and header:
+    if b'"' not in text and not _rectangular(text, len(header) - 1):
         raise ValueError("its rows are not all of one length")
     return header
+
+
+def _rectangular(text: bytes, commas: int) -> bool:
+    """Return whether each line of a CSV text without quotes has so many commas: pandas fills in what a row lacks."""
+    letters = np.frombuffer(text if text.endswith(b"\n") else text + b"\n", np.uint8)
+    ends, places = np.flatnonzero(letters == ord("\n")), np.flatnonzero(letters == ord(","))
+    if len(places) != commas * len(ends):
+        return False
+    of_line = places.reshape(len(ends), -1)
+    return commas <= 0 or bool((of_line[:, -1] < ends).all() and (of_line[1:, 0] > ends[:-1]).all())
 
 
 def _unfit(values: pd.Series, whole: bool) -> str:
