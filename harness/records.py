@@ -193,7 +193,7 @@ class Run:
                     raise RecordError(f"{path}: damaged: its checksum is not the recorded one")
 
     def misplaced(self) -> list[Path]:
-        """Return what stands where a file of the run belongs, its status aside, and is none: a folder, a pipe, a dangling link."""
+        """Return what stands where a file of the run belongs, its status aside, and is none (a folder, a pipe)."""
         names = {*RUN_FILES, layout.RESERVE} - {layout.STATUS} | {path.name for path in self.folder.glob("*.csv.gz")}
         return [path for name in sorted(names) if os.path.lexists(path := self.folder / name) and not path.is_file()]
 

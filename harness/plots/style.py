@@ -12,11 +12,12 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter
+from matplotlib.ticker import LogFormatter
 from matplotlib.transforms import ScaledTranslation
 from PIL import Image
 
@@ -74,16 +75,14 @@ def save(figure: Figure) -> dict[str, bytes]:
 
 
 def _as_written(figure: Figure) -> None:
-    """Have all text drawn as it is written but for the ticks of numbers, which are formulas: names of arms may hold anything."""
-    numbers = {
-        label
-        for ax in figure.axes
-        for axis in (ax.xaxis, ax.yaxis)
-        if not isinstance(axis.get_major_formatter(), FixedFormatter)
-        for label in (*axis.get_ticklabels(which="both"), axis.get_offset_text())
-    }
+    """Have all text drawn as it is written but for powers of ten at ticks, which are formulas: names of arms may hold anything."""
+    powers: set[Artist] = set()
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+        labels = axis.get_ticklabels(which="both")  # which are made only now
+        if isinstance(axis.get_major_formatter(), LogFormatter):
+            powers.update([*labels, axis.get_offset_text()])
     for text in figure.findobj(Text):
-        if text not in numbers:
+        if text not in powers:
             assert isinstance(text, Text)
             text.set_parse_math(False)
             text.set_text("\n".join(map(printable, text.get_text().split("\n"))))
