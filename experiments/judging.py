@@ -18,8 +18,9 @@ from typing import Any
 import pandas as pd
 
 from experiments.declaration import Claim, Found, Grid, Missing, Protocol, Setting, all_claims, find
+from harness.asked import NO_ARM
 from harness.config import IMAGE_FOLDER, SCHEDULES, DataConfig, RunConfig, ScheduleConfig, flatten
-from harness.tables import NO_ARM, Tables
+from harness.tables import Tables
 from harness.verdicts import MIN_SEEDS, MOST_SEEDS, Judgement, Verdict, every
 
 DATA = "cifar10"

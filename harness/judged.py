@@ -12,11 +12,12 @@ import pandas as pd
 from experiments.declaration import Found, Missing, Part
 from experiments.judging import DATA, ELSEWHERE, Outcome, claims_of, defaults, judge_sweep, same, shown
 from harness import layout, published, ranking, records, stats
+from harness.asked import NO_ARM
 from harness.network import applies
 from harness.pages import Badge, Code, Fold, Link, Section, Table, Tally, Text, facts, word
 from harness.pages import Part as PagePart
 from harness.stats import Estimate
-from harness.tables import NO_ARM, Tables
+from harness.tables import Tables
 from harness.verdicts import Allowed, Verdict
 
 READ = (

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness import stats
+from harness.asked import NO_ARM
 from harness.stats import Estimate
-from harness.tables import NO_ARM, Tables
+from harness.tables import Tables
 
 PROTOCOL = ("data", "schedule.steps", "schedule.batch_size")
 

@@ -15,22 +15,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness import layout, records
-from harness.config import available_cores, default_milestones, flatten, varying, with_defaults
+from harness.asked import Asked
+from harness.config import available_cores
 from harness.contents import OPTIONAL_RESULTS, RESULTS
 from harness.moments import MOMENTS, moments
-from harness.network import applies
 from harness.records import RecordError, Run
 from harness.theory import Net
 
-NO_ARM = ("seed", "schedule.eval_every", "probes", "gradient_norms")
-"""Keys that make no arm of a comparison: repetitions, and what is looked at."""
 SPANS = 200
 """Points at most of a line that has a value at every step."""
 FIRST = "stem.conv"
@@ -60,103 +57,28 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Tables:
+class Tables(Asked):
     """The tables of one sweep folder.
 
     `damaged` says of runs, by name, why they count as damaged although their files are what their checksums say.
     """
 
-    folder: Path
     damaged: Mapping[str, str] = field(default_factory=dict)
-
-    @cached_property
-    def about(self) -> dict[str, Any]:
-        """The contents of sweep.json; raises RecordError where the folder is no sweep."""
-        return records.read_json(self.folder / layout.SWEEP)
-
-    @cached_property
-    def _asked(self) -> tuple[list[Run], dict[str, str]]:
-        found, lost = [Run(layout.runs_of(self.folder) / name) for name in dict.fromkeys(self.about["runs"])], {}
-        for run in found:
-            try:
-                if not run.folder.is_dir():
-                    raise RecordError(f"{run.folder}: the run's folder is missing")
-                run.config  # noqa: B018
-            except (RecordError, OSError) as error:
-                lost[run.name] = self._words(error)
-        if not any(run.folder.is_dir() for run in found):
-            raise RecordError(f"{found[0].folder}: the run's folder is missing")
-        return [run for run in found if run.name not in lost], lost
-
-    @property
-    def all_runs(self) -> list[Run]:
-        """Every run that the sweep asked for whose choices can be read; raises RecordError where no run has a folder."""
-        return self._asked[0]
-
-    @property
-    def lost(self) -> dict[str, str]:
-        """Runs that were asked for and whose choices cannot be read, so that they are in no other table: why, by name."""
-        return self._asked[1]
-
-    def _words(self, error: Exception) -> str:
-        """Return what an error says, paths shortened to begin with the run's name."""
-        return str(error).replace(f"{layout.runs_of(self.folder)}/", "")
-
-    @cached_property
-    def varying(self) -> list[str]:
-        """The keys in which the runs differ."""
-        return varying(self.flat)
-
-    @property
-    def flat_as_asked(self) -> list[dict[str, Any]]:
-        """The choices of every run, flattened, as config.json has them."""
-        return [flatten(run.config) for run in self.all_runs]
-
-    @cached_property
-    def flat(self) -> list[dict[str, Any]]:
-        """The choices of every run, flattened.
-
-        Milestones that follow from the steps are empty, since they are no choice; none at all are [].
-        """
-        found = self.flat_as_asked
-        for choices in found:
-            default = default_milestones(choices["schedule.steps"])
-            if choices["schedule.milestones"] == " ".join(map(str, default)):
-                choices["schedule.milestones"] = ""
-            elif not choices["schedule.milestones"]:
-                choices["schedule.milestones"] = "[]"
-        return found
-
-    @cached_property
-    def x(self) -> str:
-        """The key on the horizontal axis: depth, or the first that varies where depth does not and is a number in every run."""
-        numbers = [key for key in self.varying if key not in NO_ARM and all(_is_number_of(flat, key) for flat in self.flat)]
-        return numbers[0] if numbers and "depth" not in self.varying else "depth"
 
     def along(self, key: str, frame: pd.DataFrame) -> pd.DataFrame:
         """Return a frame of several runs as it is with `key` on the horizontal axis; unchanged where `key` does not vary."""
         if key not in self.varying or key == self.x or frame.empty:
             return frame
         runs = {run.name: flat for run, flat in zip(self.all_runs, self.flat, strict=True)}
-        series = {name: self._arm(flat, key) for name, flat in runs.items()}
+        series = {name: self.arm(flat, key) for name, flat in runs.items()}
         return frame.assign(x=[runs[name][key] for name in frame["run"]], series=frame["run"].map(series))
-
-    def _arm(self, flat: dict[str, Any], x: str) -> str:
-        """Return the arm of a run in words: the keys that vary, but for `x`, and do something there."""
-        keys = [key for key in self.varying if key not in (*NO_ARM, x) and applies(key, flat["shortcut"])]
-        return ", ".join(f"{key}={_short(flat[key])}" for key in keys) or "all runs"
 
     @cached_property
     def runs(self) -> pd.DataFrame:
         """One row a run: every key, the results, `error` (text) of a failed one, `x` and `series`."""
         with ThreadPoolExecutor(available_cores()) as pool:  # hashing, unpacking and parsing leave the interpreter free
             rows = list(pool.map(self._row, self.all_runs, self.flat))
-        return pd.DataFrame(rows, columns=None if rows else [*self._keys, *RESULTS, *OPTIONAL_RESULTS, "error", "series", "x"])
-
-    @property
-    def _keys(self) -> list[str]:
-        """Every key that a run has."""
-        return list(self.flat[0] if self.flat else flatten(with_defaults({})))
+        return pd.DataFrame(rows, columns=None if rows else [*self.keys, *RESULTS, *OPTIONAL_RESULTS, "error", "series", "x"])
 
     def with_lost(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return a table with one row a run, and after them a row for each run whose choices cannot be read."""
@@ -182,7 +104,7 @@ class Tables:
     @cached_property
     def runs_table(self) -> pd.DataFrame:
         """What is written as runs.csv: every key, then the results."""
-        table = self.runs[[*self._keys, *self.results]].copy()
+        table = self.runs[[*self.keys, *self.results]].copy()
         table["schedule.milestones"] = [choices["schedule.milestones"] for choices in self.flat_as_asked]
         return self.with_lost(table)
 
@@ -245,7 +167,7 @@ class Tables:
             try:
                 table = records.read_table(run.folder / layout.table(name), columns)
             except RecordError as error:
-                unreadable[run.name] = self._words(error)
+                unreadable[run.name] = self.words(error)
                 return []
             return [function(table) for function in functions]
 
@@ -342,10 +264,10 @@ class Tables:
                     raise RecordError(f"{run.folder / layout.EPOCHS}: {lacking[0]}: must be a number in the last row")
                 run.environment  # noqa: B018
         except (RecordError, OSError) as error:
-            status = {"state": records.DAMAGED, "error": self._words(error)}
+            status = {"state": records.DAMAGED, "error": self.words(error)}
         facts = {name: status.get(name) for name in ("seconds", "parameters", "warmup_end")}
         about = {"status": status["state"], "error": status.get("error", ""), "run": run.name}
-        return flat | results | facts | about | {"series": self._arm(flat, self.x), "x": flat[self.x]}
+        return flat | results | facts | about | {"series": self.arm(flat, self.x), "x": flat[self.x]}
 
 
 def _of(measure: Measure) -> Callable[[pd.DataFrame], pd.DataFrame]:
@@ -385,15 +307,6 @@ def _thinned(norms: pd.DataFrame) -> pd.DataFrame:
     edges = np.unique(np.geomspace(1, len(norms) + 1, SPANS + 1).astype(int)) - 1
     stretch = np.searchsorted(edges, norms["step"], side="right")
     return norms.groupby(stretch).median().rename(columns={FIRST: "norm"})
-
-
-def _is_number_of(flat: dict[str, Any], key: str) -> bool:
-    """Return whether a key is a number in this run, and does something there."""
-    return isinstance(flat[key], int | float) and not isinstance(flat[key], bool) and applies(key, flat["shortcut"])
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 OF_LAYERS = Measure("layers", ("step", "layer", "kind", "grad_norm", "response_std"), _of_convolutions)

@@ -75,7 +75,7 @@ def save(figure: Figure) -> dict[str, bytes]:
 
 
 def _as_written(figure: Figure) -> None:
-    """Have all text drawn as it is written but for powers of ten at ticks, which are formulas: names of arms may hold anything."""
+    """Have all text drawn as it is written but for powers of ten at ticks, which are formulas: names may hold anything."""
     powers: set[Artist] = set()
     for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
         labels = axis.get_ticklabels(which="both")  # which are made only now
