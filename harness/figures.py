@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -63,13 +64,14 @@ def drawn(tables: Tables, picture: Picture) -> Drawn:
         parts.append(Widget(PLAYER.format(name, short(x))))
     groups = list(_switches(frame, x))
     try:
-        for number, figure in enumerate(picture.draw(frame, x)):
-            file = pages.unique_name(picture.name, number)
-            words = described(figure)
-            saved = save(figure)
-            files |= {f"{file}.{kind}": content for kind, content in saved.items()}
-            svg = saved["svg"].decode()
-            parts.append(Drawing(file, picture.caption, svg, words, _of(groups, runs_in(svg)), name))
+        with np.errstate(all="ignore"):  # a figure of numbers beyond all bounds is no news
+            for number, figure in enumerate(picture.draw(frame, x)):
+                file = pages.unique_name(picture.name, number)
+                words = described(figure)
+                saved = save(figure)
+                files |= {f"{file}.{kind}": content for kind, content in saved.items()}
+                svg = saved["svg"].decode()
+                parts.append(Drawing(file, picture.caption, svg, words, _of(groups, runs_in(svg)), name))
     except Exception as error:  # whatever a figure function of one's own raises
         parts.append(Text(f"{NOT_DRAWN}: {type(error).__name__}: {error}"))
     return Drawn(Section(picture.title, parts), files, packed)

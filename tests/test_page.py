@@ -36,7 +36,7 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     finding = folder / layout.FINDINGS / DEMO.name
     shutil.copytree(DEMO, finding)
-    report.build(Tables(finding))
+    report.build(finding)
     return folder
 
 
