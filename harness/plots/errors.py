@@ -123,6 +123,7 @@ def curves(epochs: pd.DataFrame, x: str) -> Iterator[Figure]:
         for ax, series in zip(axes, page, strict=False):
             for value, group in epochs[epochs["series"] == series].groupby("x"):
                 mean = group.groupby("step")[["batch_error", "test_error"]].mean()
+                mean = mean.where((mean >= 0) & (mean <= 100))  # a dashed line far beyond the panel takes for ever to draw
                 test = mean["test_error"].dropna()
                 batches = ax.plot(mean.index, mean["batch_error"], color=colours[value], linewidth=0.8, linestyle="--")
                 tests = ax.plot(test.index, test, color=colours[value], linewidth=1.8, label=f"{short(x)} {value}")

@@ -36,8 +36,8 @@ from harness.plots.style import (
 
 ZERO = "#CC79A7"
 """The colour of a heat map where there is no positive number."""
-LEAST = 1e-300
-"""Where the colours of a heat map begin at the lowest: below it logarithms of doubles lose their digits."""
+LEAST, MOST = 1e-150, 1e150
+"""Where the colours of a heat map begin at the lowest and end at the highest: matplotlib's scales go no further."""
 
 Line = Callable[[pd.DataFrame], pd.Series | None]
 
@@ -222,8 +222,8 @@ def heat_maps(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
     """
     ordered = layers.drop_duplicates("run").sort_values(["series", "x", "seed"])["run"]
     finite = layers["grad_norm"][np.isfinite(layers["grad_norm"]) & (layers["grad_norm"] > 0)]
-    least = max(finite.min(), LEAST) if len(finite) else LEAST
-    scale = LogNorm(least, max(finite.max(), least) * 1.0001 if len(finite) else 1.0)
+    least, most = (finite.min(), finite.max()) if len(finite) else (LEAST, 1.0)
+    scale = LogNorm(min(max(least, LEAST), MOST), 1.0001 * min(max(most, LEAST), MOST))
     for page in pages(ordered, 6):
         shown = layers[layers["run"].isin(page)]
         figure, axes = panels((len(page) + 2) // 3, min(len(page), 3), height=2.9)
