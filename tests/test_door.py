@@ -16,7 +16,7 @@ from fabricate import sweep
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness import checkpoint, door, index, layout, progress, records, report, verify
+from harness import checkpoint, contents, door, index, layout, progress, records, report, verify
 from harness import status as progress_status
 from harness.records import RecordError, Run
 from harness.tables import Tables
@@ -229,6 +229,12 @@ def test_a_damaged_checkpoint_is_a_record_error(tmp_path):
     os.mkfifo(path)
     with pytest.raises(RecordError, match="regular"):
         checkpoint.load(path)
+
+
+@pytest.mark.parametrize("name", contents.KEYS)
+def test_every_key_that_is_described_is_checked(name):
+    schema = contents.SCHEMAS[name]
+    assert {*schema.needed, *schema.optional} == set(contents.KEYS[name])
 
 
 # --- by chance ---

@@ -188,7 +188,7 @@ def test_two_pieces_of_damage_are_both_kept(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", INSTEAD, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [a_folder, a_pipe, junk], ids=lambda make: make.__name__)
 @pytest.mark.parametrize("state", [records.DONE, records.INTERRUPTED])
 @pytest.mark.parametrize("name", [*RECORDS, layout.WEIGHTS, layout.CHECKPOINT, layout.LOG, layout.RESERVE, "."])
 def test_the_command_brings_it_to_its_end(name, state, make, tmp_path):
