@@ -11,14 +11,14 @@ or 2 if there is no such net.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, cast
 
+from harness import console
+from harness.checks import whole
 from harness.choices import ChoiceError
 from harness.config import Precision, RunConfig, varying
 from harness.network import SHORTCUT_KEYS, Family, NetworkConfig
@@ -27,6 +27,9 @@ from harness.pages import Table, plain_table
 IMAGES = {Family.cifar: (3, 32, 10), Family.imagenet: (3, 224, 1000), Family.densenet: (3, 32, 10)}
 """Channels, side and classes of the images that each family was made for."""
 IMAGE_KEYS = ("channels", "image_size", "classes")
+OPTIONS = {"--json": "--json", "-h": "--help", "--help": "--help"}
+MOST_NETS = 100
+"""Nets of one command: a table of more columns is not read."""
 
 
 @dataclass(frozen=True)
@@ -45,24 +48,17 @@ class Net:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m harness.describe", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("overrides", nargs="*")
-    asked = parser.parse_intermixed_args(arguments)
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    from harness.sweep import first_words
+    from harness.arguments import split
 
     try:
-        nets = [described(config, images) for config, images in _asked(asked.overrides)]
-    except (ChoiceError, HydraException, OmegaConfBaseException) as error:
-        print(f"harness.describe: {first_words(error)}", file=sys.stderr)
-        return 2
-    if asked.json:
+        options, words = split(list(sys.argv[1:] if arguments is None else arguments), OPTIONS, allowed=("vs",))
+        if "--help" in options:
+            print(__doc__)
+            return 0
+        nets = [described(config, images) for config, images in _asked(words)]
+    except ChoiceError as error:
+        return console.refuse("harness.describe", error)
+    if "--json" in options:
         objects = [as_json(net) for net in nets]
         print(json.dumps(objects[0] if len(objects) == 1 else objects))
     else:
@@ -106,32 +102,47 @@ def plain_twin(config: RunConfig) -> RunConfig | None:
 
 def _asked(arguments: Sequence[str]) -> list[tuple[RunConfig, tuple[int, int, int]]]:
     """Return the configs that the command line names, each with its images."""
-    from harness.sweep import compose_jobs, from_composed
+    from harness.arguments import KEYS, check_key, parse
+    from harness.expansion import Product
+    from harness.sweep import from_composed
 
     sides: list[list[str]] = [[]]
     for argument in arguments:
         if argument == "vs":
             sides.append([])
         else:
+            check_key(argument, [*KEYS, *IMAGE_KEYS])
             sides[-1].append(argument)
-    found = []
+    products: list[Product] = []
+    images = []
     for place, side in enumerate(sides):
-        given = {line.partition("=")[0].lstrip("+") for line in side}
-        inherited = [line for line in sides[0] if line.partition("=")[0].lstrip("+") not in given] if place else []
+        given = {line.partition("=")[0] for line in side}
+        inherited = [line for line in sides[0] if line.partition("=")[0] not in given] if place else []
         lines = [*inherited, *side]
-        images = {key: value for key, _, value in (line.partition("=") for line in lines) if key in IMAGE_KEYS}
-        for job in compose_jobs([line for line in lines if line.partition("=")[0] not in IMAGE_KEYS]):
-            config = from_composed(job)[0]
+        images.append(_images([line for line in lines if line.partition("=")[0] in IMAGE_KEYS]))
+        overrides = parse([line for line in lines if line.partition("=")[0] not in IMAGE_KEYS])
+        products.append(Product(overrides, MOST_NETS - sum(product.count for product in products)))
+    found = []
+    for product, given_images in zip(products, images, strict=True):
+        for values in product.compose():
+            config = from_composed(values)[0]
             family = dict(zip(IMAGE_KEYS, IMAGES[config.family], strict=True))
-            found.append((config, cast(tuple[int, int, int], tuple((family | _whole(images)).values()))))
+            found.append((config, cast(tuple[int, int, int], tuple((family | given_images).values()))))
     return found
 
 
-def _whole(images: dict[str, str]) -> dict[str, int]:
-    for key, value in images.items():
-        if not value.isdigit() or int(value) < 1:
-            raise ChoiceError(f"{key}={value}: must be a whole number of at least 1")
-    return {key: int(value) for key, value in images.items()}
+def _images(lines: Sequence[str]) -> dict[str, int]:
+    """Return what is said of the images; raises ChoiceError for anything but whole numbers."""
+    from harness.arguments import read
+
+    found: dict[str, int] = {}
+    for line in lines:
+        key, _, text = line.partition("=")
+        override = read(line)
+        value = text if override.is_sweep_override() else override.value()
+        whole(key, value, 1)
+        found[key] = cast(int, value)
+    return found
 
 
 def _alone(net: Net) -> str:
@@ -205,4 +216,4 @@ def _mebibytes(size: int) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    console.run("harness.describe", main)

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import records
+from harness import console, records
 from harness.catalogue import PARTS
 from harness.choices import ChoiceError, unknown
 
@@ -58,4 +58,4 @@ def renewed(text: str) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    console.run("harness.reference", main)

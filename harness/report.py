@@ -20,7 +20,7 @@ from pathlib import Path
 
 from experiments.declaration import find
 from experiments.judging import claims_of
-from harness import findings, index, judged, layout, pages, records, reproducibility
+from harness import console, findings, index, judged, layout, pages, records, reproducibility
 from harness.config import flatten
 from harness.figures import drawn
 from harness.network import applies
@@ -178,4 +178,4 @@ def _replace_figures(folder: Path, figures: dict[str, bytes]) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    console.run("harness.report", main)

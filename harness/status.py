@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import layout, progress
+from harness import console, layout, progress
 from harness.records import RecordError
 
 
@@ -42,4 +42,4 @@ def _newest(results: Path) -> Path | None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    console.run("harness.status", main)

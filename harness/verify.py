@@ -21,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness import layout, records
+from harness import console, layout, records
 from harness.choices import ChoiceError
 from harness.config import NUMERICS, GradientNorms, RunConfig
 from harness.records import RecordError, Run
@@ -200,4 +200,4 @@ def loose_difference(run: Run, again: Run) -> str | None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    console.run("harness.verify", main)

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import records
+from harness import console, records
 from harness.bench import kept, page
 from harness.config import available_cores
 from harness.records import RecordError
@@ -56,4 +56,4 @@ def _say(words: str) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    console.run("harness.bench", main)

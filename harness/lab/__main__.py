@@ -13,6 +13,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from harness import console
 from harness.lab.texts import LANGUAGES
 
 
@@ -50,4 +51,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    console.run("harness.lab", main)
