@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -58,7 +59,7 @@ def split(given: Sequence[str], options: Mapping[str, str], allowed: Sequence[st
             continue
         after = [] if place + 1 == len(rest) or "=" in rest[place + 1].lstrip("=") else rest[place + 1 : place + 3]
         empty = word.endswith("=") and word[:-1] in KEYS and after
-        if word.startswith("-") or "=" not in word[1:] or empty:
+        if word.startswith("-") or (not word.startswith("~") and "=" not in word[1:]) or empty:
             _refuse_word(word, after, options)
         overrides.append(word)
     return found, overrides
@@ -85,8 +86,9 @@ def _refuse_word(word: str, after: Sequence[str], options: Mapping[str, str]) ->
         if found and key in KEYS:
             raise ChoiceError(f"{shown(word)}: type {_typed(key, value, after)}")
     if word in KEYS:
-        raise ChoiceError(f"{shown(' '.join([word, *after[:2]]))}: type {_typed(word, '', after)}")
-    close = get_close_matches(word, KEYS, n=1)
+        given = after[: 2 if after[:1] == ["="] else 1]
+        raise ChoiceError(f"{shown(' '.join([word, *given]))}: type {_typed(word, '', after)}")
+    close = get_close_matches(word, KEYS, n=1, cutoff=0.8)
     nearest = f"; did you mean {close[0]}=VALUE?" if close else "; --help lists the keys"
     raise ChoiceError(f"{shown(word)}: must be key=value{nearest}")
 
@@ -104,17 +106,20 @@ def _allowed(options: Mapping[str, str]) -> str:
 
 def is_launcher_override(override: str) -> bool:
     """Return whether an override is about how runs are launched, not which."""
-    return override.lstrip("+~").startswith(("hydra.", "hydra/"))
+    return re.match(r"[+~]*hydra\b", override) is not None
 
 
 def check_launcher(overrides: Sequence[str]) -> None:
     """Raise ChoiceError for a setting of Hydra's that is not the launcher's."""
     for override in overrides:
-        key = override.lstrip("+~").partition("=")[0].replace("/", ".")
-        if key != "hydra.launcher" and not key.startswith("hydra.launcher."):
+        given = override.partition("=")[0].lstrip("+")
+        if given != "hydra/launcher" and not given.startswith("hydra.launcher."):
+            key = given.lstrip("~").replace("/", ".")
             known = next((words for name, words in INSTEAD_OF_HYDRA.items() if key == name or key.startswith(f"{name}.")), "")
             instead = f"; {known}" if known else ""
             raise ChoiceError(f"{shown(override)}: only hydra/launcher and hydra.launcher.KEY can be set here{instead}")
+        if read(override).is_sweep_override():
+            raise ChoiceError(f"{shown(override)}: a sweep has one launcher, each of its settings one value")
 
 
 def parse(lines: Sequence[str]) -> list[Override]:
@@ -152,15 +157,15 @@ def read(line: str) -> Override:
     key, _, value = line.partition("=")
     try:
         if max(_depths(value), default=0) > DEEPEST:
-            raise ValueError("brackets are nested too deeply")
+            raise ChoiceError(f"{shown(line)}: its brackets are nested more than {DEEPEST} deep")
         return OverridesParser.create().parse_override(line)
     except (HydraException, ValueError, ArithmeticError, TypeError, RecursionError, AttributeError) as error:
-        why = first_words(error)
+        if isinstance(error, ChoiceError):
+            raise
+        why = f"cannot be read: {shown(first_words(error))}"
     if key in TEXTS:
-        raise ChoiceError(f"{shown(line)}: {shown(why)}; quoted it is read as it stands: {quoted(key, value)}")
-    raise ChoiceError(
-        f"{shown(line)}: {shown(why)}; a value is a number, a name or a list [a,b], and with -m there may be several: {key}=a,b"
-    )
+        raise ChoiceError(f"{shown(line)}: {why}; in quotes, for the shell as well, any text can: {quoted(key, value)}")
+    raise ChoiceError(f"{shown(line)}: {why}; a value is a number, a name or a list as [a,b], with -m also several, {key}=a,b")
 
 
 def quoted(key: str, value: str) -> str:
@@ -186,7 +191,6 @@ def first_words(error: BaseException) -> str:
         lines = []
     inner = ("full_key", "object_type", "reference_type", "Available options in", "See https://hydra.cc", "Set the environment")
     kept = [line for line in lines if not line.startswith(inner)]
-    cause = error.__cause__ if isinstance(error, HydraException) else None
-    if cause is not None:
-        kept.append(first_words(cause))
+    if error.__cause__ is not None and (why := first_words(error.__cause__)) not in " ".join(kept):
+        kept.append(why)
     return " ".join(kept) or type(error).__name__

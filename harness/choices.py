@@ -29,7 +29,7 @@ class ChoiceError(ValueError):
 def shown(value: object) -> str:
     """Return a value as a message repeats it: on one line, at most `LONGEST` characters."""
     try:
-        text = str(value)
+        text = "null" if value is None else str(value)
     except (ValueError, RecursionError):  # an integer beyond Python's limit of digits, or a list nested too deeply
         return f"(a value too long to print, {type(value).__name__})"
     text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[: LONGEST + 1])

@@ -60,7 +60,10 @@ def plan(overrides: Sequence[str], multirun: bool, command: Sequence[str], tell:
     launcher = [override for override in overrides if is_launcher_override(override)]
     check_launcher(launcher)
     own = parse([override for override in overrides if not is_launcher_override(override)])
-    composed("launch", ["folder=none", "job=0", *launcher], return_hydra_config=True)
+    try:
+        composed("launch", ["folder=none", "job=0", *launcher], return_hydra_config=True)
+    except ChoiceError as error:
+        raise ChoiceError(f"{shown(' '.join(launcher))}: {error}") from error
     for override in own:
         _check_sweep(override, multirun)
     experiment, params = _experiment(own)
