@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, cast
 
-from harness import console
+from harness import console, extent
 from harness.checks import whole
 from harness.choices import ChoiceError
 from harness.config import Precision, RunConfig, varying
@@ -28,6 +28,8 @@ IMAGES = {Family.cifar: (3, 32, 10), Family.imagenet: (3, 224, 1000), Family.den
 """Channels, side and classes of the images that each family was made for."""
 IMAGE_KEYS = ("channels", "image_size", "classes")
 OPTIONS = {"--json": "--json", "-h": "--help", "--help": "--help"}
+DEEPEST_DENSENET = 1_000
+"""No two of its layers are equal: so many take some seconds."""
 MOST_NETS = 100
 """Nets of one command: a table of more columns is not read."""
 
@@ -74,6 +76,9 @@ def described(config: RunConfig, images: tuple[int, int, int]) -> Net:
     from harness.models.inspection import inspect
 
     config.check_images(images[1], config.schedule.batch_size)
+    extent.check(config, images[1], config.schedule.batch_size)
+    if config.family is Family.densenet and config.depth > DEEPEST_DENSENET:
+        raise ChoiceError(f"depth={config.depth}: a densenet is described layer by layer, up to depth={DEEPEST_DENSENET}")
     batch, bf16 = config.schedule.batch_size, config.precision is Precision.bf16
     return Net(config, images, inspect(config, *images, batch, bf16, config.activation_checkpointing))
 

@@ -7,18 +7,37 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from harness.arguments import parse, read
+from harness.arguments import parse
 from harness.choices import ChoiceError
-from harness.expansion import Product, choices_of, conf_folder, count
+from harness.expansion import Product, conf_folder, count
 
 NUMBERS = st.integers(-3, 300).map(str) | st.sampled_from(["0.1", "1e-05", "1E20", "-2.5", ".5", "1_000", "inf", "nan"])
 WORDS = st.sampled_from(
-    ["none", "auto", "true", "False", "null", "a b", "a:b", "'x,y'", '"a=b"', "''", "'${depth}'", "${depth}", "${schedule.steps}"]
-    + ["x\\,y", "'it\\'s'", '"a\\\\"', "/a/b.c", "layer_wise", "[]", "[1,2]", "[a,'b c']", "[[1],null]", "a$b", "${oc.env:HOME}"]
+    [
+        *(
+            "none",
+            "auto",
+            "true",
+            "False",
+            "null",
+            "a b",
+            "a:b",
+            "'x,y'",
+            '"a=b"',
+            "''",
+            "x\\,y",
+            "'it\\'s'",
+            '"a\\\\"',
+            "/a/b.c",
+        ),
+        *("layer_wise", "[]", "[1,2]", "[a,'b c']", "[[1],null]", "a$b", "'${depth}'", "${depth}", "${schedule.steps}"),
+    ]
 )
 VALUES = NUMBERS | WORDS
 SIMPLE = st.lists(VALUES, min_size=2, max_size=4).map(",".join)
@@ -31,7 +50,18 @@ SWEPT = st.one_of(
     st.sampled_from(["range(3)", "range(9,2,-3)", "range(0,1,0.25)", "range(2.5)", "tag(t,range(2))", "sort(range(5,1))"]),
     st.sampled_from(["float(range(1,4))", "int(2.5,3.5)", "str(1,2)", "str(choice(1,a))"]),
 )
-KEYS = ("depth", "seed", "width", "gate_bias", "probes", "device", "schedule.steps", "schedule.milestones", "data.root", "results")
+KEYS = (
+    "depth",
+    "seed",
+    "width",
+    "gate_bias",
+    "probes",
+    "device",
+    "schedule.steps",
+    "schedule.milestones",
+    "data.root",
+    "results",
+)
 
 
 def overrides():
@@ -58,10 +88,10 @@ def by_hydra(lines):
     """Return what Hydra composes for every job of its own sweep, or None where it refuses one or there is none."""
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        jobs = BasicSweeper.split_arguments(OverridesParser.create(loader).parse_overrides(lines), None)[0]
         try:
+            jobs = BasicSweeper.split_arguments(OverridesParser.create(loader).parse_overrides(lines), None)[0]
             return [OmegaConf.to_container(compose("config", job), resolve=True) for job in jobs] or None
-        except Exception:
+        except (HydraException, OmegaConfBaseException):
             return None
 
 
@@ -84,7 +114,7 @@ def test_every_combination_is_what_hydra_composes_for_it(lines):
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(overrides())
 def test_every_combination_is_what_hydra_composes_for_it_in_many_command_lines(lines):
     same(lines)

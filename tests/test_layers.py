@@ -15,6 +15,7 @@ BASE = {
     "harness.config",
     "harness.console",
     "harness.contents",
+    "harness.extent",
     "harness.layout",
     "harness.locks",
     "harness.network",
