@@ -24,6 +24,7 @@ MARKED = re.compile(r"^(<!-- from the code: (\w+) -->\n).*?^(<!-- end -->)$", re
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit code."""
+    console.begin()
     parser = argparse.ArgumentParser(
         prog="python -m harness.reference", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

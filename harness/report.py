@@ -38,6 +38,7 @@ ABOUT_RUNS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit code."""
+    console.begin()
     parser = argparse.ArgumentParser(
         prog="python -m harness.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -66,6 +66,7 @@ def _main(given: list[str]) -> int:
     from harness import launch, report, worker
 
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    console.begin()
     worker.log_to_stderr()
     left = launch.start(planned, progress("preparing"))
     try:

@@ -18,6 +18,7 @@ from harness.records import RecordError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit code."""
+    console.begin()
     parser = argparse.ArgumentParser(
         prog="python -m harness.status", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -39,6 +39,7 @@ class Unverifiable(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit code."""
+    console.begin()
     parser = argparse.ArgumentParser(
         prog="python -m harness.verify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -9,7 +9,9 @@ runs' folders made for the first time, and the same with all folders there.
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -21,15 +23,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as results:
         keys = ["depth=8", "width=4", "schedule.steps=2", f"results={results}"]
         sweep.plan(keys, False, [])  # imports torch
-        for name, work in {
-            "planning": lambda: sweep.plan([f"seed=range({runs})", *keys], True, []),
-            "folders, new": lambda: launch.start(planned),
-            "folders, old": lambda: launch.start(planned),
-        }.items():
-            begun = time.perf_counter()
-            found = work()
-            planned = found if name == "planning" else planned
-            print(f"{name:13} {1000 * (time.perf_counter() - begun) / runs:8.3f} ms a run")
+        planned = timed("planning", runs, lambda: sweep.plan([f"seed=range({runs})", *keys], True, []))
+        timed("folders, new", runs, lambda: launch.start(planned))
+        timed("folders, old", runs, lambda: launch.start(planned))
+
+
+def timed(name: str, runs: int, work: Callable[[], Any]) -> Any:
+    begun = time.perf_counter()
+    found = work()
+    print(f"{name:13} {1000 * (time.perf_counter() - begun) / runs:8.3f} ms a run")
+    return found
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             from harness.bench.measure import FULL, QUICK, measure
 
+            console.begin()
             command = f"python -m harness.bench --device {asked.device}" + (" --quick" if asked.quick else "")
             result = measure(asked.device, available_cores(), QUICK if asked.quick else FULL, command, _say)
         if asked.json:

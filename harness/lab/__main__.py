@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from harness.records import RecordError
     from harness.sweep import writable
 
+    console.begin()
     worker.log_to_stderr()
     languages = list(LANGUAGES) if asked.language == "both" else [asked.language]
     try:
