@@ -122,14 +122,14 @@ def check_launcher(overrides: Sequence[str]) -> None:
             raise ChoiceError(f"{shown(override)}: a sweep has one launcher, each of its settings one value")
 
 
-def parse(lines: Sequence[str]) -> list[Override]:
-    """Return the overrides of a command line, each of a key that exists and is given once.
+def parse(lines: Sequence[str], keys: Sequence[str] = KEYS) -> list[Override]:
+    """Return the overrides of a command line, each of one of the keys, none of which is given twice.
 
     Raises ChoiceError, naming the override, for anything else.
     """
     given: dict[str, str] = {}
     for line in lines:
-        check_key(line, KEYS)
+        _check_key(line, keys)
         key = line.partition("=")[0]
         if key in given:
             raise ChoiceError(f"{shown(given[key])} {shown(line)}: {key} is given twice; several values are given as {key}=a,b")
@@ -137,7 +137,7 @@ def parse(lines: Sequence[str]) -> list[Override]:
     return [read(line) for line in lines]
 
 
-def check_key(line: str, keys: Sequence[str]) -> None:
+def _check_key(line: str, keys: Sequence[str]) -> None:
     """Raise ChoiceError, saying what to type, unless an override begins with the plain name of one of the keys."""
     if any(0xD800 <= ord(one) < 0xE000 for one in line):  # what Python makes of bytes that are no text
         raise ChoiceError(f"{shown(line)}: is no text in UTF-8")

@@ -15,7 +15,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from harness import console, extent
 from harness.checks import whole
@@ -23,6 +23,9 @@ from harness.choices import ChoiceError
 from harness.config import Precision, RunConfig, varying
 from harness.network import SHORTCUT_KEYS, Family, NetworkConfig
 from harness.pages import Table, plain_table
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 IMAGES = {Family.cifar: (3, 32, 10), Family.imagenet: (3, 224, 1000), Family.densenet: (3, 32, 10)}
 """Channels, side and classes of the images that each family was made for."""
@@ -107,7 +110,7 @@ def plain_twin(config: RunConfig) -> RunConfig | None:
 
 def _asked(arguments: Sequence[str]) -> list[tuple[RunConfig, tuple[int, int, int]]]:
     """Return the configs that the command line names, each with its images."""
-    from harness.arguments import KEYS, check_key, parse
+    from harness.arguments import KEYS, parse
     from harness.expansion import Product
     from harness.sweep import from_composed
 
@@ -116,37 +119,32 @@ def _asked(arguments: Sequence[str]) -> list[tuple[RunConfig, tuple[int, int, in
         if argument == "vs":
             sides.append([])
         else:
-            check_key(argument, [*KEYS, *IMAGE_KEYS])
             sides[-1].append(argument)
-    products: list[Product] = []
-    images = []
+    asked: list[tuple[Product, dict[str, int]]] = []
     for place, side in enumerate(sides):
         given = {line.partition("=")[0] for line in side}
         inherited = [line for line in sides[0] if line.partition("=")[0] not in given] if place else []
-        lines = [*inherited, *side]
-        images.append(_images([line for line in lines if line.partition("=")[0] in IMAGE_KEYS]))
-        overrides = parse([line for line in lines if line.partition("=")[0] not in IMAGE_KEYS])
-        products.append(Product(overrides, MOST_NETS - sum(product.count for product in products)))
+        overrides = parse([*inherited, *side], [*KEYS, *IMAGE_KEYS])
+        images = _images([override for override in overrides if override.key_or_group in IMAGE_KEYS])
+        keys = [override for override in overrides if override.key_or_group not in IMAGE_KEYS]
+        asked.append((Product(keys, MOST_NETS - sum(before.count for before, _ in asked)), images))
     found = []
-    for product, given_images in zip(products, images, strict=True):
+    for product, images in asked:
         for values in product.compose():
             config = from_composed(values)[0]
             family = dict(zip(IMAGE_KEYS, IMAGES[config.family], strict=True))
-            found.append((config, cast(tuple[int, int, int], tuple((family | given_images).values()))))
+            found.append((config, cast(tuple[int, int, int], tuple((family | images).values()))))
     return found
 
 
-def _images(lines: Sequence[str]) -> dict[str, int]:
+def _images(overrides: Sequence[Override]) -> dict[str, int]:
     """Return what is said of the images; raises ChoiceError for anything but whole numbers."""
-    from harness.arguments import read
-
     found: dict[str, int] = {}
-    for line in lines:
-        key, _, text = line.partition("=")
-        override = read(line)
-        value = text if override.is_sweep_override() else override.value()
+    for override in overrides:
+        key, _, text = str(override.input_line).partition("=")
+        value: Any = text if override.is_sweep_override() else override.value()
         whole(key, value, 1)
-        found[key] = cast(int, value)
+        found[key] = value
     return found
 
 

@@ -69,7 +69,7 @@ class Product:
             if groups not in bases:
                 bases[groups] = composed("config", groups)
             values = [one for one in job if one.key_or_group not in GROUPS]
-            with refused():
+            with refused(" ".join(str(one.input_line) for one in job if "${" in str(one.input_line))):
                 # every job sets the same keys, so that nothing is left of the one before
                 ConfigLoaderImpl._apply_overrides_to_config(values, bases[groups])
                 container = OmegaConf.to_container(bases[groups], resolve=True)
@@ -83,12 +83,12 @@ def composed(name: str, overrides: Sequence[str], **options: bool) -> DictConfig
 
 
 @contextmanager
-def refused() -> Iterator[None]:
-    """Raise as ChoiceError what Hydra and OmegaConf have to say of values that they cannot use."""
+def refused(given: str = "") -> Iterator[None]:
+    """Raise as ChoiceError what Hydra and OmegaConf have to say of values that they cannot use, after what was `given`."""
     try:
         yield
     except (HydraException, OmegaConfBaseException, RecursionError) as error:
-        raise ChoiceError(first_words(error)) from error
+        raise ChoiceError(f"{shown(given)}: {first_words(error)}" if given else first_words(error)) from error
 
 
 def count(override: Override) -> int:
