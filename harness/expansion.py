@@ -69,7 +69,7 @@ class Product:
             if groups not in bases:
                 bases[groups] = composed("config", groups)
             values = [one for one in job if one.key_or_group not in GROUPS]
-            with refused(" ".join(str(one.input_line) for one in job if "${" in str(one.input_line))):
+            with refused(" ".join(f"{one.key_or_group}={value}" for one in values if "${" in (value := str(one.value())))):
                 # every job sets the same keys, so that nothing is left of the one before
                 ConfigLoaderImpl._apply_overrides_to_config(values, bases[groups])
                 container = OmegaConf.to_container(bases[groups], resolve=True)
