@@ -18,13 +18,13 @@ def shell(line, cwd, **environment):
     """Return the exit code of the first command of a shell line, its output and its messages."""
     command = ["bash", "-c", f"{line}; exit ${{PIPESTATUS[0]}}"]
     given = os.environ | {"PYTHONPATH": str(ROOT), "PYTHON": sys.executable} | environment
-    return subprocess.run(command, cwd=cwd, env=given, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, cwd=cwd, env=given, capture_output=True, text=True, errors="replace", check=False)
 
 
 @pytest.mark.parametrize(
     ("line", "code", "message"),
     [
-        ("describe depth=110 | head -n 1", 141, ""),
+        ("describe depth=8 | true", 141, ""),
         ("run --help | true", 141, ""),
         ("describe depth=20 > /dev/full", 1, "harness.describe: [Errno 28] No space left on device\n"),
         ("run --help > /dev/full", 1, "harness.run: [Errno 28] No space left on device\n"),
@@ -64,9 +64,7 @@ def test_a_sweep_runs_to_its_end_whoever_reads_of_it(streams, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "command", ["run depth=8 width=4", "describe depth=110", "report x", "status", "verify x", "lab", "bench"]
-)
+@pytest.mark.parametrize("command", ["run depth=8 width=4", "describe depth=110", "report x", "status", "verify x", "lab"])
 def test_ctrl_c_at_any_time_gives_no_traceback(command, tmp_path):
     """From when this project's first line is run: what Python does before that, in the first 30 ms, is not ours."""
     for milliseconds in (60, 90, 130, 180, 240, 300, 500, 900, 1500):
@@ -149,9 +147,7 @@ def test_a_plugin_that_cannot_be_imported_is_refused_whatever_it_raises(text, wo
 
 @pytest.mark.parametrize(("text", "words"), REGISTERED, ids=lambda value: value[:30])
 def test_a_name_that_a_folder_or_a_figure_cannot_have_is_refused_when_it_is_registered(text, words, plugin):
-    error = plugin(
-        f"from harness.choices import *\nfrom harness.choices import NORM, PROBE, SHORTCUT\n@{text}\ndef f(x):\n    pass\n"
-    )
+    error = plugin(f"from harness.choices import NORM, PROBE, SHORTCUT\n\n@{text}\ndef f(x):\n    pass\n")
     assert words in error
     assert error.startswith("harness.run: plugins=a_plugin: ")
 
