@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
-from harness.choices import ChoiceError, shown, unknown
+from harness.choices import LONGEST, ChoiceError, shown, unknown
 from harness.config import NESTED, RunConfig
 
 GROUPS = ("data", "schedule", "variant", "experiment")
@@ -169,7 +169,12 @@ def read(line: str) -> Override:
 
 
 def quoted(key: str, value: str) -> str:
-    """Return an override whose value is that text and nothing else, quoted for Hydra and for the shell."""
+    """Return an override whose value is that text and nothing else, quoted for Hydra and for the shell.
+
+    A text that is too long for a message is left to the reader.
+    """
+    if len(value) > LONGEST:
+        value = "TEXT"
     quote = Quote.single if '"' in value else Quote.double
     return shlex.quote(f"{key}={QuotedString(value, quote).with_quotes()}")
 

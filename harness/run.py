@@ -3,7 +3,7 @@
     python -m harness.run [-m] [key=value ...]
 
 With -m any key may have several values, separated by commas, and every combination is run: depth=20,56,110
-shortcut=none,identity. Hydra's grammar and overrides apply (hydra.org); hydra/launcher=basic runs one after the other.
+shortcut=none,identity. Values follow Hydra's grammar (hydra.cc); hydra/launcher=basic runs one after the other.
 Exit code 0, 1 if a run failed, 2 if the command cannot be run (nothing was started), 130 if it was stopped (everything
 is saved, the same command goes on).
 """

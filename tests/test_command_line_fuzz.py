@@ -52,9 +52,15 @@ def nested(values):
 
 
 VALUES = st.recursive(NUMBERS | TEXTS, nested, max_leaves=6)
-PREFIXES = st.sampled_from(["", "", "", "", "", "", "+", "++", "~", "-", "--", " "])
-OVERRIDES = st.tuples(PREFIXES, st.sampled_from([*KEYS, *describe.IMAGE_KEYS]), VALUES).map(lambda p: f"{p[0]}{p[1]}={p[2]}")
-WORDS = st.lists(OVERRIDES | OVERRIDES | VALUES | st.sampled_from(["-m", "-m", "vs", "--json"]), min_size=1, max_size=4)
+ALL_KEYS = st.sampled_from([*KEYS, *describe.IMAGE_KEYS])
+PLAIN = st.tuples(ALL_KEYS, VALUES).map("=".join)
+PREFIXED = st.tuples(st.sampled_from(["+", "++", "~", "-", "--", " "]), PLAIN).map("".join)
+WORDS = st.tuples(
+    st.sampled_from([["-m"], ["-m"], [], ["--json"], ["vs"]]),
+    st.lists(PLAIN, max_size=3, unique_by=lambda line: line.partition("=")[0]),
+    st.lists(PLAIN | PREFIXED | VALUES, max_size=1),
+).map(lambda parts: [*parts[0], *parts[1], *parts[2]])
+"""Mostly keys that there are, once each, with values of all kinds, and sometimes another word."""
 
 
 class Planned(Exception):
@@ -90,7 +96,7 @@ def planned_or_refused(main, command, words):
     with redirect_stdout(io.StringIO()), redirect_stderr(err), suppress(Planned):
         assert main(words) == 2
         *plans, last = err.getvalue().splitlines()
-        assert all(" planning " in line for line in plans)
+        assert all("planning" in line for line in plans)
         assert last.startswith(f"harness.{command}: ")
         assert len(last) < 2000
         assert last.isprintable()
@@ -110,14 +116,14 @@ def test_a_command_line_is_planned_or_refused(only_planned, words):
 
 
 @pytest.mark.slow
-@examples(2500)
+@examples(2000)
 @given(WORDS)
 def test_many_command_lines_are_planned_or_refused(only_planned, words):
     planned_or_refused(run.main, "run", words)
 
 
 @pytest.mark.slow
-@examples(1000)
+@examples(600)
 @given(WORDS)
 def test_many_nets_are_described_or_refused(only_planned, words):
     planned_or_refused(describe.main, "describe", words)
