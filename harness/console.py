@@ -109,7 +109,8 @@ def _carried_out(command: str, main: Callable[[], int]) -> int:
 
 def refuse(command: str, error: object) -> int:
     """Say on one line why a command is not carried out, and return its exit code, 2."""
-    print(f"{command}: {' '.join(str(error).split())}", file=sys.stderr)
+    text = " ".join(str(error).split())
+    print(f"{command}: {''.join(one if one.isprintable() else ascii(one)[1:-1] for one in text)}", file=sys.stderr)
     return 2
 
 

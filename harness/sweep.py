@@ -60,10 +60,11 @@ def plan(overrides: Sequence[str], multirun: bool, command: Sequence[str], tell:
     launcher = [override for override in overrides if is_launcher_override(override)]
     check_launcher(launcher)
     own = parse([override for override in overrides if not is_launcher_override(override)])
-    try:
-        composed("launch", ["folder=none", "job=0", *launcher], return_hydra_config=True)
-    except ChoiceError as error:
-        raise ChoiceError(f"{shown(' '.join(launcher))}: {error}") from error
+    if launcher:
+        try:
+            composed("launch", ["folder=none", "job=0", *launcher], return_hydra_config=True)
+        except ChoiceError as error:
+            raise ChoiceError(f"{shown(' '.join(launcher))}: {error}") from error
     for override in own:
         _check_sweep(override, multirun)
     experiment, params = _experiment(own)
@@ -97,6 +98,8 @@ def _check_sweep(override: Override, multirun: bool) -> None:
 def _experiment(own: Sequence[Override]) -> tuple[str, list[Override]]:
     """Return the experiment that is asked for, and the axes of its sweep."""
     asked = [override for override in own if override.key_or_group == "experiment"]
+    if not asked:
+        return "none", []
     for override in asked:
         check_group("experiment", override)
     base = composed("config", [str(override.input_line) for override in asked], return_hydra_config=True)

@@ -116,6 +116,7 @@ def test_a_command_line_is_planned_or_refused(only_planned, words):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @examples(2000)
 @given(WORDS)
 def test_many_command_lines_are_planned_or_refused(only_planned, words):
