@@ -9,6 +9,13 @@ Importing this package imports no torch; `harness.train` does when it is first u
 
 from __future__ import annotations
 
+import sys
+
+if sys.argv[:1] == ["-m"]:  # `python -m harness.COMMAND`, whose own imports are still to come
+    from harness import console
+
+    console.guard()
+
 from typing import TYPE_CHECKING, Any
 
 from harness.choices import ChoiceError

@@ -21,9 +21,9 @@ from harness import contents, layout
 from harness.choices import BUILT_IN
 from harness.config import RunConfig
 from harness.contents import Sentences
+from harness.expansion import choices_of, conf_folder
 from harness.network import DEPTHS
 from harness.published import PUBLISHED
-from harness.sweep import choices_of, conf_folder
 
 HARNESS = Path(__file__).resolve().parent
 USAGE = re.compile(r"^ +python -m harness\.(\w+)(?!.*started by)", re.MULTILINE)

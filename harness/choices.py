@@ -6,35 +6,55 @@ torch; the module that implements it attaches itself with `register`. A user's m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
+from types import FunctionType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 MANY = 12
 """Names that a message still lists when one of them is close."""
+LONGEST = 80
+"""Characters of a given value that a message repeats."""
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+"""What a registered name may be: it becomes part of folder and file names, and is typed on the command line."""
 
 
 class ChoiceError(ValueError):
     """A choice that cannot be run; the message says what was given, what is allowed and what is nearest."""
 
 
+def shown(value: object) -> str:
+    """Return a value as a message repeats it: on one line, at most `LONGEST` characters."""
+    try:
+        text = "null" if value is None else str(value)
+    except (ValueError, RecursionError):  # an integer beyond Python's limit of digits, or a list nested too deeply
+        return f"(a value too long to print, {type(value).__name__})"
+    text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[: LONGEST + 1])
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
 def unknown(key: str, given: object, allowed: Iterable[str]) -> ChoiceError:
     """Return the error for a name outside `allowed`, with the nearest valid name where one is close, or else all of them."""
     names = list(allowed)
-    close = get_close_matches(str(given), names, n=1)
+    close = get_close_matches(shown(given), names, n=1)
     words = [] if close and len(names) > MANY else [f"allowed: {', '.join(names)}"]
     if close:
         words.append(f"did you mean {close[0]}?")
-    return ChoiceError(f"{key}={given}: unknown; {'; '.join(words)}")
+    return ChoiceError(f"{shown(key)}={shown(given)}: unknown; {'; '.join(words)}")
 
 
 class Choice:
-    """One open choice: its names, a sentence for each (`built_in`: the project's own), and, once loaded, what implements them."""
+    """One open choice: its names, a sentence for each (`built_in`: the project's own), and, once loaded, what implements them.
 
-    def __init__(self, key: str, home: str, sentences: Mapping[str, str]) -> None:
+    `reserved` names cannot be registered.
+    """
+
+    def __init__(self, key: str, home: str, sentences: Mapping[str, str], reserved: Collection[str] = ()) -> None:
         self.key = key
+        self.reserved = frozenset(reserved)
         self.sentences = dict(sentences)
         self.built_in = dict(sentences)
         self._home = home
@@ -47,10 +67,17 @@ class Choice:
     def register(self, name: str, sentence: str = "") -> Callable[[T], T]:
         """Return a decorator that makes its function or class the implementation of `name`.
 
-        Raises ChoiceError if `name` already has another implementation.
+        Raises ChoiceError for a name that is not plain (`NAME`), is built in or reserved, or already has another
+        implementation, and for an implementation that is neither a function nor a class.
         """
+        self._check_name(name)
 
         def attach(implementation: T) -> T:
+            if not isinstance(implementation, type | FunctionType):
+                kind = type(implementation).__name__
+                raise ChoiceError(f"{self.key}={name}: must be implemented by a function or a class, not by {kind}")
+            if name in self.built_in and implementation.__module__.partition(".")[0] != "harness":
+                raise ChoiceError(f"{self.key}={name}: is built in and cannot be registered twice; give yours another name")
             present = self._implementations.get(name)
             if present is not None and _source(present) != _source(implementation):
                 raise ChoiceError(f"{self.key}={name}: registered twice, by {_source(present)} and {_source(implementation)}")
@@ -59,6 +86,15 @@ class Choice:
             return implementation
 
         return attach
+
+    def _check_name(self, name: object) -> None:
+        if not isinstance(name, str) or not NAME.fullmatch(name) or _not_text(name):
+            raise ChoiceError(
+                f"{self.key}={shown(name)}: cannot be a name; a name is of at most 64 letters, digits, _, - and ., "
+                "begins with none of the last two, and is neither a number nor true, false or null"
+            )
+        if name in self.reserved:
+            raise ChoiceError(f"{self.key}={name}: is the name of a table that every run has; give yours another name")
 
     def check(self, given: object) -> str:
         """Return `given` if it is one of the names; raises ChoiceError otherwise."""
@@ -71,6 +107,14 @@ class Choice:
         self.check(name)
         import_module(self._home)
         return self._implementations[name]
+
+
+def _not_text(name: str) -> bool:
+    """Return whether the command line reads a word as something other than text."""
+    try:
+        return isinstance(float(name), float)
+    except ValueError:
+        return name.lower() in ("true", "false", "null")
 
 
 def _source(implementation: Any) -> tuple[str, str]:
@@ -128,5 +172,6 @@ PROBE = Choice(
         "blocks": "each block's output norm and the norm of the loss gradient with respect to it",
         "lesions": "loss and error on the test images without each block in turn, at the end",
     },
+    reserved=("steps", "epochs", "gradient_norms"),
 )
 BUILT_IN = (SHORTCUT, NORM, INIT, DATA, PROBE)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import Enum
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.checks import assign, flag, member, names, real, whole
-from harness.choices import DATA, PROBE, ChoiceError, unknown
+from harness.choices import DATA, PROBE, ChoiceError, shown, unknown
 from harness.network import Family, NetworkConfig
 
 NUMERICS = 1
@@ -89,17 +90,17 @@ class DataConfig:
     def __post_init__(self) -> None:
         DATA.check(self.name)
         if self.root is not None and not isinstance(self.root, str):
-            raise ChoiceError(f"data.root={self.root}: must be a folder's path or null")
+            raise ChoiceError(f"data.root={shown(self.root)}: must be a folder's path or null")
         flag("data.download", self.download)
         flag("data.augment", self.augment)
         assign(self, split=member("data.split", self.split, Split))
         for key in ("image_size", "content"):
             if self.name in FIXED and (given := getattr(self, key)) is not None:
                 raise ChoiceError(
-                    f"data.{key}={given}: data={self.name} has its own images, of one size; for {IMAGE_FOLDER} alone"
+                    f"data.{key}={shown(given)}: data={self.name} has its own images, of one size; for {IMAGE_FOLDER} alone"
                 )
         if self.content is not None and not re.fullmatch(r"sha256:[0-9a-f]{16}", str(self.content)):
-            raise ChoiceError(f"data.content={self.content}: must be sha256: and 16 hexadecimal digits, or null")
+            raise ChoiceError(f"data.content={shown(self.content)}: must be sha256: and 16 hexadecimal digits, or null")
         if self.name == IMAGE_FOLDER:
             if self.download:
                 raise ChoiceError(f"data.download=true: data={IMAGE_FOLDER} is of your own images; there is nothing to fetch")
@@ -160,16 +161,16 @@ class ScheduleConfig:
         """Return the milestones in one form, so that equal schedules are equal: None where they are the default."""
         if self.milestones is None:
             return None
-        if isinstance(self.milestones, str) or not hasattr(self.milestones, "__iter__"):
-            raise ChoiceError(f"schedule.milestones={self.milestones}: must be a list of steps, [] or null")
-        steps = tuple(self.milestones)
+        if isinstance(self.milestones, str | Mapping) or not hasattr(self.milestones, "__iter__"):
+            raise ChoiceError(f"schedule.milestones={shown(self.milestones)}: must be a list of steps, [] or null")
+        steps = list(self.milestones)
         for step in steps:
             whole("schedule.milestones", step, 1)
             if step >= self.steps:
-                raise ChoiceError(f"schedule.milestones={list(steps)}: {step} is past the end, schedule.steps={self.steps}")
-        if list(steps) != sorted(set(steps)):
-            raise ChoiceError(f"schedule.milestones={list(steps)}: must rise")
-        return None if steps == self._default_milestones() else steps
+                raise ChoiceError(f"schedule.milestones={shown(steps)}: {step} is past the end, schedule.steps={self.steps}")
+        if steps != sorted(set(steps)):
+            raise ChoiceError(f"schedule.milestones={shown(steps)}: must rise")
+        return None if tuple(steps) == self._default_milestones() else tuple(steps)
 
     def _default_milestones(self) -> tuple[int, ...]:
         return default_milestones(self.steps)
@@ -245,15 +246,15 @@ class RunConfig(NetworkConfig):
             _load_plugin(module)
         for key, kind in NESTED.items():
             if not isinstance(getattr(self, key), kind):
-                raise ChoiceError(f"{key}={getattr(self, key)}: must be a {kind.__name__}")
+                raise ChoiceError(f"{key}={shown(getattr(self, key))}: must be a {kind.__name__}")
         super().__post_init__()
         whole("seed", self.seed, 0)
         flag("activation_checkpointing", self.activation_checkpointing)
         probes = tuple(sorted(set(names("probes", self.probes))))
         for probe in probes:
             PROBE.check(probe)
-        if not isinstance(self.device, str) or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
-            raise ChoiceError(f"device={self.device}: must be auto, cpu, cuda or cuda:N")
+        if not isinstance(self.device, str) or not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", self.device):
+            raise ChoiceError(f"device={shown(self.device)}: must be auto, cpu, cuda or cuda:N")
         if self.threads != "auto":
             whole("threads", self.threads, 1, also="auto")
         if self.gang != "auto":
@@ -382,10 +383,25 @@ def available_cores() -> int:
 
 
 def _load_plugin(module: str) -> None:
+    given = f"plugins={shown(module)}"
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", module) or module.endswith(".py"):
+        raise ChoiceError(f"{given}: must be a module's name as in `import NAME`: a file mine.py on Python's path is mine")
+    if module.partition(".")[0] in {*sys.stdlib_module_names, "__main__", "harness", "experiments"}:
+        raise ChoiceError(f"{given}: is Python's own or this project's, and registers nothing new; name a module of yours")
+    if module in sys.modules:
+        return
+    here = os.getcwd()  # noqa: PTH109
     try:
         import_module(module)
-    except Exception as error:  # whatever a user's module raises
-        raise ChoiceError(f"plugins={module}: cannot be imported: {type(error).__name__}: {error}") from error
+    except ChoiceError as error:
+        raise ChoiceError(f"{given}: {error}") from error
+    except BaseException as error:  # whatever a user's module raises, SystemExit and KeyboardInterrupt included
+        words = shown(error)
+        raise ChoiceError(f"{given}: cannot be imported: {type(error).__name__}{': ' if words else ''}{words}") from error
+    finally:
+        os.chdir(here)  # or else the other paths of the command line would mean other places
+    if not Path(getattr(sys.modules[module], "__file__", None) or "").is_file():
+        raise ChoiceError(f"{given}: has no file of its own, so that its runs could not be told from those of another text")
 
 
 def _digest(module: str) -> str:
@@ -413,7 +429,7 @@ def _bare(value: Any) -> Any:
 def _known(mapping: Any, kind: type, prefix: str) -> dict[str, Any]:
     keys = [f.name for f in fields(kind)]
     if not isinstance(mapping, Mapping):
-        raise ChoiceError(f"{prefix.rstrip('.')}={mapping}: must be a group of keys ({', '.join(keys)})")
+        raise ChoiceError(f"{prefix.rstrip('.')}={shown(mapping)}: must be a group of keys ({', '.join(keys)})")
     for key in mapping:
         if key not in keys:
             raise unknown("key", f"{prefix}{key}", [prefix + key for key in keys])

@@ -11,22 +11,30 @@ or 2 if there is no such net.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from harness import console, extent
+from harness.checks import whole
 from harness.choices import ChoiceError
 from harness.config import Precision, RunConfig, varying
 from harness.network import SHORTCUT_KEYS, Family, NetworkConfig
 from harness.pages import Table, plain_table
 
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
 IMAGES = {Family.cifar: (3, 32, 10), Family.imagenet: (3, 224, 1000), Family.densenet: (3, 32, 10)}
 """Channels, side and classes of the images that each family was made for."""
 IMAGE_KEYS = ("channels", "image_size", "classes")
+OPTIONS = {"--json": "--json", "-h": "--help", "--help": "--help"}
+DEEPEST_DENSENET = 1_000
+"""No two of its layers are equal: so many take some seconds."""
+MOST_NETS = 100
+"""Nets of one command: a table of more columns is not read."""
 
 
 @dataclass(frozen=True)
@@ -45,24 +53,17 @@ class Net:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m harness.describe", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("overrides", nargs="*")
-    asked = parser.parse_intermixed_args(arguments)
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    from harness.sweep import first_words
+    from harness.arguments import split
 
     try:
-        nets = [described(config, images) for config, images in _asked(asked.overrides)]
-    except (ChoiceError, HydraException, OmegaConfBaseException) as error:
-        print(f"harness.describe: {first_words(error)}", file=sys.stderr)
-        return 2
-    if asked.json:
+        options, words = split(list(sys.argv[1:] if arguments is None else arguments), OPTIONS, allowed=("vs",))
+        if "--help" in options:
+            print(__doc__)
+            return 0
+        nets = [described(config, images) for config, images in _asked(words)]
+    except ChoiceError as error:
+        return console.refuse("harness.describe", error)
+    if "--json" in options:
         objects = [as_json(net) for net in nets]
         print(json.dumps(objects[0] if len(objects) == 1 else objects))
     else:
@@ -78,6 +79,9 @@ def described(config: RunConfig, images: tuple[int, int, int]) -> Net:
     from harness.models.inspection import inspect
 
     config.check_images(images[1], config.schedule.batch_size)
+    extent.check(config, images[1], config.schedule.batch_size)
+    if config.family is Family.densenet and config.depth > DEEPEST_DENSENET:
+        raise ChoiceError(f"depth={config.depth}: a densenet is described layer by layer, up to depth={DEEPEST_DENSENET}")
     batch, bf16 = config.schedule.batch_size, config.precision is Precision.bf16
     return Net(config, images, inspect(config, *images, batch, bf16, config.activation_checkpointing))
 
@@ -106,7 +110,9 @@ def plain_twin(config: RunConfig) -> RunConfig | None:
 
 def _asked(arguments: Sequence[str]) -> list[tuple[RunConfig, tuple[int, int, int]]]:
     """Return the configs that the command line names, each with its images."""
-    from harness.sweep import compose_jobs, from_composed
+    from harness.arguments import KEYS, parse
+    from harness.expansion import Product
+    from harness.sweep import from_composed
 
     sides: list[list[str]] = [[]]
     for argument in arguments:
@@ -114,24 +120,32 @@ def _asked(arguments: Sequence[str]) -> list[tuple[RunConfig, tuple[int, int, in
             sides.append([])
         else:
             sides[-1].append(argument)
-    found = []
+    asked: list[tuple[Product, dict[str, int]]] = []
     for place, side in enumerate(sides):
-        given = {line.partition("=")[0].lstrip("+") for line in side}
-        inherited = [line for line in sides[0] if line.partition("=")[0].lstrip("+") not in given] if place else []
-        lines = [*inherited, *side]
-        images = {key: value for key, _, value in (line.partition("=") for line in lines) if key in IMAGE_KEYS}
-        for job in compose_jobs([line for line in lines if line.partition("=")[0] not in IMAGE_KEYS]):
-            config = from_composed(job)[0]
+        given = {line.partition("=")[0] for line in side}
+        inherited = [line for line in sides[0] if line.partition("=")[0] not in given] if place else []
+        overrides = parse([*inherited, *side], [*KEYS, *IMAGE_KEYS])
+        images = _images([override for override in overrides if override.key_or_group in IMAGE_KEYS])
+        keys = [override for override in overrides if override.key_or_group not in IMAGE_KEYS]
+        asked.append((Product(keys, MOST_NETS - sum(before.count for before, _ in asked)), images))
+    found = []
+    for product, images in asked:
+        for values in product.compose():
+            config = from_composed(values)[0]
             family = dict(zip(IMAGE_KEYS, IMAGES[config.family], strict=True))
-            found.append((config, cast(tuple[int, int, int], tuple((family | _whole(images)).values()))))
+            found.append((config, cast(tuple[int, int, int], tuple((family | images).values()))))
     return found
 
 
-def _whole(images: dict[str, str]) -> dict[str, int]:
-    for key, value in images.items():
-        if not value.isdigit() or int(value) < 1:
-            raise ChoiceError(f"{key}={value}: must be a whole number of at least 1")
-    return {key: int(value) for key, value in images.items()}
+def _images(overrides: Sequence[Override]) -> dict[str, int]:
+    """Return what is said of the images; raises ChoiceError for anything but whole numbers."""
+    found: dict[str, int] = {}
+    for override in overrides:
+        key, _, text = str(override.input_line).partition("=")
+        value: Any = text if override.is_sweep_override() else override.value()
+        whole(key, value, 1)
+        found[key] = value
+    return found
 
 
 def _alone(net: Net) -> str:
@@ -205,4 +219,4 @@ def _mebibytes(size: int) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    console.run("harness.describe", main)

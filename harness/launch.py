@@ -26,11 +26,12 @@ from omegaconf import DictConfig
 
 from harness import layout, locks, records
 from harness.config import RunConfig, available_cores
+from harness.expansion import conf_folder
 from harness.orphans import end_with, workers_end_with_this_process
 from harness.progress import Display
 from harness.records import Run
 from harness.stopping import Stop, outer_stop, stop_on_signals
-from harness.sweep import Sweep, conf_folder
+from harness.sweep import Sweep, Tell
 from harness.trainer import dismiss, note, supervise
 from harness.worker import carry_out_jobs
 
@@ -42,12 +43,18 @@ FRUITLESS_ROUNDS = 3
 """Launches in a row that bring no run to its end before the rest is given up."""
 
 
-def start(sweep: Sweep) -> list[RunConfig]:
-    """Write sweep.json and the folders of the runs still to do; return those, the most expensive first."""
-    names = [config.run_name() for config in sweep.configs]
+def start(sweep: Sweep, tell: Tell = lambda done, asked: None) -> list[RunConfig]:
+    """Write sweep.json and the folders of the runs still to do; return those, the most expensive first.
+
+    `tell` is called with the number of runs looked at so far, and of all.
+    """
+    names, left = sweep.names, []
     sweep.folder.mkdir(parents=True, exist_ok=True)
     records.write_json(sweep.folder / layout.SWEEP, {"experiment": sweep.experiment, "command": sweep.command, "runs": names})
-    left = [config for config in sweep.configs if not _done_before(config, sweep.results)]
+    for number, config in enumerate(sweep.configs, 1):
+        if not _done_before(config, sweep.results):
+            left.append(config)
+        tell(number, len(names))
     if reused := len(names) - len(left):
         log.info("%d of %d runs were done before and are reused", reused, len(names))
     return sorted(left, key=lambda config: -config.depth * config.schedule.steps * config.schedule.batch_size)

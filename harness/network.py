@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Any, NamedTuple, cast
 
 from harness.checks import assign, member, real, whole
-from harness.choices import INIT, NORM, SHORTCUT, ChoiceError, unknown
+from harness.choices import INIT, NORM, SHORTCUT, ChoiceError, shown, unknown
 
 
 class Family(str, Enum):
@@ -192,7 +192,8 @@ class NetworkConfig:
     def _idle(self, key: str, users: str, here: str) -> None:
         value, default = getattr(self, key), _default(key)
         if value != default:
-            raise ChoiceError(f"{key}={_word(value)}: is for {users}, not for {here}; nearest is {key}={_word(default)}")
+            instead = f", or take {users}" if "=" in users else ""
+            raise ChoiceError(f"{key}={_word(value)}: is for {users}, not for {here}; leave {key} out{instead}")
 
     @property
     def stage_blocks(self) -> tuple[int, ...]:
@@ -284,4 +285,4 @@ def _default(key: str) -> Any:
 def _word(value: object) -> str:
     if isinstance(value, Enum):
         return str(value.value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else shown(value)

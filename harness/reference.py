@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import records
+from harness import console, records
 from harness.catalogue import PARTS
 from harness.choices import ChoiceError, unknown
 
@@ -24,6 +24,7 @@ MARKED = re.compile(r"^(<!-- from the code: (\w+) -->\n).*?^(<!-- end -->)$", re
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit code."""
+    console.begin()
     parser = argparse.ArgumentParser(
         prog="python -m harness.reference", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -58,4 +59,4 @@ def renewed(text: str) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    console.run("harness.reference", main)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from experiments.declaration import find
 from experiments.judging import claims_of
-from harness import door, figures, findings, index, judged, layout, pages, records, reproducibility
+from harness import console, door, figures, findings, index, judged, layout, pages, records, reproducibility
 from harness.figures import drawn
 from harness.network import applies
 from harness.pages import Code, Fold, Section, Text
@@ -39,6 +39,7 @@ ABOUT_RUNS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit code."""
+    console.begin()
     parser = argparse.ArgumentParser(
         prog="python -m harness.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -208,4 +209,4 @@ def _extent(tables: Tables) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    console.run("harness.report", main)

@@ -3,19 +3,28 @@
     python -m harness.run [-m] [key=value ...]
 
 With -m any key may have several values, separated by commas, and every combination is run: depth=20,56,110
-shortcut=none,identity. Hydra's grammar and overrides apply (hydra.org); hydra/launcher=basic runs one after the other.
+shortcut=none,identity. Values follow Hydra's grammar (hydra.cc); hydra/launcher=basic runs one after the other.
 Exit code 0, 1 if a run failed, 2 if the command cannot be run (nothing was started), 130 if it was stopped (everything
 is saved, the same command goes on).
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from textwrap import wrap
+
+from harness import console
+from harness.choices import ChoiceError
+
+OPTIONS = {"-m": "--multirun", "--multirun": "--multirun", "-h": "--help", "--help": "--help"}
+MANY_RUNS = 100
+"""Combinations above which a sweep says how many it asks for before they are planned."""
+SILENCE = 2.0
+"""Seconds between two lines on how far the planning is."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,8 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _main(given)
     except KeyboardInterrupt:
         return _stopped(given)
+    except BrokenPipeError:
+        raise
     except OSError as error:  # a full disk, above all; what was written before is whole
-        print(f"harness.run: {error}", file=sys.stderr)
+        console.refuse("harness.run", error)
         return 1
 
 
@@ -37,45 +48,57 @@ def _stopped(given: Sequence[str]) -> int:
 
 
 def _main(given: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m harness.run", add_help=False, allow_abbrev=False)
-    parser.add_argument("-m", "--multirun", action="store_true")
-    parser.add_argument("-h", "--help", action="store_true")
-    parser.add_argument("overrides", nargs="*")
-    asked = parser.parse_intermixed_args(given)
-    if asked.help:
-        print(help_text())
-        return 0
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    command = ["python", "-m", "harness.run", *given]
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    from harness import sweep
-    from harness.choices import ChoiceError
+    from harness import arguments
 
     try:
-        planned = sweep.plan(asked.overrides, asked.multirun, command)
-    except (ChoiceError, HydraException, OmegaConfBaseException) as error:
-        print(f"harness.run: {sweep.first_words(error)}", file=sys.stderr)
-        return 2
+        options, overrides = arguments.split(given, OPTIONS)
+        if "--help" in options:
+            print(help_text())
+            return 0
+        from harness import sweep
+
+        command = ["python", "-m", "harness.run", *given]
+        planned = sweep.plan(overrides, "--multirun" in options, command, progress("planning"))
+    except ChoiceError as error:
+        return console.refuse("harness.run", error)
+    from hydra.errors import HydraException
+
     from harness import launch, report, worker
 
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    console.begin()
     worker.log_to_stderr()
-    left = launch.start(planned)
+    left = launch.start(planned, progress("preparing"))
     try:
-        carried_out = launch.carry_out_all(left, planned, [o for o in asked.overrides if sweep.is_launcher_override(o)])
+        launcher = [override for override in overrides if arguments.is_launcher_override(override)]
+        carried_out = launch.carry_out_all(left, planned, launcher)
     except (ValueError, TypeError, HydraException) as error:  # what launchers say to settings that they cannot use
-        print(f"harness.run: the launcher failed: {error}", file=sys.stderr)
-        return 2
+        return console.refuse("harness.run", f"the launcher failed: {error}")
     if not carried_out:
         return _stopped(given)
     return report.conclude(planned.folder)
 
 
+def progress(what: str) -> Callable[[int, int], None]:
+    """Return a function that says on stderr how many runs are planned or prepared, of how many, if it takes long."""
+    told = time.monotonic()
+
+    def tell(done: int, asked: int) -> None:
+        nonlocal told
+        if not done and asked > MANY_RUNS:
+            print(f"harness.run: {what} {asked:,} runs", file=sys.stderr)
+        if time.monotonic() - told > SILENCE:
+            told = time.monotonic()
+            print(f"{what}: {done:,} of {asked:,} runs", file=sys.stderr)
+
+    return tell
+
+
 def help_text() -> str:
     """Return the usage and every key with its comment, as conf/config.yaml has them."""
+    from harness.arguments import GROUPS
     from harness.choices import BUILT_IN
-    from harness.sweep import GROUPS, choices_of, conf_folder
+    from harness.expansion import choices_of, conf_folder
 
     conf = conf_folder()
     groups = [f"{name}: {', '.join(choices_of(name))}" for name in GROUPS]
@@ -90,4 +113,4 @@ def help_text() -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    console.run("harness.run", main)

@@ -13,12 +13,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import door, layout, progress
+from harness import console, door, layout, progress
 from harness.records import RecordError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit code."""
+    console.begin()
     parser = argparse.ArgumentParser(
         prog="python -m harness.status", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -44,4 +45,4 @@ def _newest(results: Path) -> Path | None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    console.run("harness.status", main)

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # the very expansion that Hydra's sweeps use
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.override_parser.types import Override
 
 from harness import layout
-from harness.choices import ChoiceError, unknown
-from harness.config import NESTED, RunConfig, varying
+from harness.arguments import TEXTS, check_launcher, first_words, is_launcher_override, parse, quoted
+from harness.choices import ChoiceError, shown
+from harness.config import RunConfig, varying
 from harness.data.sources import check_all
+from harness.expansion import Product, check_group, composed
 
-GROUPS = ("data", "schedule", "variant", "experiment")
+Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -37,72 +37,74 @@ class Sweep:
     results: Path
     command: str
 
-    @property
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of the runs' folders, in the order of the configs."""
+        return [config.run_name() for config in self.configs]
+
+    @cached_property
     def folder(self) -> Path:
         """The sweep's folder, the same for the same runs: what varies in it, and a hash of the runs."""
-        names = sorted(config.run_name() for config in self.configs)
         differing = "-".join(varying([config.flat() for config in self.configs]))
         label = self.experiment if self.experiment != "none" else differing or "single"
-        return layout.sweep_folder(self.results, f"{label[:80]}-{sha256(' '.join(names).encode()).hexdigest()[:10]}")
+        digest = sha256(" ".join(sorted(self.names)).encode()).hexdigest()[:10]
+        return layout.sweep_folder(self.results, f"{label[:80]}-{digest}")
 
 
-def conf_folder() -> Path:
-    """Return where conf/ lies: beside the package in a checkout, inside it when installed."""
-    here = Path(__file__).resolve().parent
-    return next(place for place in (here.parent / "conf", here / "conf") if (place / "config.yaml").is_file())
+def plan(overrides: Sequence[str], multirun: bool, command: Sequence[str], tell: Tell = lambda done, asked: None) -> Sweep:
+    """Return the sweep that the overrides ask for; nothing is written but an empty results folder.
 
-
-def plan(overrides: Sequence[str], multirun: bool, command: Sequence[str]) -> Sweep:
-    """Return the sweep that the overrides ask for; nothing is written.
-
-    Raises ChoiceError, or Hydra's and OmegaConf's own errors, for whatever cannot be run.
+    `tell` is called with the number of combinations planned so far, 0 first, and of all. Raises ChoiceError for whatever
+    cannot be run.
     """
-    own = [override for override in overrides if not is_launcher_override(override)]
     launcher = [override for override in overrides if is_launcher_override(override)]
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        compose("launch", ["folder=none", "job=0", *launcher], return_hydra_config=True)
-        swept = [line for line in own if OverridesParser.create().parse_override(line).is_sweep_override()]
-        if swept and not multirun:
-            raise ChoiceError(f"{swept[0]}: several values need a sweep: add -m")
-        for key in ("results", "experiment"):
-            if any(line.startswith(f"{key}=") for line in swept):
-                raise ChoiceError(f"{key}: a sweep has one {key}")
-        single = [line for line in own if line not in swept]
-        _check_words(single)
-        base = compose("config", single, return_hydra_config=True)
-        experiment = str(base.hydra.runtime.choices.experiment)
-        if experiment != "none" and not multirun:
-            raise ChoiceError(f"experiment={experiment}: is a sweep: add -m")
-        params = [f"{key}={value}" for key, value in (base.hydra.sweeper.get("params") or {}).items()]
-    composed = compose_jobs([*params, *own] if multirun else own)
-    pairs = [from_composed(cfg) for cfg in composed]
-    configs = [config for config, _ in pairs]
+    check_launcher(launcher)
+    own = parse([override for override in overrides if not is_launcher_override(override)])
+    if launcher:
+        try:
+            composed("launch", ["folder=none", "job=0", *launcher], return_hydra_config=True)
+        except ChoiceError as error:
+            raise ChoiceError(f"{shown(' '.join(launcher))}: {error}") from error
+    for override in own:
+        _check_sweep(override, multirun)
+    experiment, params = _experiment(own)
+    if experiment != "none" and not multirun:
+        raise ChoiceError(f"experiment={experiment}: is a sweep: add -m")
+    product = Product([*params, *own])
+    tell(0, product.count)
+    configs, results = [], ""
+    for values in product.compose():
+        config, results = from_composed(values)
+        configs.append(config)
+        tell(len(configs), product.count)
     to_fetch = [config for config in configs if config.data.download]
     resolved = _resolved([*check_all([config for config in configs if not config.data.download]), *to_fetch])
-    results = writable(pairs[0][1])
+    folder = writable(results)
     check_all(to_fetch)
-    return Sweep(resolved, experiment, results, published(command))
+    return Sweep(resolved, experiment, folder, published(command))
 
 
-def compose_jobs(overrides: Sequence[str]) -> list[DictConfig]:
-    """Return the composed config of every combination of the values that the overrides give.
+def _check_sweep(override: Override, multirun: bool) -> None:
+    """Raise ChoiceError for several values where there may be one alone."""
+    if override.is_sweep_override():
+        key, _, value = str(override.input_line).partition("=")
+        comma = f"; a text with a comma is quoted: {quoted(key, value)}" if key in TEXTS else ""
+        if key in ("results", "experiment"):
+            raise ChoiceError(f"{shown(override.input_line)}: a sweep has one {key}{comma}")
+        if not multirun:
+            raise ChoiceError(f"{shown(override.input_line)}: several values need a sweep: add -m{comma}")
 
-    Raises ChoiceError, or Hydra's and OmegaConf's own errors, for what cannot be composed.
-    """
-    lines = OverridesParser.create().parse_overrides(list(overrides))
-    jobs = BasicSweeper.split_arguments(lines, None)[0]
-    _check_words({word for job in jobs for word in job})
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return [compose("config", job) for job in jobs]
 
-
-def first_words(error: Exception) -> str:
-    """Return what an error says, without the lines that Hydra adds about its internals."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kept = [line for line in lines if not line.startswith(("full_key", "object_type", "reference_type", "Available options in"))]
-    if isinstance(error, OverrideParseException):
-        kept.insert(0, f"{error.override}:")
-    return " ".join(kept) or type(error).__name__
+def _experiment(own: Sequence[Override]) -> tuple[str, list[Override]]:
+    """Return the experiment that is asked for, and the axes of its sweep."""
+    asked = [override for override in own if override.key_or_group == "experiment"]
+    if not asked:
+        return "none", []
+    for override in asked:
+        check_group("experiment", override)
+    base = composed("config", [str(override.input_line) for override in asked], return_hydra_config=True)
+    params = base.hydra.sweeper.get("params") or {}
+    return str(base.hydra.runtime.choices.experiment), parse([f"{key}={value}" for key, value in params.items()])
 
 
 def published(command: Sequence[str]) -> str:
@@ -114,37 +116,12 @@ def published(command: Sequence[str]) -> str:
     return shlex.join(parts)
 
 
-def _check_words(overrides: Iterable[str]) -> None:
-    """Raise ChoiceError for a key or a group's choice that does not exist, with the nearest one that does."""
-    plain = [f.name for f in fields(RunConfig)] + ["results", "variant", "experiment"]
-    keys = plain + [f"{group}.{f.name}" for group, kind in NESTED.items() for f in fields(kind)]
-    for override in overrides:
-        key, _, value = override.partition("=")
-        if key.startswith("~"):
-            raise ChoiceError(f"{override}: no key can be left out; give it a value")
-        if key.lstrip("+") not in keys:
-            raise unknown("key", key, keys)
-        if key in GROUPS and value not in (names := choices_of(key)):
-            raise unknown(key, value, names)
-
-
-def choices_of(group: str) -> list[str]:
-    """Return the names that a group of conf/ offers."""
-    return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
-
-
-def is_launcher_override(override: str) -> bool:
-    """Return whether an override is about how runs are launched, not which."""
-    return override.lstrip("+~").startswith(("hydra.", "hydra/"))
-
-
-def from_composed(cfg: DictConfig) -> tuple[RunConfig, str]:
-    """Return the run's config, and the results folder, of a composed job."""
-    values: Any = OmegaConf.to_container(cfg, resolve=True)
-    results = values.pop("results")
+def from_composed(values: Mapping[str, Any]) -> tuple[RunConfig, str]:
+    """Return the run's config, and the results folder, of a combination's plain values."""
+    results = values["results"]
     if not isinstance(results, str) or not results:
-        raise ChoiceError(f"results={results}: must be a folder's path")
-    return RunConfig.from_mapping(values), results
+        raise ChoiceError(f"results={shown(results)}: must be a folder's path; a number is one as in results=./7")
+    return RunConfig.from_mapping({key: value for key, value in values.items() if key != "results"}), results
 
 
 def _resolved(configs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:
@@ -162,10 +139,18 @@ def _resolved(configs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:
 
 def writable(results: str) -> Path:
     """Return a results folder, made if need be; raises ChoiceError where nothing can be written there."""
-    folder = Path(results).expanduser().resolve()
     try:
+        folder = Path(results).expanduser().resolve()
+        str(folder).encode()
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        raise ChoiceError(f"results={results}: cannot be written: {error.strerror or error}") from error
+        places = [folder / layout.RUNS, folder / layout.SWEEPS]
+        for place in [folder, *(place for place in places if place.is_dir())]:
+            with tempfile.TemporaryFile(dir=place):
+                pass
+        wrong = next((place for place in places if os.path.lexists(place) and not place.is_dir()), None)
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no such user, links in a loop; ValueError: a NUL
+        why = (isinstance(error, OSError) and error.strerror) or first_words(error)
+        raise ChoiceError(f"results={shown(results)}: cannot be written: {why}") from error
+    if wrong is not None:
+        raise ChoiceError(f"results={shown(results)}: cannot be written: {wrong.name} there is not a folder")
+    return folder

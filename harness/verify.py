@@ -22,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness import door, layout, records
+from harness import console, door, layout, records
 from harness.config import NUMERICS, GradientNorms, RunConfig
 from harness.records import RecordError, Run
 from harness.tables import Tables
@@ -39,6 +39,7 @@ class Unverifiable(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit code."""
+    console.begin()
     parser = argparse.ArgumentParser(
         prog="python -m harness.verify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -216,4 +217,4 @@ def loose_difference(run: Run, again: Run) -> str | None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    console.run("harness.verify", main)

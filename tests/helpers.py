@@ -2,7 +2,10 @@
 
 from dataclasses import replace
 
+from harness.arguments import parse
 from harness.config import RunConfig, ScheduleConfig
+from harness.expansion import Product
+from harness.sweep import from_composed
 
 TINY = ScheduleConfig(steps=12, batch_size=32, learning_rate=0.02, eval_every=6)
 KEYS = [
@@ -23,3 +26,8 @@ def tiny(**choices):
 
 def tiny_schedule(**choices):
     return replace(TINY, **choices)
+
+
+def asked_by(overrides):
+    """Return the config of every combination that overrides ask for."""
+    return [from_composed(values)[0] for values in Product(parse(overrides)).compose()]

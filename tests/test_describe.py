@@ -5,6 +5,8 @@ import json
 import pytest
 
 from harness import describe
+from harness.models import inspection
+from harness.network import NetworkConfig, Order
 
 
 def printed(capsys, *arguments):
@@ -101,3 +103,29 @@ def test_what_cannot_be_is_refused(arguments, words, capsys):
     code, out, err = printed(capsys, *arguments)
     assert (code, out) == (2, "")
     assert words in err
+
+
+@pytest.mark.parametrize("order", list(Order))
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"depth": 38, "shortcut": "projection"},
+        {"depth": 44, "shortcut": "none", "norm": "none"},
+        {"depth": 38, "shortcut": "exclusive_gate"},
+        {"depth": 38, "shortcut": "projection_all", "survival": 0.5},
+        {"depth": 56, "block": "bottleneck", "shortcut": "projection"},
+        {"depth": 65, "block": "bottleneck", "bottleneck_stride": "middle", "shortcut": "dropout"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_deep_net_is_as_a_shallow_one_continued(order, keys, recompute):
+    config, images = NetworkConfig(**keys, order=order, width=4), (3, 32, 10, 16, False, recompute)
+    assert inspection.inspect(config, *images) == inspection._whole(config, *images)
+
+
+def test_the_deepest_net_is_described_at_once(capsys):
+    """Each 6 layers more have as many parameters as the 6 before."""
+    parameters = {depth: json.loads(printed(capsys, f"depth={depth}", "--json")[1])["parameters"] for depth in (20, 26, 99_998)}
+    a_block = parameters[26] - parameters[20]
+    assert parameters[99_998] == parameters[20] + a_block * ((99_998 - 20) // 6)

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 from fabricate import digits, nets, sweep
-from helpers import KEYS
+from helpers import KEYS, asked_by
 from pages import PAGES, ROOT, anchors, code_lines, commands, examples, links
 
 from experiments.declaration import all_claims, registry
 from experiments.judging import judge_sweep
 from harness import describe, layout
+from harness.arguments import is_launcher_override
 from harness.catalogue import USAGE
 from harness.choices import BUILT_IN, ChoiceError
-from harness.sweep import compose_jobs, first_words, from_composed, is_launcher_override, plan
+from harness.sweep import plan
 from harness.verdicts import Verdict
 
 README, GUIDE, DESIGN = (ROOT / place for place in ("README.md", "docs/guide.md", "docs/design.md"))
@@ -82,10 +83,9 @@ def test_every_run_that_a_page_asks_for_can_be_composed(plugins):
         if experiments:
             assert "-m" in arguments
             assert experiments[0] in registry()
-        jobs = compose_jobs(overrides)
-        configs = [from_composed(job)[0] for job in jobs]
+        configs = asked_by(overrides)
         assert configs
-        assert len(jobs) == 1 or "-m" in arguments, (page, arguments)
+        assert len(configs) == 1 or "-m" in arguments, (page, arguments)
 
 
 @pytest.mark.slow
@@ -153,7 +153,7 @@ def said_by(overrides, multirun):
     try:
         plan(overrides, multirun, ["command"])
     except ChoiceError as error:
-        return first_words(error)
+        return str(error)
     return ""
 
 

@@ -11,7 +11,8 @@ from helpers import KEYS
 
 from experiments.declaration import registry
 from harness import layout
-from harness.sweep import choices_of, conf_folder, plan
+from harness.expansion import choices_of, conf_folder
+from harness.sweep import plan
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [name for name in choices_of("experiment") if name != "none"]
@@ -20,7 +21,14 @@ SPECIAL = {
     "identity_construction": ["depth=14", "start_from=none,8"],
     "degradation_laptop": ["data=digits", "schedule.warmup_steps=2"],
 }
-"""What an experiment needs beside TINY to be small, and still itself; later keys win."""
+"""What an experiment needs beside or instead of what TINY has of the same key to be small, and still itself."""
+
+
+def small(name):
+    """Return the keys that make an experiment tiny."""
+    special = SPECIAL.get(name, [])
+    given = {line.partition("=")[0] for line in special}
+    return [*(line for line in TINY if line.partition("=")[0] not in given), *special]
 
 
 def test_every_experiment_is_declared_and_every_declared_one_can_be_run():
@@ -38,7 +46,7 @@ def test_an_experiment_says_what_it_costs_and_what_it_can_show(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_keys_on_the_command_line_win(name, tmp_path):
-    planned = plan([f"experiment={name}", *TINY, *SPECIAL.get(name, []), f"results={tmp_path}"], True, ["command"])
+    planned = plan([f"experiment={name}", *small(name), f"results={tmp_path}"], True, ["command"])
     assert {config.width for config in planned.configs} == {4}
     assert {config.schedule.steps for config in planned.configs} == {12}
     assert len(planned.configs) > 1
@@ -47,7 +55,7 @@ def test_keys_on_the_command_line_win(name, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_an_experiment_runs_tiny_through_the_command_line(name, tmp_path):
-    arguments = ["-m", f"experiment={name}", *TINY, *SPECIAL.get(name, []), f"results={tmp_path}"]
+    arguments = ["-m", f"experiment={name}", *small(name), f"results={tmp_path}"]
     command = [sys.executable, "-m", "harness.run", *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

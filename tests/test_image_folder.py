@@ -59,8 +59,9 @@ def own(root, **more):
 
 def arguments(root, results, *more):
     """Return a command line of one run on the images."""
-    keys = [key for key in KEYS if key.split("=")[0] not in {one.split("=")[0] for one in more}]
-    return ["data=image_folder", f"data.root={root}", "data.image_size=32", "depth=8", *more, *keys, f"results={results}"]
+    given = {one.split("=")[0] for one in more}
+    keys = [key for key in ["data.image_size=32", "depth=8", *KEYS] if key.split("=")[0] not in given]
+    return ["data=image_folder", f"data.root={root}", *more, *keys, f"results={results}"]
 
 
 def test_the_real_command_learns_three_colours(images, tmp_path):

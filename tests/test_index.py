@@ -11,7 +11,7 @@ import pytest
 from fabricate import digits, finish, sweep
 
 from harness import index, layout, report
-from harness.sweep import choices_of
+from harness.expansion import choices_of
 
 ROOT = Path(__file__).resolve().parent.parent
 

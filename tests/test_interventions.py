@@ -5,11 +5,11 @@ import shlex
 import pandas as pd
 import pytest
 from fabricate import digits, finish, sweep
+from helpers import asked_by
 
 from experiments.declaration import Missing, all_claims
 from experiments.judging import judge_sweep
 from harness import layout, records
-from harness.sweep import compose_jobs, from_composed
 from harness.verdicts import Verdict
 
 CLAIMS = {claim.id: claim for claim in all_claims()}
@@ -108,7 +108,7 @@ def test_without_the_net_from_scratch_or_the_one_extended_the_claim_is_not_run(t
     ]
     outcome = only(sweep(tmp_path, names), "C1")
     assert isinstance(outcome.found, Missing)
-    asked = [from_composed(cfg)[0] for cfg in compose_jobs(shlex.split(outcome.commands[0])[4:])]
+    asked = asked_by(shlex.split(outcome.commands[0])[4:])
     assert {(config.depth, config.shortcut, config.start_from) for config in asked} == {(56, "none", "none"), (56, "none", 20)}
     shallower = {config.shallower() for config in asked} - {None}
     assert {(config.depth, config.seed) for config in shallower} == {(20, 0), (20, 1), (20, 2)}  # which the sweep adds

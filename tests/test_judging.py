@@ -5,13 +5,13 @@ import math
 import shlex
 from dataclasses import replace
 
+import helpers
 import pytest
 from fabricate import cifar, digits, finish, nets, steps, sweep
 
 from experiments.declaration import Claim, Found, Missing, Setting, all_claims, registry
 from experiments.judging import judge_sweep
 from harness import layout, records, report
-from harness.sweep import compose_jobs, from_composed
 from harness.verdicts import Verdict
 
 CLAIMS = {claim.id: claim for claim in all_claims()}
@@ -192,7 +192,7 @@ def asked_by(command):
     """Return the runs that a command asks for."""
     words = shlex.split(command)
     assert words[:4] == ["python", "-m", "harness.run", "-m"]
-    return [replace(from_composed(cfg)[0], device="cpu") for cfg in compose_jobs(words[4:])]
+    return [replace(config, device="cpu") for config in helpers.asked_by(words[4:])]
 
 
 @pytest.mark.parametrize("name", [name for name, claim in CLAIMS.items() if not claim.tables and not claim.measures])

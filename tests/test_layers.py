@@ -13,7 +13,9 @@ BASE = {
     "harness.choices",
     "harness.checks",
     "harness.config",
+    "harness.console",
     "harness.contents",
+    "harness.extent",
     "harness.layout",
     "harness.locks",
     "harness.network",
@@ -35,8 +37,13 @@ PAGES = {
     f"harness.{name}"
     for name in ("report", "findings", "index", "pages", "svg", "embedded", "figures", "judged", "reproducibility")
 }
+COMMAND_LINE = {f"harness.{name}" for name in ("arguments", "expansion", "sweep")}
 READING = PAGES | {f"harness.{name}" for name in ("progress", "status", "verify")}
-ENTRIES = LAUNCHING | READING | {f"harness.{name}" for name in ("run", "sweep", "describe", "reference", "catalogue", "lab")}
+ENTRIES = (
+    LAUNCHING
+    | READING
+    | {f"harness.{name}" for name in ("run", "arguments", "expansion", "sweep", "describe", "reference", "catalogue", "lab")}
+)
 BENCH = "harness.bench"
 TORCH_FREE = (
     BASE

@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import KEYS
-from hydra import compose, initialize_config_dir
+from helpers import KEYS, asked_by
 from pages import examples
 
 from harness import layout
 from harness.config import SCHEDULES, DataConfig, RunConfig, ScheduleConfig
-from harness.sweep import conf_folder, from_composed
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -81,14 +79,12 @@ def test_the_statistic_of_every_run():
 
 
 def test_the_yaml_files_and_the_python_defaults_are_the_same():
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        for data in SCHEDULES:
-            config, results = from_composed(compose("config", [f"data={data}"]))
-            assert config.schedule == SCHEDULES[data]
-            assert config == RunConfig(data=DataConfig(data, root=config.data.root))
-            assert results == "results"
-        warm, _ = from_composed(compose("config", ["data=cifar10", "schedule=cifar10_warmup"]))
-        assert warm.schedule == ScheduleConfig(warmup="until_error")
+    for data in SCHEDULES:
+        (config,) = asked_by([f"data={data}"])
+        assert config.schedule == SCHEDULES[data]
+        assert config == RunConfig(data=DataConfig(data, root=config.data.root))
+    (warm,) = asked_by(["data=cifar10", "schedule=cifar10_warmup"])
+    assert warm.schedule == ScheduleConfig(warmup="until_error")
 
 
 FINDINGS = sorted((ROOT / "results" / "findings").glob("*/"))

@@ -13,7 +13,7 @@ from helpers import KEYS
 from experiments.declaration import all_claims
 from harness import catalogue, contents, layout, reference, run
 from harness.config import DataConfig, RunConfig, ScheduleConfig
-from harness.sweep import conf_folder
+from harness.expansion import conf_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

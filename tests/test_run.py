@@ -36,7 +36,10 @@ BAD = [
     (["shortcut=identiy"], "did you mean identity?"),
     (["depth=44", "block=bottleneck"], "nearest are 38 and 47, or block=basic"),
     (["family=imagenet"], "depth=20: this family has depth 18 or 34 or 50 or 101 or 152; nearest are 18 and 34"),
-    (["shortcut=none", "gate_bias=-3"], "not for shortcut=none; nearest is gate_bias=-6"),
+    (
+        ["shortcut=none", "gate_bias=-3"],
+        "not for shortcut=none; leave gate_bias out, or take shortcut=exclusive_gate or",
+    ),
     (["-m", "shortcut=none,scaling", "shortcut_scale=0.3"], "shortcut_scale=0.3: is for shortcut=scaling"),
     (["family=imagenet", "depth=18", "schedule.batch_size=1"], "batch normalisation needs two values a channel"),
     (["variant=he2016_dropot"], "did you mean he2016_dropout"),

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import records
+from harness import console, records
 from harness.bench import kept, page
 from harness.config import available_cores
 from harness.records import RecordError
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             from harness.bench.measure import FULL, QUICK, measure
 
+            console.begin()
             command = f"python -m harness.bench --device {asked.device}" + (" --quick" if asked.quick else "")
             result = measure(asked.device, available_cores(), QUICK if asked.quick else FULL, command, _say)
         if asked.json:
@@ -56,4 +57,4 @@ def _say(words: str) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    console.run("harness.bench", main)

@@ -23,10 +23,16 @@ def check(needed: int, what: str) -> None:
 
 def available() -> int:
     """Return the bytes that this process may take: the machine's free memory, or its control group's limit if that is less."""
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    found = [installed()]
     with suppress(OSError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
         found.append(1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")))
+    return min(found)
+
+
+def installed() -> int:
+    """Return the bytes of the machine's memory, or the control group's limit if that is less."""
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     with suppress(OSError, StopIteration, ValueError):  # ValueError: "max", no limit
         groups = Path("/proc/self/cgroup").read_text().splitlines()
         own = next(line.removeprefix("0::/") for line in groups if line.startswith("0::/"))

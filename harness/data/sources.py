@@ -14,6 +14,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from harness import extent
 from harness.choices import DATA, ChoiceError
 from harness.config import DataConfig, RunConfig, Split
 from harness.data import cifar, image_folder, memory
@@ -118,6 +119,7 @@ def _check_counts(config: RunConfig, facts: Facts) -> None:
     held = facts.train // 10 if config.data.split is Split.holdout else 0
     images, batch = facts.train - held, config.schedule.batch_size
     config.check_images(facts.size, batch)
+    extent.check_memory(config, facts.size, batch, config.device == "cpu", memory.installed())
     if batch > images:
         raise ChoiceError(
             f"schedule.batch_size={batch}: larger than the data set; data={config.data.name}, "

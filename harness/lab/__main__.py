@@ -13,6 +13,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from harness import console
 from harness.lab.texts import LANGUAGES
 
 
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from harness.records import RecordError
     from harness.sweep import writable
 
+    console.begin()
     worker.log_to_stderr()
     languages = list(LANGUAGES) if asked.language == "both" else [asked.language]
     try:
@@ -50,4 +52,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    console.run("harness.lab", main)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields, replace
 from functools import partial
+from itertools import count, groupby
 from typing import Any
 
 import torch
@@ -17,7 +18,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from harness import anatomy
 from harness.models.build import architecture
 from harness.models.checkpointing import Staged
-from harness.network import NetworkConfig
+from harness.network import DEPTHS, BlockKind, Family, Form, NetworkConfig
+
+SHALLOW = 4
+"""Blocks a stage of the net that stands for deeper ones."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,53 @@ def inspect(
 ) -> Inspection:
     """Return what the net of `config` is for images [channels, image_size, image_size].
 
-    `recompute` is for a step with activation checkpointing. Raises RuntimeError where the images are too small for the net.
+    Of a deep net whose stages repeat one block, a shallow one is looked at, and continued to the depth. `recompute` is for a
+    step with activation checkpointing. Raises RuntimeError where the images are too small for the net.
     """
+    blocks = config.stage_blocks[0]
+    form = DEPTHS[config.family, BlockKind(config.block)]
+    others = (channels, image_size, classes, batch_size, bf16, recompute)
+    if not isinstance(form, Form) or config.family is Family.densenet or blocks <= SHALLOW + 1:
+        return _whole(config, *others)
+    keys = {f.name: getattr(config, f.name) for f in fields(NetworkConfig)}
+    shallow, next_one = (
+        _whole(NetworkConfig(**(keys | {"depth": form.step * count + form.rest})), *others) for count in (SHALLOW, SHALLOW + 1)
+    )
+    rows = continued(shallow.rows, blocks)
+    grown = [
+        few + (blocks - SHALLOW) * (more - few)
+        for few, more in zip(astuple(shallow.memory), astuple(next_one.memory), strict=True)
+    ]
+    return Inspection(rows, sum(row.number is not None for row in rows), Memory(*grown))
+
+
+def continued(rows: Sequence[Row], blocks: int) -> list[Row]:
+    """Return the rows of a net with `blocks` blocks a stage, from those of the same net with `SHALLOW`.
+
+    What repeats is the third block of each stage; the first ones and the last have something to themselves.
+    """
+    found, shift = list[Row](), 0
+    for stage, of_stage in groupby(rows, lambda row: row.name.split(".")[1] if row.name.startswith("stages.") else ""):
+        if not stage:
+            found += [replace(row, receptive_field=row.receptive_field + shift) for row in of_stage]
+            continue
+        block = [list(own) for _, own in groupby(of_stage, lambda row: row.name.split(".")[2])]
+        wider = block[2][0].receptive_field - block[1][0].receptive_field
+        for place in range(blocks):
+            model = SHALLOW - 1 if place == blocks - 1 else min(place, 2)
+            field = shift + (place - model) * wider
+            for row in block[model]:
+                name = f"stages.{stage}.{place}.{row.name.split('.', 3)[3]}"
+                found.append(replace(row, name=name, receptive_field=row.receptive_field + field))
+        shift += (blocks - SHALLOW) * wider
+    numbers = count(1)
+    return [row if row.number is None else replace(row, number=next(numbers)) for row in found]
+
+
+def _whole(
+    config: NetworkConfig, channels: int, image_size: int, classes: int, batch_size: int, bf16: bool, recompute: bool
+) -> Inspection:
+    """Return what the net is, found by one pass through all of it."""
     with FakeTensorMode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         model = architecture(config, channels, classes)
         images = torch.empty(batch_size, channels, image_size, image_size)
@@ -170,6 +219,7 @@ def _kept(model: Staged, recompute: bool) -> Iterator[Callable[[], int]]:
         nonlocal block
         block = number
         inside[number] = {}
+        alive.append(given[0])
         inputs[given[0].untyped_storage()._cdata] = given[0].untyped_storage().nbytes()
 
     def leave(module: nn.Module, given: object, output: Tensor) -> None:
