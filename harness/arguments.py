@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Quote, QuotedString, Sweep
 from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
 from harness.choices import LONGEST, ChoiceError, shown, unknown
 from harness.config import NESTED, RunConfig
@@ -158,7 +159,10 @@ def read(line: str) -> Override:
     try:
         if max(_depths(value), default=0) > DEEPEST:
             raise ChoiceError(f"{shown(line)}: its brackets are nested more than {DEEPEST} deep")
-        return OverridesParser.create().parse_override(line)
+        override = OverridesParser.create().parse_override(line)
+        if any(isinstance(part, Sweep | Glob) for part in _parts(override.value())):
+            raise ChoiceError(f"{shown(line)}: a choice, range or glob cannot stand inside another value")
+        return override
     except (HydraException, ValueError, ArithmeticError, TypeError, RecursionError, AttributeError) as error:
         if isinstance(error, ChoiceError):
             raise
@@ -179,6 +183,18 @@ def quoted(key: str, value: str) -> str:
     return shlex.quote(f"{key}={QuotedString(value, quote).with_quotes()}")
 
 
+def _parts(value: object) -> Iterator[object]:
+    """Give everything that stands inside a value."""
+    inner: Iterable[object] = ()
+    if isinstance(value, ChoiceSweep | list):
+        inner = value if isinstance(value, list) else value.list
+    elif isinstance(value, dict):
+        inner = [*value, *value.values()]
+    for one in inner:
+        yield one
+        yield from _parts(one)
+
+
 def _depths(value: str) -> list[int]:
     """Return how many brackets are open after each character."""
     depth, found = 0, []
@@ -189,13 +205,20 @@ def _depths(value: str) -> list[int]:
 
 
 def first_words(error: BaseException) -> str:
-    """Return what an error says, without the lines that Hydra adds about its internals."""
+    """Return what an error and its cause say, without the lines that Hydra adds about its internals."""
+    words = _kept_words(error)
+    if (
+        isinstance(error.__cause__, HydraException | OmegaConfBaseException)
+        and (why := _kept_words(error.__cause__)) not in words
+    ):
+        words = f"{words} {why}".strip()
+    return words or type(error).__name__
+
+
+def _kept_words(error: BaseException) -> str:
     try:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    except ValueError:
-        lines = []
+    except (ValueError, RecursionError):
+        return ""
     inner = ("full_key", "object_type", "reference_type", "Available options in", "See https://hydra.cc", "Set the environment")
-    kept = [line for line in lines if not line.startswith(inner)]
-    if error.__cause__ is not None and (why := first_words(error.__cause__)) not in " ".join(kept):
-        kept.append(why)
-    return " ".join(kept) or type(error).__name__
+    return " ".join(line for line in lines if not line.startswith(inner))

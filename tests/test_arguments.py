@@ -60,6 +60,7 @@ OVERRIDES = [
     ("schedule.milestones={1:2}", "schedule.milestones={1: 2}: must be a list"),
     ("probes={layers:1}", "probes={layers:1}"),
     ("seed='${nothing}'", "nothing"),
+    ("schedule.eval_images='[nan,${.}]'", "schedule.eval_images="),
     ("depth='${depth}'", "depth=${depth}: "),
     (f"seed={'[' * 5000}{']' * 5000}", "nested more than 20 deep"),
 ]
@@ -83,6 +84,8 @@ PRODUCTS = [
     ("-m seed=range(0,10,0)", "the step of a range must not be 0"),
     ("-m seed=choice()", "seed=choice(): cannot be read"),
     ("-m seed=interval(0,1)", "an interval has no single values"),
+    ("-m seed=choice(0,choice(1))", "cannot stand inside another value"),
+    ("-m seed=[range(3)]", "cannot stand inside another value"),
     ("-m seed=glob(*)", "glob is for data, schedule, variant, experiment"),
     ("-m variant=glob(xyz*)", "has no value"),
     ("-m seed=range(0,inf)", "must be finite numbers"),

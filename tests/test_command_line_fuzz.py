@@ -124,6 +124,7 @@ def test_many_command_lines_are_planned_or_refused(only_planned, words):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @examples(600)
 @given(WORDS)
 def test_many_nets_are_described_or_refused(only_planned, words):

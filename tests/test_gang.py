@@ -86,12 +86,12 @@ def test_a_member_that_fails_costs_no_other(alone, tmp_path):
                 raise RuntimeError("no way through")
             return super().forward(x, branch)
 
-    SHORTCUT.register("failing for a test", "fails in its fifth pass")(Failing)
+    SHORTCUT.register("failing-for-a-test", "fails in its fifth pass")(Failing)
     try:
-        configs = [MEMBERS[0], tiny(shortcut="failing for a test"), MEMBERS[1]]
+        configs = [MEMBERS[0], tiny(shortcut="failing-for-a-test"), MEMBERS[1]]
         assert worker.carry_out_jobs(jobs(configs, tmp_path)) == ["done", "failed", "done"]
     finally:
-        SHORTCUT.sentences.pop("failing for a test")
+        SHORTCUT.sentences.pop("failing-for-a-test")
     first, failed, last = runs_of(configs, tmp_path)
     assert failed.status["error"] == "RuntimeError: no way through"
     assert "Traceback" in (failed.folder / layout.LOG).read_text()

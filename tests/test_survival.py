@@ -119,12 +119,12 @@ def test_random_layers_go_on_with_their_own_stream(tmp_path, monkeypatch):
         def forward(self, x, branch):
             return branch + functional.dropout(self.match(x), 0.5, self.training)
 
-    SHORTCUT.register("dropped for a test", "random")(Dropped)
-    config = tiny(shortcut="dropped for a test")
+    SHORTCUT.register("dropped-for-a-test", "random")(Dropped)
+    config = tiny(shortcut="dropped-for-a-test")
     whole = train(config, tmp_path / "whole")
     interrupted(config, tmp_path / "cut", 5, monkeypatch)
     assert files(train(config, tmp_path / "cut")) == files(whole)
-    SHORTCUT.sentences.pop("dropped for a test")
+    SHORTCUT.sentences.pop("dropped-for-a-test")
 
 
 def test_a_run_that_went_on_on_another_machine_says_so(tmp_path, monkeypatch, caplog):
