@@ -61,7 +61,11 @@ def _main(given: list[str]) -> int:
     from harness import launch, report, worker
 
     worker.log_to_stderr()
-    left = launch.start(planned)
+    try:
+        left = launch.start(planned)
+    except ChoiceError as error:
+        print(f"harness.run: {error}", file=sys.stderr)
+        return 2
     try:
         carried_out = launch.carry_out_all(left, planned, [o for o in asked.overrides if sweep.is_launcher_override(o)])
     except (ValueError, TypeError, HydraException) as error:  # what launchers say to settings that they cannot use

@@ -27,7 +27,7 @@ ROOMS = {"data", "models", "probes"}
 ANALYSIS = {
     f"harness.{name}" for name in ("tables", "moments", "plots", "stats", "verdicts", "growth", "theory", "published", "ranking")
 }
-LAUNCHING = {f"harness.{name}" for name in ("launch", "orphans", "trainer", "worker")}
+LAUNCHING = {f"harness.{name}" for name in ("handover", "launch", "orphans", "trainer", "worker")}
 PAGES = {
     f"harness.{name}"
     for name in ("report", "findings", "index", "pages", "svg", "embedded", "figures", "judged", "reproducibility")
