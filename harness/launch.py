@@ -25,6 +25,7 @@ import hydra
 from omegaconf import DictConfig
 
 from harness import handover, layout, locks, records
+from harness.choices import ChoiceError
 from harness.config import RunConfig, available_cores
 from harness.orphans import end_with, workers_end_with_this_process
 from harness.progress import Display
@@ -46,13 +47,18 @@ FRUITLESS_ROUNDS = 3
 def start(sweep: Sweep) -> list[RunConfig]:
     """Write sweep.json and the folders of the runs still to do; return those, the most expensive first.
 
-    Raises ChoiceError, before anything is written, where results cannot be kept or locked.
+    Raises ChoiceError, before anything is trained, where something below results keeps runs from being written or locked.
     """
     locks.check(sweep.results)
     names = [config.run_name() for config in sweep.configs]
-    sweep.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        left = [config for config in sweep.configs if not _done_before(config, sweep.results)]
+        sweep.folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise ChoiceError(f"{error.filename}: is not a folder; move it away") from error
+    except locks.LockError as error:
+        raise ChoiceError(str(error)) from error
     records.write_json(sweep.folder / layout.SWEEP, {"experiment": sweep.experiment, "command": sweep.command, "runs": names})
-    left = [config for config in sweep.configs if not _done_before(config, sweep.results)]
     if reused := len(names) - len(left):
         log.info("%d of %d runs were done before and are reused", reused, len(names))
     return sorted(left, key=lambda config: -config.depth * config.schedule.steps * config.schedule.batch_size)

@@ -73,8 +73,9 @@ def check(results: Path) -> None:
             pass
     except LockError as error:
         raise ChoiceError(str(error)) from error
-    with suppress(OSError):
-        (results / layout.LOCKS).rmdir()
+    finally:
+        with suppress(OSError):
+            (results / layout.LOCKS).rmdir()
 
 
 def _lock(path: Path) -> int | None:
@@ -88,7 +89,8 @@ def _lock(path: Path) -> int | None:
             reason = str(error)  # another process has just removed the empty folder, or it is none
             continue
         except OSError as error:
-            raise LockError(f"{path}: cannot be locked ({error.strerror}); move it away") from error
+            reason = "a link" if error.errno == errno.ELOOP else error.strerror
+            raise LockError(f"{path}: cannot be locked ({reason}); move it away") from error
         try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise LockError(f"{path}: cannot be locked (not a regular file); move it away")
@@ -98,6 +100,9 @@ def _lock(path: Path) -> int | None:
             if _is(handle, path):
                 return handle
         except LockError:
+            with suppress(OSError):
+                if stat.S_ISREG(os.fstat(handle).st_mode) and not os.fstat(handle).st_size:
+                    path.unlink()
             os.close(handle)
             raise
         os.close(handle)
