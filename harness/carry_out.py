@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 import time
@@ -28,6 +29,8 @@ log.setLevel(logging.INFO)
 
 RESERVE_BYTES = 16 * 1024
 """Kept free for a run's last status while it is trained, so that a full disk can be reported on it."""
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+"""Errors of a file system, to which a traceback adds nothing."""
 
 
 class RunFailed(RuntimeError):
@@ -106,7 +109,7 @@ def _life(config: RunConfig, run: Run, command: str, stop: Stop, gang: int) -> T
         records.write_json(run.folder / layout.ENVIRONMENT, about)
         return _note(run, state, facts | {"seconds": training.seconds})
     except BaseException as error:
-        if training and not _is_stop(error, stop):
+        if training and run.folder.is_dir() and not _is_stop(error, stop):
             _write_what_there_is(training)
         facts["seconds"] = training.seconds if training else time.monotonic() - started
         return ended_by(error, run, facts, stop)
@@ -119,8 +122,10 @@ def ended_by(error: BaseException, run: Run, facts: dict[str, Any], stop: Stop) 
     if not run.folder.is_dir():
         log.error("%s: its folder was moved or removed", run.name)
         return records.FAILED
-    log.error("%s: failed\n%s", run.name, "".join(traceback.format_exception(error)))
-    return _note(run, records.FAILED, facts | {"error": f"{type(error).__name__}: {error}"})
+    words = f"{type(error).__name__}: {error}"
+    plain = isinstance(error, locks.LockError) or (isinstance(error, OSError) and error.errno in UNWRITABLE)
+    log.error("%s: failed: %s%s", run.name, words, "" if plain else "\n" + "".join(traceback.format_exception(error)))
+    return _note(run, records.FAILED, facts | {"error": words})
 
 
 def _is_stop(error: BaseException, stop: Stop) -> bool:

@@ -37,13 +37,14 @@ def opened(results: Path) -> Iterator[Path]:
             if not locks.is_held(old / layout.ALIVE) and time.time() - old.stat().st_mtime > ABANDONED:
                 shutil.rmtree(old, ignore_errors=True)
     folder = _made(place)
-    lost = False
+    empty = [place, results / layout.LOCKS]
     try:
         with locks.held(folder / layout.ALIVE):
-            yield folder
-            lost = gone(folder)
+            try:
+                yield folder
+            finally:
+                empty += [results] if gone(folder) else []
     finally:
-        empty = [place, results / layout.LOCKS, *([results] if lost else [])]
         shutil.rmtree(folder, ignore_errors=True)
         for made in empty:
             with suppress(OSError):

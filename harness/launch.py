@@ -29,7 +29,7 @@ from harness.choices import ChoiceError
 from harness.config import RunConfig, available_cores
 from harness.orphans import end_with, workers_end_with_this_process
 from harness.progress import Display
-from harness.records import Run
+from harness.records import RecordError, Run
 from harness.stopping import Stop, outer_stop, stop_on_signals
 from harness.sweep import Sweep, conf_folder
 from harness.trainer import note, own_trainer, supervise
@@ -39,7 +39,7 @@ log = logging.getLogger("harness")
 
 GANG_ON_A_GPU = 4
 """Runs that share a process on a GPU where `gang` is auto; not measured yet: tests/gpu_check.py does."""
-MOVED = "was moved or removed while its runs were trained: what they had not saved before is lost"
+MOVED = "it, or .launch in it, was moved or removed while its runs were trained; what they had not saved before is lost"
 FRUITLESS_ROUNDS = 3
 """Launches in a row that bring no run to its end before the rest is given up."""
 
@@ -75,7 +75,7 @@ def _done_before(config: RunConfig, results: Path) -> bool:
 def carry_out_all(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence[str]) -> bool:
     """Bring the runs to an end, through Hydra's launcher unless there is only one; return whether all was carried out.
 
-    False means that it was stopped by Ctrl-C or SIGTERM, everything saved. Raises OSError where results were moved or removed.
+    False means that it was stopped by Ctrl-C or SIGTERM. Raises OSError where results were moved or removed.
     """
     left, fruitless, waited = list(configs), 0, False
     with stop_on_signals() as stop:
@@ -85,11 +85,16 @@ def carry_out_all(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence
                 handover.passing_on(stop, folder),
                 Display(sweep.folder) as display,
             ):
-                _launch(_next(left), sweep, launcher, folder, display.draws, stop)
+                try:
+                    _launch(_next(left), sweep, launcher, folder, display.draws, stop)
+                except (OSError, RecordError):
+                    if not handover.gone(folder):
+                        raise
                 if handover.gone(folder):
-                    if stop:
-                        return False
-                    raise FileNotFoundError(f"{sweep.results}: {MOVED}")
+                    if not stop:
+                        raise FileNotFoundError(f"{sweep.results}: {MOVED}")
+                    log.warning("%s: %s", sweep.results, MOVED)
+                    return False
                 ended, busy = (handover.noted(folder, kind) for kind in (layout.ENDED, layout.BUSY))
                 if handover.stopped(folder) and not stop:
                     stop.ask(signal.SIGTERM)

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _stopped(given: Sequence[str]) -> int:
     command = shlex.join(["python", "-m", "harness.run", *given])
-    print(f"stopped, everything saved; this goes on from here: {command}", file=sys.stderr)
+    print(f"stopped; with what was saved, this goes on from here: {command}", file=sys.stderr)
     return 130
 
 
@@ -47,19 +47,29 @@ def _main(given: list[str]) -> int:
         return 0
     os.environ["HYDRA_FULL_ERROR"] = "1"
     command = ["python", "-m", "harness.run", *given]
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    from harness import sweep
+    from harness import address_space
     from harness.choices import ChoiceError
 
     try:
+        address_space.check(address_space.LOADING)
+        from hydra.errors import HydraException
+        from omegaconf.errors import OmegaConfBaseException
+
+        from harness import sweep
+
         planned = sweep.plan(asked.overrides, asked.multirun, command)
-    except (ChoiceError, HydraException, OmegaConfBaseException) as error:
+        from harness import launch, report, worker
+
+        address_space.check(address_space.TRAINING)
+    except ChoiceError as error:
+        print(f"harness.run: {error}", file=sys.stderr)
+        return 2
+    except (ImportError, MemoryError) as error:
+        print(f"harness.run: {address_space.not_loaded(error)}", file=sys.stderr)
+        return 2
+    except (HydraException, OmegaConfBaseException) as error:
         print(f"harness.run: {sweep.first_words(error)}", file=sys.stderr)
         return 2
-    from harness import launch, report, worker
-
     worker.log_to_stderr()
     try:
         left = launch.start(planned)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +24,8 @@ log = logging.getLogger("harness")
 
 POLL = 0.2
 """Seconds between two looks at whether to stop."""
+STOP_SECONDS = 120.0
+"""How long a child may take to save and leave when asked: the default of `checkpoint_minutes`, so no more than that is lost."""
 PATIENCE = GRACE + 4.0
 """Seconds after which a child that outlives the end of its input is killed: its guard should have done so."""
 
@@ -38,13 +42,14 @@ class Trainer:
     def train(self, jobs: Sequence[dict[str, Any]], stopped: Callable[[], bool]) -> tuple[list[str | None] | None, bool]:
         """Return the states in which the child left the runs, None if it died, and whether it was asked to stop.
 
-        It is asked to save and leave once `stopped()`. A child that answers anything else than states is killed.
+        It is asked to save and leave once `stopped()`, and killed if it has not after STOP_SECONDS, or if it answers anything else
+        than states.
         """
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(list(jobs)).encode() + b"\n")
             self.process.stdin.flush()
-        asked, answer = False, b""
+        asked, answer, deadline = False, b"", math.inf
         while not answer.endswith(b"\n"):
             piece = self._read()
             if piece is None:
@@ -52,7 +57,9 @@ class Trainer:
             answer += piece
             if not asked and stopped():
                 self.process.terminate()
-                asked = True
+                asked, deadline = True, time.monotonic() + STOP_SECONDS
+            elif time.monotonic() > deadline:
+                self.process.kill()
         try:
             states = json.loads(answer)
             if len(states) == len(jobs) and all(state in (None, *records.STATES) for state in states):

@@ -16,6 +16,7 @@ import queue
 import signal
 import threading
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -68,7 +69,7 @@ def main() -> int:
     """Train what standard input asks for until it ends."""
     end_with_input()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this process says when to stop
-    asked_for, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    asked_for, answers = os.fdopen(os.dup(0)), os.dup(1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # a plugin must not read the jobs,
     os.dup2(2, 1)  # and what it prints must not be taken for an answer
     jobs: queue.Queue[str | None] = queue.Queue()
@@ -78,7 +79,8 @@ def main() -> int:
         states = carry_out_jobs(asked)
         if records.FAILED in states and not _device_works(asked[0]):
             return 1  # without an answer: whoever asked has the runs begun anew, each in a process of its own
-        print(json.dumps(states), file=answers, flush=True)
+        with suppress(BrokenPipeError):  # whoever asked is gone
+            os.write(answers, json.dumps(states).encode() + b"\n")
     return 0
 
 
