@@ -18,8 +18,8 @@ def check(room: int) -> None:
     most, used = _most(), _used()
     if most is not None and most - used < room:
         raise ChoiceError(
-            f"{_mib(most)} of address space are too few: {_mib(used)} are taken by now, and at least {_mib(room)} more are needed; "
-            "raise the limit (ulimit -v)"
+            f"{_mib(most)} of address space are too few: {_mib(used)} are taken by now, and at least {_mib(room)} more are "
+            "needed; raise the limit (ulimit -v)"
         )
 
 

@@ -89,8 +89,8 @@ def _lock(path: Path) -> int | None:
             reason = str(error)  # another process has just removed the empty folder, or it is none
             continue
         except OSError as error:
-            reason = "a link" if error.errno == errno.ELOOP else error.strerror
-            raise LockError(f"{path}: cannot be locked ({reason}); move it away") from error
+            kind = "a link" if error.errno == errno.ELOOP else error.strerror
+            raise LockError(f"{path}: cannot be locked ({kind}); move it away") from error
         try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise LockError(f"{path}: cannot be locked (not a regular file); move it away")

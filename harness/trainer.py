@@ -42,8 +42,8 @@ class Trainer:
     def train(self, jobs: Sequence[dict[str, Any]], stopped: Callable[[], bool]) -> tuple[list[str | None] | None, bool]:
         """Return the states in which the child left the runs, None if it died, and whether it was asked to stop.
 
-        It is asked to save and leave once `stopped()`, and killed if it has not after STOP_SECONDS, or if it answers anything else
-        than states.
+        It is asked to save and leave once `stopped()`. It is killed if it has not after STOP_SECONDS, or if it answers anything
+        else than states.
         """
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):

@@ -120,13 +120,15 @@ def statuses(tmp_path):
     return {folder.name.split("-")[1]: Run(folder).status for folder in folders}
 
 
-def test_every_way_to_end_is_recorded_and_costs_no_other_run(tmp_path):
-    done = sweep(tmp_path, [*WAYS, "identity"])
+@pytest.mark.parametrize("ways", [["exit", "hard", "garbage"], pytest.param(list(WAYS), marks=pytest.mark.slow)])
+def test_every_way_to_end_is_recorded_and_costs_no_other_run(ways, tmp_path):
+    done = sweep(tmp_path, [*ways, "identity"])
     assert done.returncode == 1
     found = statuses(tmp_path)
     assert found.pop("identity")["state"] == "done"
-    assert {name: status["state"] for name, status in found.items()} == {name: state for name, (state, _) in WAYS.items()}
-    for name, (_, reason) in WAYS.items():
+    assert {name: status["state"] for name, status in found.items()} == {name: WAYS[name][0] for name in ways}
+    for name in ways:
+        reason = WAYS[name][1]
         assert reason is None or found[name]["error"].startswith(reason), name
 
 
@@ -138,6 +140,7 @@ def test_in_one_process_no_plugin_ends_the_command(tmp_path):
     assert states == dict.fromkeys(ways, "failed") | {"identity": "done"}
 
 
+@pytest.mark.slow
 def test_a_plugin_that_closes_every_file_does_not_hang_the_sweep(tmp_path):
     done = sweep(tmp_path, ["closing", "identity"])
     assert done.returncode in (0, 1)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import survival
-from helpers import KEYS
+from helpers import KEYS, tiny
 
-from harness import layout, orphans
+from harness import layout, orphans, records, trainer
 from harness.records import Run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,6 +115,21 @@ def test_a_second_ctrl_c_ends_a_command_at_once_whose_workers_hang(tmp_path, mon
     assert command.wait(timeout=5) == 130
     assert not survival.wait_gone(results, SECONDS)
     assert "Traceback" not in results.with_suffix(".log").read_text()
+
+
+def test_a_worker_that_does_not_leave_when_asked_is_killed_and_its_run_is_interrupted(tmp_path, monkeypatch):
+    (tmp_path / "stubborn.py").write_text(STUBBORN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{tmp_path}")
+    monkeypatch.setenv("STUCK", str(tmp_path / "stuck"))
+    monkeypatch.setenv("HOW", "in_c")
+    monkeypatch.setattr(trainer, "STOP_SECONDS", 1.0)
+    config = tiny(shortcut="stubborn", plugins=("stubborn",))
+    run = records.create(config, tmp_path)
+    job = {"run": run.name, "choices": config.choices(), "places": config.places()}
+    job |= {"results": str(tmp_path), "command": "a test", "quiet": True}
+    assert trainer.supervise([job], (tmp_path / "stuck").exists) == ["interrupted"]
+    assert run.state == "interrupted"
 
 
 @pytest.mark.parametrize("delay", [0.3, 1.0, 1.5, 2.0])

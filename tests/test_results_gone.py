@@ -23,9 +23,7 @@ def begun(results, arguments):
     """Start a command, and return it once its runs are being trained."""
     command = survival.start(results, arguments)
     several = 2 if arguments is SWEEP else 1
-    wait_for(
-        lambda: sum('"step": ' in text(path) and '"loss"' in text(path) for path in results.glob("runs/*/status.json")) == several
-    )
+    wait_for(lambda: sum('"loss"' in text(path) for path in results.glob("runs/*/status.json")) == several)
     return command
 
 
@@ -99,12 +97,11 @@ def test_results_that_become_read_only_end_a_sweep(stop, code, tmp_path, monkeyp
     assert "Permission denied" in said(results)
 
 
-def test_a_stop_reaches_workers_where_no_file_can_be_made(tmp_path, monkeypatch):
+def test_a_stop_reaches_workers_where_no_file_can_be_made(tmp_path):
     """As on a file system that is read-only or full, while the runs' own folders can be written: their states are saved."""
     results = tmp_path / "results"
     command = begun(results, SWEEP)
     (launch,) = (results / layout.LAUNCH).iterdir()
-    os.rename(launch / layout.ENDED, launch / "other")
     (launch / layout.STOP).symlink_to("/proc/self/nothing/nothing")  # touch fails, and the file is not there
     command.send_signal(signal.SIGINT)
     assert command.wait(timeout=15) == 130
