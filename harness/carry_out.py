@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import sys
 import time
 import traceback
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from harness.config import RunConfig
 from harness.data.sources import check
 from harness.devices import resolve
 from harness.gang import Own, Turns, together
-from harness.records import Run
+from harness.records import RecordError, Run
 from harness.stopping import Stop, stop_on_signals
 from harness.training import Training
 
@@ -26,6 +29,8 @@ log.setLevel(logging.INFO)
 
 RESERVE_BYTES = 16 * 1024
 """Kept free for a run's last status while it is trained, so that a full disk can be reported on it."""
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+"""Errors of a file system, to which a traceback adds nothing."""
 
 
 class RunFailed(RuntimeError):
@@ -41,6 +46,9 @@ def train(config: RunConfig, results: str | Path = "results") -> Run:
     """
     config = check(resolve(config))
     results = Path(results)
+    with suppress(FileExistsError):
+        results.mkdir(parents=True, exist_ok=True)
+    locks.check(results)
     if (shallower := config.shallower()) is not None:
         train(shallower, results)
     waited = False
@@ -51,34 +59,41 @@ def train(config: RunConfig, results: str | Path = "results") -> Run:
                 if run.finished():
                     log.info("%s: done before, reused", run.name)
                     return run
-                carry_out(config, run, command="harness.train")
+                state = carry_out(config, run, command="harness.train")
                 break
         if not waited:
             log.info("%s: another process trains it; waiting", config.run_name())
         waited = True
         time.sleep(1.0)
-    if run.state == records.INTERRUPTED:
+    if state == records.INTERRUPTED:
         raise KeyboardInterrupt
-    if run.state == records.FAILED:
-        raise RunFailed(run.status["error"])
+    if state == records.FAILED:
+        raise RunFailed(_reason(run))
     return run
 
 
-def carry_out(config: RunConfig, run: Run, command: str) -> None:
-    """Train into the run's folder, from its checkpoint if there is one; what Exception ends it is recorded, not raised.
+def _reason(run: Run) -> str:
+    with suppress(RecordError):
+        if "error" in run.status:
+            return str(run.status["error"])
+    return f"{run.folder}: the state could not be written"
 
-    The caller holds the run's lock.
+
+def carry_out(config: RunConfig, run: Run, command: str) -> str:
+    """Train into the run's folder, from its checkpoint if there is one; return the state in which it ends.
+
+    What ends it is recorded, not raised. The caller holds the run's lock.
     """
     with stop_on_signals() as stop:
-        together([by_turns(config, run, command, stop)])
+        return together([by_turns(config, run, command, stop)])[0]
 
 
-def by_turns(config: RunConfig, run: Run, command: str, stop: Stop, gang: int = 1) -> Turns[None]:
+def by_turns(config: RunConfig, run: Run, command: str, stop: Stop, gang: int = 1) -> Turns[str]:
     """Do the same by turns, as one of `gang` runs in this process."""
-    yield from Own(config, run).turns(_life(config, run, command, stop, gang), alone=gang == 1)
+    return (yield from Own(config, run).turns(_life(config, run, command, stop, gang), alone=gang == 1))
 
 
-def _life(config: RunConfig, run: Run, command: str, stop: Stop, gang: int) -> Turns[None]:
+def _life(config: RunConfig, run: Run, command: str, stop: Stop, gang: int) -> Turns[str]:
     device = torch.device(config.device)
     facts: dict[str, Any] = {"started": _now(), "step": 0, "steps": config.schedule.steps}
     training = None
@@ -92,17 +107,42 @@ def _life(config: RunConfig, run: Run, command: str, stop: Stop, gang: int) -> T
         state = yield from training.go()
         about |= {"wall_seconds": training.seconds, "peak_memory": environment.peak_memory(device)}
         records.write_json(run.folder / layout.ENVIRONMENT, about)
-    except Exception as error:
-        log.error("%s: failed\n%s", run.name, traceback.format_exc())
-        state, facts["error"] = records.FAILED, f"{type(error).__name__}: {error}"
-        if training:
+        return _note(run, state, facts | {"seconds": training.seconds})
+    except BaseException as error:
+        if training and run.folder.is_dir() and not _is_stop(error, stop):
             _write_what_there_is(training)
-    facts |= {"ended": _now(), "seconds": training.seconds if training else time.monotonic() - started}
-    reserve.unlink(missing_ok=True)  # on a full disk, the room to say so
+        facts["seconds"] = training.seconds if training else time.monotonic() - started
+        return ended_by(error, run, facts, stop)
+
+
+def ended_by(error: BaseException, run: Run, facts: dict[str, Any], stop: Stop) -> str:
+    """Record the error that ended a run, of whatever class, since a plugin may raise SystemExit; return the state."""
+    if _is_stop(error, stop):
+        raise error
+    if not run.folder.is_dir():
+        log.error("%s: its folder was moved or removed", run.name)
+        return records.FAILED
+    words = f"{type(error).__name__}: {error}"
+    plain = isinstance(error, locks.LockError) or (isinstance(error, OSError) and error.errno in UNWRITABLE)
+    log.error("%s: failed: %s%s", run.name, words, "" if plain else "\n" + "".join(traceback.format_exception(error)))
+    return _note(run, records.FAILED, facts | {"error": words})
+
+
+def _is_stop(error: BaseException, stop: Stop) -> bool:
+    """Return whether an exception is no fault of the run: a second Ctrl-C, or the end of a generator that is closed."""
+    return isinstance(error, GeneratorExit) or (isinstance(error, KeyboardInterrupt) and stop.signal is not None)
+
+
+def _note(run: Run, state: str, facts: dict[str, Any]) -> str:
+    """Write the state in which a run ended, and return it; where it cannot be written, the run failed, and stderr says why."""
     try:
-        records.conclude(run, state, **facts)
+        (run.folder / layout.RESERVE).unlink(missing_ok=True)  # on a full disk, the room to say so
+        records.conclude(run, state, **facts, ended=_now())
+        return state
     except OSError as error:
-        log.error("%s: its state could not be written: %s", run.name, error)
+        reason = f" ({facts['error']})" if "error" in facts else ""
+        print(f"{run.name}: {state}{reason}; its state could not be written: {error}", file=sys.stderr)
+        return records.FAILED
 
 
 def _ready(config: RunConfig, run: Run, facts: dict[str, Any], stop: Stop) -> Training:

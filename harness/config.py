@@ -375,11 +375,12 @@ def varying(flats: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def available_cores() -> int:
-    """Return how many CPU cores this process may use (Slurm's allotment where there is one)."""
-    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    if slurm.isdigit():
-        return int(slurm)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many CPU cores this process may use, at least one; Slurm's allotment where that is fewer."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allotted = os.environ.get("SLURM_CPUS_PER_TASK", "").strip()
+    if allotted.isascii() and allotted.isdigit() and len(allotted) < 10:
+        return max(1, min(int(allotted), cores))
+    return max(1, cores)
 
 
 def _load_plugin(module: str) -> None:

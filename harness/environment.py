@@ -15,6 +15,8 @@ from typing import Any
 import torch
 
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "hydra-core", "matplotlib", "scipy", "safetensors")
+GIT_SECONDS = 10
+"""After so long a checkout counts as none: its file system may not answer."""
 
 
 def describe(device: torch.device, threads: int, checksum: str, command: str) -> dict[str, Any]:
@@ -45,13 +47,14 @@ def code_version() -> dict[str, Any]:
     try:
         _git("ls-files", "--error-unmatch", Path(__file__).name)  # else the checkout is somebody else's
         return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain", "--", "..", ":!../results"))}
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return {"commit": None, "dirty": None}
 
 
 def _git(*arguments: str) -> str:
     here = Path(__file__).resolve().parent
-    return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=here, capture_output=True, text=True, check=True, timeout=GIT_SECONDS).stdout.strip()
 
 
 def reset_peak_memory(device: torch.device) -> None:

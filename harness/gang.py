@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TypeVar
 
 import torch
@@ -44,13 +44,24 @@ def together(lives: Sequence[Turns[T]]) -> list[T]:
     return [ended[place] for place in range(len(lives))]
 
 
+class _RunLog(logging.FileHandler):
+    """log.txt of a run; what cannot be written there, on a full disk, is left out: the run fails by its own files."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 class Own:
     """What a run has to itself in its turns."""
 
     def __init__(self, config: RunConfig, run: Run) -> None:
         self.config, self.device = config, torch.device(config.device)
         self._random = torch.get_rng_state()
-        self._handler = logging.FileHandler(run.folder / layout.LOG, encoding="utf-8")
+        self._handler = _RunLog(run.folder / layout.LOG, encoding="utf-8")
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         if self.device.type == "cuda":
             torch.cuda.init()  # type: ignore[no-untyped-call]  # before it there are no generators

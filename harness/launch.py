@@ -3,42 +3,44 @@
 Hydra's launcher gets the list of runs that are still to do; each of its workers hands them to a child process that trains
 (`harness.trainer`), so that what kills a training kills neither the worker nor the sweep. Where a worker itself dies, the
 runs that are left are launched again; where this process dies, its workers end (`harness.orphans`). State on disk is the
-truth: a job is a run's folder, and everything it has to say is there.
+truth: a job is a run's folder, and everything it has to say is there; the rest is in the folder of the launch
+(`harness.handover`).
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hydra
 from omegaconf import DictConfig
 
-from harness import layout, locks, records
+from harness import handover, layout, locks, records
+from harness.choices import ChoiceError
 from harness.config import RunConfig, available_cores
 from harness.expansion import conf_folder
 from harness.orphans import end_with, workers_end_with_this_process
 from harness.progress import Display
-from harness.records import Run
+from harness.records import RecordError, Run
 from harness.stopping import Stop, outer_stop, stop_on_signals
 from harness.sweep import Sweep, Tell
-from harness.trainer import dismiss, note, supervise
+from harness.trainer import note, own_trainer, supervise
 from harness.worker import carry_out_jobs
 
 log = logging.getLogger("harness")
 
 GANG_ON_A_GPU = 4
 """Runs that share a process on a GPU where `gang` is auto; not measured yet: tests/gpu_check.py does."""
+MOVED = "it, or .launch in it, was moved or removed while its runs were trained; what they had not saved before is lost"
 FRUITLESS_ROUNDS = 3
 """Launches in a row that bring no run to its end before the rest is given up."""
 
@@ -46,15 +48,22 @@ FRUITLESS_ROUNDS = 3
 def start(sweep: Sweep, tell: Tell = lambda done, asked: None) -> list[RunConfig]:
     """Write sweep.json and the folders of the runs still to do; return those, the most expensive first.
 
-    `tell` is called with the number of runs looked at so far, and of all.
+    `tell` is called with the number of runs looked at so far, and of all. Raises ChoiceError, before anything is trained,
+    where something below results keeps runs from being written or locked.
     """
+    locks.check(sweep.results)
     names, left = sweep.names, []
-    sweep.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for number, config in enumerate(sweep.configs, 1):
+            if not _done_before(config, sweep.results):
+                left.append(config)
+            tell(number, len(names))
+        sweep.folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise ChoiceError(f"{error.filename}: is not a folder; move it away") from error
+    except locks.LockError as error:
+        raise ChoiceError(str(error)) from error
     records.write_json(sweep.folder / layout.SWEEP, {"experiment": sweep.experiment, "command": sweep.command, "runs": names})
-    for number, config in enumerate(sweep.configs, 1):
-        if not _done_before(config, sweep.results):
-            left.append(config)
-        tell(number, len(names))
     if reused := len(names) - len(left):
         log.info("%d of %d runs were done before and are reused", reused, len(names))
     return sorted(left, key=lambda config: -config.depth * config.schedule.steps * config.schedule.batch_size)
@@ -71,16 +80,28 @@ def _done_before(config: RunConfig, results: Path) -> bool:
 def carry_out_all(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence[str]) -> bool:
     """Bring the runs to an end, through Hydra's launcher unless there is only one; return whether all was carried out.
 
-    False means that it was stopped by Ctrl-C or SIGTERM, everything saved.
+    False means that it was stopped by Ctrl-C or SIGTERM. Raises OSError where results were moved or removed.
     """
     left, fruitless, waited = list(configs), 0, False
     with stop_on_signals() as stop:
         while left and not stop:
-            with _launch_folder(sweep.results) as folder, Display(sweep.folder, stop, folder / layout.STOP) as display:
-                _launch(_next(left), sweep, launcher, folder, display.draws, stop)
-                ended = {path.name for path in (folder / layout.ENDED).iterdir()}
-                busy = {path.name for path in (folder / layout.BUSY).iterdir()}
-                if (folder / layout.STOP).exists() and not stop:
+            with (
+                handover.opened(sweep.results) as folder,
+                handover.passing_on(stop, folder),
+                Display(sweep.folder) as display,
+            ):
+                try:
+                    _launch(_next(left), sweep, launcher, folder, display.draws, stop)
+                except (OSError, RecordError):
+                    if not handover.gone(folder):
+                        raise
+                if handover.gone(folder):
+                    if not stop:
+                        raise FileNotFoundError(f"{sweep.results}: {MOVED}")
+                    log.warning("%s: %s", sweep.results, MOVED)
+                    return False
+                ended, busy = (handover.noted(folder, kind) for kind in (layout.ENDED, layout.BUSY))
+                if handover.stopped(folder) and not stop:
                     stop.ask(signal.SIGTERM)
             left = [config for config in left if config.run_name() not in ended]
             fruitless = 0 if ended or busy else fruitless + 1
@@ -109,24 +130,20 @@ def _launch(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence[str],
     common = {"results": str(sweep.results), "command": sweep.command, "quiet": quiet}
     where = {"apart": not serial, "elsewhere": not joblib}
     records.write_json(folder / layout.JOBS, where | {"common": common, "gangs": jobs})
-    for name in (layout.ENDED, layout.BUSY):
-        (folder / name).mkdir()
     if alone:
-        carry_out_gang(folder, 0)
-        dismiss()
+        with own_trainer():
+            carry_out_gang(folder, 0)
         return
     workers = max(1, min(_at_a_time(configs), len(jobs)))
     choice = [f"hydra.launcher.n_jobs={workers}"] if joblib else []
     arguments = ["-m", f"folder={quoted(str(folder))}", f"job=range({len(jobs)})", *choice, *launcher]
     main = hydra.main(config_path=str(conf_folder()), config_name="launch", version_base="1.3")(work)
     try:
-        with _arguments(arguments), _sigint_for_other_threads(), workers_end_with_this_process():
+        with own_trainer(), _arguments(arguments), _sigint_for_other_threads(), workers_end_with_this_process():
             main()
     except BrokenProcessPool:
         if not stop:
             log.warning("a worker was lost; what is left is launched again")
-    finally:
-        dismiss()  # a launcher of one worker has the runs trained from this process
 
 
 def work(cfg: DictConfig) -> None:
@@ -136,23 +153,25 @@ def work(cfg: DictConfig) -> None:
 
 def carry_out_gang(folder: Path, number: int) -> None:
     """Carry out gang `number` of the launch in `folder` unless it is to stop, and note there which of its runs ended."""
+    if handover.stopped(folder) or outer_stop():
+        return
     launched = records.read_json(folder / layout.JOBS)
     jobs = [launched["common"] | job for job in launched["gangs"][number]]
-    if (folder / layout.STOP).exists() or outer_stop():
-        return
     if not launched["apart"]:
         states = carry_out_jobs(jobs)
     else:
         if launched["elsewhere"]:
             end_with(os.getppid())
-        states = supervise(jobs, folder / layout.STOP)
+        states = supervise(jobs, partial(_stopped, folder))
     for job, state in zip(jobs, states, strict=True):
-        if state == records.INTERRUPTED and (not launched["apart"] or (folder / layout.STOP).exists()):
-            (folder / layout.STOP).touch()
-        elif state is not None:
-            (folder / layout.ENDED / job["run"]).touch()
+        if state == records.INTERRUPTED and (not launched["apart"] or _stopped(folder)):
+            handover.stop(folder)
         else:
-            (folder / layout.BUSY / job["run"]).touch()
+            handover.note(folder, layout.BUSY if state is None else layout.ENDED, job["run"])
+
+
+def _stopped(folder: Path) -> bool:
+    return bool(outer_stop()) or handover.stopped(folder)
 
 
 def gangs(configs: Sequence[RunConfig]) -> list[list[RunConfig]]:
@@ -224,30 +243,3 @@ def _sigint_for_other_threads() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _launch_folder(results: Path) -> Iterator[Path]:
-    """Give a folder for what Hydra, its launcher and its workers write, and remove it afterwards.
-
-    What a launch that was killed left there is removed, too.
-    """
-    place = results / layout.LAUNCH
-    for old in place.glob("*/"):
-        if not locks.is_held(old / layout.ALIVE) and time.time() - old.stat().st_mtime > 60:
-            shutil.rmtree(old, ignore_errors=True)
-    while True:
-        try:
-            place.mkdir(exist_ok=True)
-            folder = Path(tempfile.mkdtemp(dir=place))
-            break
-        except (FileNotFoundError, FileExistsError):
-            continue  # another launch has just removed the empty folder
-    try:
-        with locks.held(folder / layout.ALIVE):
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        for empty in (folder.parent, results / layout.LOCKS):
-            with suppress(OSError):
-                empty.rmdir()

@@ -18,11 +18,12 @@ from typing import Any
 from harness import door, layout, records
 from harness.records import RecordError, Run
 from harness.schema import printable
-from harness.stopping import Stop
 
 log = logging.getLogger("harness")
 
 REFRESH = 0.5
+PATIENCE = 2.0
+"""Seconds that are waited for a terminal that takes nothing, being paused."""
 NEWS = 120.0
 """Seconds between two lines on how far a sweep is, where no table can be drawn: an epoch of a deep net takes longer."""
 
@@ -109,10 +110,10 @@ def duration(seconds: float) -> str:
 
 
 class Display:
-    """While its block runs: passes a wish to stop on to the workers, and draws the table in place or logs a line now and then."""
+    """While its block runs: draws the table in place, or logs a line now and then."""
 
-    def __init__(self, sweep: Path, stop: Stop, stop_file: Path) -> None:
-        self.sweep, self.stop, self.stop_file = sweep, stop, stop_file
+    def __init__(self, sweep: Path) -> None:
+        self.sweep = sweep
         self.draws = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -124,7 +125,7 @@ class Display:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._over.set()
-        self._thread.join()
+        self._thread.join(PATIENCE)
         if self.draws:
             with suppress(Exception):
                 self._draw()
@@ -133,10 +134,8 @@ class Display:
         tell, pause = (self._draw, REFRESH) if self.draws else (self._say, NEWS)
         told = time.monotonic() - (REFRESH if self.draws else 0)
         while not self._over.wait(0.1):
-            if self.stop and not self.stop_file.exists():
-                self.stop_file.touch()
             if time.monotonic() - told > pause:
-                with suppress(Exception):  # a terminal that is gone must not keep a wish to stop from being passed on
+                with suppress(Exception):  # the terminal or the folder may be gone
                     tell()
                 told = time.monotonic()
 

@@ -40,8 +40,11 @@ FINISHED = (DONE, DIVERGED)
 
 
 def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
-    """Write a file whole: aside in the same folder, flushed to disk if `durable`, then renamed over `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file whole: aside in the same folder, flushed to disk if `durable`, then renamed over `path`.
+
+    The folder is made if need be; the one above must exist, so that results that were moved away are not begun anew.
+    """
+    path.parent.mkdir(exist_ok=True)
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -43,32 +43,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _stopped(given: Sequence[str]) -> int:
     command = shlex.join(["python", "-m", "harness.run", *given])
-    print(f"stopped, everything saved; this goes on from here: {command}", file=sys.stderr)
+    print(f"stopped; with what was saved, this goes on from here: {command}", file=sys.stderr)
     return 130
 
 
 def _main(given: list[str]) -> int:
-    from harness import arguments
+    from harness import address_space, arguments
 
     try:
         options, overrides = arguments.split(given, OPTIONS)
         if "--help" in options:
             print(help_text())
             return 0
+        address_space.check(address_space.LOADING)
         from harness import sweep
 
         command = ["python", "-m", "harness.run", *given]
         planned = sweep.plan(overrides, "--multirun" in options, command, progress("planning"))
+        from hydra.errors import HydraException
+
+        from harness import launch, report, worker
+
+        address_space.check(address_space.TRAINING)
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        console.begin()
+        worker.log_to_stderr()
+        left = launch.start(planned, progress("preparing"))
     except ChoiceError as error:
         return console.refuse("harness.run", error)
-    from hydra.errors import HydraException
-
-    from harness import launch, report, worker
-
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    console.begin()
-    worker.log_to_stderr()
-    left = launch.start(planned, progress("preparing"))
+    except (ImportError, MemoryError) as error:
+        return console.refuse("harness.run", address_space.not_loaded(error))
     try:
         launcher = [override for override in overrides if arguments.is_launcher_override(override)]
         carried_out = launch.carry_out_all(left, planned, launcher)

@@ -8,6 +8,12 @@ WARMUP_WINDOW = 50
 """Training batches over which the error that ends an `until_error` warm-up is averaged."""
 
 
+def evaluated(schedule: ScheduleConfig, per_epoch: int, step: int) -> bool:
+    """Return whether the net is evaluated after `step` updates (from 1): every epoch or `eval_every`, and at the milestones."""
+    every = schedule.eval_every or per_epoch
+    return step % every == 0 or step == schedule.steps or step in schedule.milestone_steps()
+
+
 def learning_rate(schedule: ScheduleConfig, step: int, warmup_end: int | None) -> float:
     """Return the learning rate of the update that follows `step` updates (the first is at step 0).
 

@@ -21,8 +21,8 @@ class Stop:
         return self.signal is not None
 
     def ask(self, number: int, frame: FrameType | None = None) -> None:
-        """Note the wish; a second Ctrl-C is not waited for."""
-        if self.signal == signal.SIGINT == number:
+        """Note the request; after one, Ctrl-C raises KeyboardInterrupt at once."""
+        if self and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
 

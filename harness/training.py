@@ -28,7 +28,7 @@ from harness.models.extension import extend, trained_weights
 from harness.probes.probe import Context, Probe, probe_steps, settle
 from harness.records import Run
 from harness.rows import Rows
-from harness.schedule import WARMUP_WINDOW, fixed_warmup_end, learning_rate, warmup_fires
+from harness.schedule import WARMUP_WINDOW, evaluated, fixed_warmup_end, learning_rate, warmup_fires
 from harness.stepping import Stepper
 from harness.stopping import Stop
 from harness.streams import stream_seed
@@ -91,23 +91,24 @@ class Training:
 
     def _go(self) -> Generator[None, None, str]:
         steps, probed = self.schedule.steps, set(probe_steps(self.schedule.steps))
-        epochs, evaluations = set(range(0, steps + 1, self.per_epoch)), self._evaluation_steps()
         if self.step == 0 and self.config.start_from != "none":
             self._evaluate_start()
         elif self.evaluating:
-            self._end_epoch(self.step, self.step in evaluations)
+            self._end_epoch(self.step, self._evaluated(self.step))
         for step in range(self.step, steps):
             self.advance(step in probed)
             done = self.step
+            evaluated = self._evaluated(done)
+            row = evaluated or done % self.per_epoch == 0
             leave = done < steps and bool(self.stop)
             save = leave or (done < steps and time.monotonic() - self.saved > 60 * self.config.checkpoint_minutes)
-            if not (save or done in epochs | evaluations or self.stepper.full or self.warmup_end is None):
+            if not (save or row or self.stepper.full or self.warmup_end is None):
                 continue
             yield
             if not self.flush():
                 return self._diverge(self.rows.steps[-1]["step"], self.rows.steps[-1]["loss"])
-            if done in epochs | evaluations:
-                self._end_epoch(done, done in evaluations)
+            if row:
+                self._end_epoch(done, evaluated)
             self._tell()
             if save:
                 self.save()
@@ -209,9 +210,8 @@ class Training:
         self.unread.clear()
         return True
 
-    def _evaluation_steps(self) -> set[int]:
-        every = self.schedule.eval_every or self.per_epoch
-        return {*range(every, self.schedule.steps + 1, every), *self.schedule.milestone_steps(), self.schedule.steps}
+    def _evaluated(self, step: int) -> bool:
+        return evaluated(self.schedule, self.per_epoch, step)
 
     def _evaluate_start(self) -> None:
         """Add a row of step 0: what the net that was made deeper finds before its first update."""

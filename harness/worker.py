@@ -3,8 +3,8 @@
     python -m harness.worker        (started by harness.trainer)
 
 It ends with its input. If that ends while a run is being trained, the process that wanted the run is gone: the run's state
-is saved, and it is left. It also ends, without an answer, where a run failed and left a GPU that does nothing any more for
-this process.
+is saved, and it is left; where that takes too long, this process is killed (`harness.orphans`). It also ends, without an
+answer, where a run failed and left a GPU that does nothing any more for this process.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import logging
 import os
 import queue
 import signal
-import sys
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from harness import layout, locks, records
 from harness.config import RunConfig
+from harness.orphans import end_with_input
 from harness.records import Run
 from harness.stopping import Stop, stop_on_signals
 
@@ -40,24 +40,20 @@ def carry_out_jobs(jobs: Sequence[dict[str, Any]]) -> list[str | None]:
 
 
 def _carry_out_job(job: dict[str, Any], stop: Stop, gang: int) -> Generator[None, None, str | None]:
-    from harness.carry_out import by_turns
+    from harness.carry_out import by_turns, ended_by
 
-    config = RunConfig.from_mapping(job["choices"]).at(**job["places"])
     results = Path(job["results"])
-    with locks.held(layout.lock(results, job["run"])) as mine:
-        if not mine:
-            return None
-        try:
+    try:
+        with locks.held(layout.lock(results, job["run"])) as mine:
+            if not mine:
+                return None
+            config = RunConfig.from_mapping(job["choices"]).at(**job["places"])
             run = records.create(config, results)
-            if not run.finished():
-                yield from by_turns(config, run, job["command"], stop, gang)
-        except Exception as error:  # what carry_out could not record itself
-            log.exception("%s: failed", job["run"])
-            run = Run(layout.run_folder(results, job["run"]))
-            with suppress(OSError):
-                records.write_status(run, records.FAILED, error=f"{type(error).__name__}: {error}")
-            return records.FAILED
-        return run.state
+            if run.finished():
+                return run.state
+            return (yield from by_turns(config, run, job["command"], stop, gang))
+    except BaseException as error:  # what a training could not record itself
+        return ended_by(error, Run(layout.run_folder(results, job["run"])), {}, stop)
 
 
 def log_to_stderr() -> None:
@@ -71,17 +67,20 @@ def log_to_stderr() -> None:
 
 def main() -> int:
     """Train what standard input asks for until it ends."""
+    end_with_input()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this process says when to stop
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a plugin prints must not be taken for an answer
+    asked_for, answers = os.fdopen(os.dup(0)), os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # a plugin must not read the jobs,
+    os.dup2(2, 1)  # and what it prints must not be taken for an answer
     jobs: queue.Queue[str | None] = queue.Queue()
-    threading.Thread(target=_read, args=(jobs,), daemon=True).start()
+    threading.Thread(target=_read, args=(asked_for, jobs), daemon=True).start()
     while (line := jobs.get()) is not None:
         asked = json.loads(line)
         states = carry_out_jobs(asked)
         if records.FAILED in states and not _device_works(asked[0]):
             return 1  # without an answer: whoever asked has the runs begun anew, each in a process of its own
-        print(json.dumps(states), file=answers, flush=True)
+        with suppress(BrokenPipeError):  # whoever asked is gone
+            os.write(answers, json.dumps(states).encode() + b"\n")
     return 0
 
 
@@ -93,8 +92,8 @@ def _device_works(job: dict[str, Any]) -> bool:
     return devices.works(torch.device(RunConfig.from_mapping(job["choices"]).at(**job["places"]).device))
 
 
-def _read(jobs: queue.Queue[str | None]) -> None:
-    for line in sys.stdin:
+def _read(asked_for: TextIO, jobs: queue.Queue[str | None]) -> None:
+    for line in asked_for:
         jobs.put(line)
     jobs.put(None)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -46,6 +46,7 @@ def steps(config, **columns):
 def sweep(results, names, experiment="none", label="made"):
     """Write the sweep of these runs; return its tables."""
     folder = layout.sweep_folder(results, label)
+    folder.mkdir(parents=True, exist_ok=True)
     records.write_json(folder / layout.SWEEP, {"experiment": experiment, "command": "made by hand", "runs": list(names)})
     return Tables(folder)
 

@@ -142,6 +142,7 @@ def generate(results, asked, probed=PROBED, evaluated=EVALUATED):
 def sweep(results, names):
     """Write the sweep of these runs, and return its folder."""
     folder = layout.sweep_folder(results, f"generated-{len(names)}")
+    folder.mkdir(parents=True, exist_ok=True)
     records.write_json(folder / layout.SWEEP, {"experiment": "none", "command": "generated", "runs": names})
     return folder
 

@@ -32,9 +32,12 @@ SWEEP = [
 ]
 
 
-def start(results, arguments=SWEEP):
-    """Start the sweep's command in a process group of its own, its output to a file beside the results."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), MARK: str(results)}
+def start(results, arguments=SWEEP, plugins=""):
+    """Start the sweep's command in a process group of its own, its output to a file beside the results.
+
+    Modules in the folder `plugins` can be imported.
+    """
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{plugins}", MARK: str(results)}
     command = [sys.executable, "-m", "harness.run", *arguments, f"results={results}"]
     with results.with_suffix(".log").open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness import choices
 from harness.choices import ChoiceError
-from harness.config import DataConfig, RunConfig, ScheduleConfig, flatten
+from harness.config import DataConfig, RunConfig, ScheduleConfig, available_cores, flatten
 
 
 @pytest.mark.parametrize(
@@ -176,3 +176,27 @@ def test_two_implementations_of_one_name_are_refused():
     assert choices.NORM["batch"] is not None
     with pytest.raises(ChoiceError, match="registered twice"):
         choices.NORM.register("batch")(lambda channels: None)
+
+
+@pytest.mark.parametrize(
+    ("allotted", "cores"),
+    [
+        (None, 8),
+        ("3", 3),
+        ("8", 8),
+        ("0", 1),
+        ("-1", 8),
+        ("", 8),
+        ("two", 8),
+        ("4096", 8),
+        ("\u00b2", 8),
+        ("1" * 5000, 8),
+        (" 2 ", 2),
+    ],
+)
+def test_cores_are_at_least_one_and_at_most_those_of_the_machine(allotted, cores, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    if allotted is not None:
+        monkeypatch.setenv("SLURM_CPUS_PER_TASK", allotted)
+    assert available_cores() == cores

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 BASE = {
+    "harness.address_space",
     "harness.choices",
     "harness.checks",
     "harness.config",
@@ -32,7 +33,7 @@ ANALYSIS = {
     f"harness.{name}"
     for name in ("asked", "tables", "moments", "plots", "stats", "verdicts", "growth", "theory", "published", "ranking")
 }
-LAUNCHING = {f"harness.{name}" for name in ("launch", "orphans", "trainer", "worker")}
+LAUNCHING = {f"harness.{name}" for name in ("handover", "launch", "orphans", "trainer", "worker")}
 PAGES = {
     f"harness.{name}"
     for name in ("report", "findings", "index", "pages", "svg", "embedded", "figures", "judged", "reproducibility")

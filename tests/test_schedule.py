@@ -1,9 +1,14 @@
 """The learning-rate trace of He et al. 2015, section 4.2, without training."""
 
+import sys
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.config import ScheduleConfig
-from harness.schedule import fixed_warmup_end, learning_rate, warmup_fires
+from harness.probes.probe import probe_steps
+from harness.schedule import evaluated, fixed_warmup_end, learning_rate, warmup_fires
 
 PAPER = ScheduleConfig()
 
@@ -69,3 +74,26 @@ def test_no_milestones_and_own_milestones():
     assert set(trace(ScheduleConfig(steps=1000, milestones=[]), lambda step: 90.0)) == {0.1}
     rates = trace(ScheduleConfig(steps=1000, milestones=[10, 20, 30]), lambda step: 90.0)
     assert [rates[step] for step in (9, 10, 19, 20, 29, 30)] == pytest.approx([0.1, 0.01, 0.01, 0.001, 0.001, 0.0001])
+
+
+@given(st.data())
+def test_evaluations_are_every_so_many_steps_at_the_milestones_and_at_the_end(data):
+    steps = data.draw(st.integers(1, 300))
+    per_epoch = data.draw(st.integers(1, 400))
+    every = data.draw(st.none() | st.integers(1, 400))
+    milestones = data.draw(st.none() | st.sets(st.integers(1, steps - 1), max_size=4).map(sorted) if steps > 1 else st.none())
+    schedule = ScheduleConfig(steps=steps, eval_every=every, milestones=milestones)
+    listed = {*range(every or per_epoch, steps + 1, every or per_epoch), *schedule.milestone_steps(), steps}
+    assert {step for step in range(1, steps + 1) if evaluated(schedule, per_epoch, step)} == listed
+
+
+def test_steps_without_number_cost_nothing_beforehand():
+    steps = 10**30
+    schedule = ScheduleConfig(steps=steps)
+    assert not evaluated(schedule, 391, 390)
+    assert evaluated(schedule, 391, 391 * 10**27)
+    assert evaluated(schedule, 391, steps // 2)
+    assert evaluated(schedule, 391, steps)
+    assert len(probe_steps(steps)) < 400
+    assert probe_steps(steps)[-1] == steps
+    assert probe_steps(sys.maxsize)[:12] == [*range(11), 13]

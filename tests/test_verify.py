@@ -14,7 +14,6 @@ from harness import layout, progress, records, report, run, verify
 from harness.carry_out import train
 from harness.progress import Display, Place, duration, summary
 from harness.records import Run
-from harness.stopping import Stop
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +164,7 @@ def test_a_summary_extrapolates_the_pace_of_what_is_trained():
 def test_without_a_terminal_a_sweep_says_now_and_then_how_far_it_is(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(progress, "NEWS", 0.0)
     folder = sweep(tmp_path, [finish(tmp_path, digits(8, "none"), 1.0, 2.0)]).folder
-    with caplog.at_level(logging.INFO, "harness"), Display(folder, Stop(), tmp_path / "stop"):
+    with caplog.at_level(logging.INFO, "harness"), Display(folder):
         end = time.monotonic() + 60
         while not caplog.messages and time.monotonic() < end:
             time.sleep(0.05)

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from harness.orphans import end_with_input
+
 PATIENCE = 30.0
 """Seconds that a process may take to end."""
 
@@ -29,7 +31,9 @@ class Child:
     def __init__(self, cell: Mapping[str, Any], kind: str = "ours") -> None:
         self._cell, self._asked = cell, time.perf_counter()
         command = [sys.executable, "-m", "harness.bench.child", json.dumps(cell), kind]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
         self.start: dict[str, float] = {}
 
     def __enter__(self) -> Child:
@@ -37,7 +41,7 @@ class Child:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
-            self._process.communicate(timeout=PATIENCE)  # it ends with its input, and its own children with it
+            self._process.communicate(timeout=PATIENCE)  # it ends with its input, its own children with it
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()
@@ -74,6 +78,7 @@ class Child:
 
 def main() -> int:
     """Take steps as the standard input asks for them."""
+    end_with_input()
     text, kind = sys.argv[1:]
     moments = [time.perf_counter()]
     from harness.bench.steps import Cell, Ours

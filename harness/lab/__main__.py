@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"harness.lab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped, everything saved; the same command goes on from here", file=sys.stderr)
+        print("stopped; with what was saved, the same command goes on from here", file=sys.stderr)
         return 130
     return 0
 
