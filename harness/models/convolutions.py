@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from harness.models.norms import make_norm, needs_bias
 
+BLOCK = 16
+"""Channels that oneDNN handles at once in float32: 16 with AVX-512, 8 with AVX2."""
 
-def convolution(in_channels: int, out_channels: int, kernel: int, stride: int, norm: str) -> nn.Conv2d:
+
+class Conv2d(nn.Conv2d):
+    """A convolution that works around a memory error of oneDNN, and is otherwise `nn.Conv2d` to the bit.
+
+    In torch 2.14.1 (oneDNN 3.12) the backward pass on a CPU of a strided 1x1 convolution in channels_last layout with fewer
+    than `BLOCK` input channels writes past the end of its buffer: the process dies, or goes on with wrong numbers. Such a
+    convolution is computed in contiguous layout; where the other one survives, values and gradients are the same bits.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.kernel_size != (1, 1) or self.stride == (1, 1) or self.in_channels >= BLOCK or input.device.type != "cpu":
+            return super().forward(input)
+        contiguous = input.clone(memory_format=torch.contiguous_format)  # clone: with one channel both layouts look alike
+        return super().forward(contiguous).contiguous(memory_format=torch.channels_last)
+
+
+def convolution(in_channels: int, out_channels: int, kernel: int, stride: int, norm: str) -> Conv2d:
     """Return a convolution padded to keep the map's side at stride 1; with a bias only in nets without `norm`.
 
     Nets with normalisation have no biases (He et al. 2015, 3.4), be the norm after the convolution or before it.
     """
     bias = needs_bias(make_norm(norm, out_channels))
-    return nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=bias)
+    return Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=bias)

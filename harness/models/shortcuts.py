@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.choices import SHORTCUT
-from harness.models.convolutions import convolution
+from harness.models.convolutions import Conv2d, convolution
 from harness.models.layouts import every
 from harness.models.norms import make_norm
 from harness.network import NetworkConfig
@@ -118,7 +118,7 @@ class Scaling(Shortcut):
         return self.branch_scale * branch + self.shortcut_scale * self.match(x)
 
 
-class Gate(nn.Conv2d):
+class Gate(Conv2d):
     """The 1x1 convolution under a gate's sigmoid; its bias starts at `initial_bias` (He et al. 2016, 3.1)."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, initial_bias: float) -> None:
