@@ -160,6 +160,7 @@ def keep(sweep: Path, name: str) -> Path:
         for file in (sweep / layout.SWEEP, sweep / layout.VERIFICATION):
             if file.is_file():
                 records.write_bytes(aside / file.name, door.read_bytes(file, door.DOCUMENT))
+        (aside / layout.RUNS).mkdir()
         for source in sources:
             for file in sorted(source.iterdir()):
                 if file.is_file() and file.name not in layout.PRIVATE and not re.search(r"^\.|\.damaged-\d+$", file.name):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import tempfile
@@ -143,14 +142,9 @@ def writable(results: str) -> Path:
         folder = Path(results).expanduser().resolve()
         str(folder).encode()
         folder.mkdir(parents=True, exist_ok=True)
-        places = [folder / layout.RUNS, folder / layout.SWEEPS]
-        for place in [folder, *(place for place in places if place.is_dir())]:
-            with tempfile.TemporaryFile(dir=place):
-                pass
-        wrong = next((place for place in places if os.path.lexists(place) and not place.is_dir()), None)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no such user, links in a loop; ValueError: a NUL
         why = (isinstance(error, OSError) and error.strerror) or first_words(error)
         raise ChoiceError(f"results={shown(results)}: cannot be written: {why}") from error
-    if wrong is not None:
-        raise ChoiceError(f"results={shown(results)}: cannot be written: {wrong.name} there is not a folder")
     return folder

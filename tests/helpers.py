@@ -19,6 +19,12 @@ KEYS = [
 """The same on the command line."""
 
 
+def keys(*given):
+    """Return these overrides, and those of KEYS whose key they do not give."""
+    own = {override.split("=")[0] for override in given}
+    return [*given, *(override for override in KEYS if override.split("=")[0] not in own)]
+
+
 def tiny(**choices):
     """Return a run of 8 layers, 4 channels, 12 steps of batch 32 on digits."""
     return RunConfig(**({"depth": 8, "width": 4, "device": "cpu", "schedule": TINY} | choices))

@@ -120,6 +120,7 @@ def epochs(config, evaluated):
 def generate(results, asked, probed=PROBED, evaluated=EVALUATED):
     """Write the finished runs of these choices below `results`, probed and evaluated at these steps; return their names."""
     shared = results / "generated"
+    shared.mkdir(parents=True)
     last = probed[-1]
     steps = {"step": range(last), "epoch": 0, "learning_rate": 0.1, "loss": np.random.default_rng(0).random(last), "error": 5.0}
     records.write_table(shared / layout.STEPS, pd.DataFrame(steps))

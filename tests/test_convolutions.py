@@ -1,7 +1,7 @@
 """Strided 1x1 convolutions of few channels, which oneDNN's backward pass gets wrong: no crash, and the same bits elsewhere.
 
-Each case runs in a child process, since what is tested for is a corrupted heap. `AVX2` makes torch and oneDNN use the kernels of a
-processor without AVX-512; on such a processor it changes nothing.
+Each case runs in a child process, since what is tested for is a corrupted heap. `AVX2` makes torch and oneDNN use the kernels of
+a processor without AVX-512; on such a processor it changes nothing.
 """
 
 import os

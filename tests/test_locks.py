@@ -118,8 +118,8 @@ def test_a_lock_is_free_when_its_process_is_gone_though_a_forked_child_lives(tmp
     child = (
         "import os, sys, time\nfrom pathlib import Path\nfrom harness import locks\n"
         f"with locks.held(Path({str(lock)!r})):\n"
-        "    if os.fork() == 0:\n        time.sleep(60)\n"
-        "    print('locked', flush=True)\n    sys.stdin.read()\n    os._exit(9)\n"
+        "    if os.fork() == 0:\n        print('forked', flush=True)\n        time.sleep(60)\n"
+        "    sys.stdin.read()\n    os._exit(9)\n"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "start_new_session": True}
     with subprocess.Popen([sys.executable, "-c", child], cwd=ROOT, **pipes) as process:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import survival
-from helpers import KEYS, tiny
+from helpers import KEYS, keys, tiny
 
 from harness import layout, orphans, records, trainer
 from harness.records import Run
@@ -135,7 +135,7 @@ def test_a_worker_that_does_not_leave_when_asked_is_killed_and_its_run_is_interr
 @pytest.mark.parametrize("delay", [0.3, 1.0, 1.5, 2.0])
 def test_nothing_outlives_a_single_run_killed_while_it_starts(delay, tmp_path):
     results = tmp_path / "results"
-    command = survival.start(results, ["depth=8", *KEYS, "schedule.steps=100000"])
+    command = survival.start(results, keys("depth=8", "schedule.steps=100000"))
     until(lambda: survival.family(results))
     time.sleep(delay)
     command.kill()
@@ -145,7 +145,7 @@ def test_nothing_outlives_a_single_run_killed_while_it_starts(delay, tmp_path):
 
 def test_endless_steps_end_with_the_command_and_take_no_memory(tmp_path):
     results = tmp_path / "results"
-    command = survival.start(results, ["depth=8", *KEYS, f"schedule.steps={2**62}"])
+    command = survival.start(results, keys("depth=8", f"schedule.steps={2**62}"))
     until(lambda: any('"running"' in path.read_text() for path in results.glob("runs/*/status.json")))
     time.sleep(1.0)
     kib = [_resident(pid) for pid in survival.family(results)]

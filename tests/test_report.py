@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import KEYS
+from helpers import KEYS, keys
 
 from harness import layout, pages, plots, records, report, run
 from harness.moments import moments
@@ -140,10 +140,8 @@ def test_expectations_written_before_the_runs_stay_in_the_finding(folder, tmp_pa
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_any_sweep_gets_what_its_columns_allow(arguments, x, arms, tmp_path):
-    swept = {argument.split("=")[0] for argument in arguments}
-    keys = [key for key in KEYS if key.split("=")[0] not in swept]
-    base = [] if "depth" in swept else ["depth=8"]
-    arguments = ["-m", "hydra/launcher=basic", *base, *arguments, *keys]
+    base = [] if any(argument.startswith("depth=") for argument in arguments) else ["depth=8"]
+    arguments = ["-m", "hydra/launcher=basic", *base, *keys(*arguments)]
     assert run.main([*arguments, f"results={tmp_path}"]) == 0
     (folder,) = (tmp_path / layout.SWEEPS).iterdir()
     tables = Tables(folder)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import survival
-from helpers import KEYS
+from helpers import keys
 
 from harness import layout
 from harness.records import Run
 
-SWEEP = ["-m", "depth=8", "seed=0,1,2,3", *KEYS, "schedule.steps=20000", "hydra.launcher.n_jobs=2"]
-SINGLE = ["depth=8", *KEYS, "schedule.steps=20000"]
+SWEEP = ["-m", *keys("depth=8", "seed=0,1,2,3", "schedule.steps=20000", "hydra.launcher.n_jobs=2")]
+SINGLE = keys("depth=8", "schedule.steps=20000")
 
 
 def begun(results, arguments):

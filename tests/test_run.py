@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import KEYS
+from helpers import KEYS, keys
 
 from harness import layout, report, run
 from harness import sweep as sweep_module
@@ -93,10 +93,8 @@ BAD = [
 @pytest.mark.parametrize(("arguments", "words"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_bad_input_is_refused_with_exit_code_2_before_anything_is_written(arguments, words, tmp_path, capsys):
     results = tmp_path / "results"
-    given = {argument.split("=")[0] for argument in arguments}
-    rest = [key for key in KEYS if key.split("=")[0] not in given]
-    place = [] if "results" in given else [f"results={results}"]
-    assert run.main([*arguments, *rest, *place]) == 2
+    place = [] if any(argument.startswith("results=") for argument in arguments) else [f"results={results}"]
+    assert run.main([*keys(*arguments), *place]) == 2
     error = capsys.readouterr().err
     assert words in error
     assert error.startswith("harness.run: ")

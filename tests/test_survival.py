@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import survival
-from helpers import KEYS, tiny, tiny_schedule
+from helpers import KEYS, keys, tiny, tiny_schedule
 
 from harness import checkpoint, layout, locks, records, run, status
 from harness.carry_out import train
@@ -239,8 +239,8 @@ def test_a_killed_run_costs_no_other_and_the_same_command_goes_on(tmp_path):
 
 
 def test_divergence_alone_is_no_failure(tmp_path):
-    wild = ["norm=none", "depth=26", "schedule.learning_rate=1e6,0.01", *[key for key in KEYS if "learning_rate" not in key]]
-    assert run.main(["-m", "hydra/launcher=basic", *wild, f"results={tmp_path}"]) == 0
+    wild = keys("norm=none", "depth=26", "schedule.learning_rate=1e6,0.01", f"results={tmp_path}")
+    assert run.main(["-m", "hydra/launcher=basic", *wild]) == 0
     states = sorted(Run(folder).state for folder in (tmp_path / "runs").iterdir())
     assert states == ["diverged", "done"]
 
@@ -314,8 +314,8 @@ def workers(results):
 
 def test_a_single_run_outlives_the_shell_that_started_it(tmp_path):
     results = tmp_path / "results"
-    keys = ["depth=8", "shortcut=none", *KEYS, "schedule.steps=400", f"results={results}"]
-    command = shlex.join([sys.executable, "-m", "harness.run", *keys])
+    arguments = keys("depth=8", "shortcut=none", "schedule.steps=400", f"results={results}")
+    command = shlex.join([sys.executable, "-m", "harness.run", *arguments])
     environment = os.environ | {survival.MARK: str(results)}
     shell = ["sh", "-c", f"nohup {command} >{shlex.quote(str(tmp_path / 'log'))} 2>&1 & read line"]
     with subprocess.Popen(shell, stdin=subprocess.PIPE, cwd=ROOT, env=environment) as process:
@@ -424,7 +424,7 @@ def test_fifty_kills_at_random_moments_lose_nothing():
 @pytest.mark.parametrize("runs", [8, pytest.param(200, marks=pytest.mark.slow)])
 def test_many_runs_of_one_step_in_one_sweep(runs, tmp_path):
     seeds = ",".join(map(str, range(runs)))
-    keys = [*[key for key in KEYS if "steps" not in key], "schedule.steps=1", "depth=8", f"seed={seeds}", f"results={tmp_path}"]
-    assert run.main(["-m", *keys]) == 0
+    one = keys("schedule.steps=1", "depth=8", f"seed={seeds}", f"results={tmp_path}")
+    assert run.main(["-m", *one]) == 0
     assert len(list((tmp_path / "runs").glob("*/status.json"))) == runs
     assert {json.loads(path.read_text())["state"] for path in (tmp_path / "runs").glob("*/status.json")} == {"done"}
