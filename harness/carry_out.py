@@ -102,7 +102,7 @@ def _life(config: RunConfig, run: Run, command: str, stop: Stop, gang: int) -> T
         records.write_status(run, records.RUNNING, **facts)
         records.write_bytes(reserve, bytes(RESERVE_BYTES))
         training = _ready(config, run, facts, stop)
-        about = environment.describe(device, int(config.threads), training.data.checksum, command) | {"gang": gang}
+        about = environment.describe(device, config.threads_here(), training.data.checksum, command) | {"gang": gang}
         records.write_json(run.folder / layout.ENVIRONMENT, about)
         state = yield from training.go()
         about |= {"wall_seconds": training.seconds, "peak_memory": environment.peak_memory(device)}

@@ -111,7 +111,10 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """How long and how fast to train; the defaults are those of He et al. 2015, section 4.2, for CIFAR-10."""
+    """How long and how fast to train; the defaults are those of He et al. 2015, section 4.2, for CIFAR-10.
+
+    In a `RunConfig`, what was not given here follows its data. (`dataclasses.replace` gives every key.)
+    """
 
     steps: int = 64_000
     batch_size: int = 128
@@ -127,6 +130,12 @@ class ScheduleConfig:
     decay_norm: bool = True
     eval_every: int | None = None
     eval_images: int | None = None
+    precise_norm: int | None = None
+
+    def __new__(cls, *values: Any, **named: Any) -> ScheduleConfig:
+        self = super().__new__(cls)
+        assign(self, _given=dict(zip((f.name for f in fields(cls)), values, strict=False)) | named)
+        return self
 
     def __post_init__(self) -> None:
         whole("schedule.steps", self.steps, 1)
@@ -139,7 +148,7 @@ class ScheduleConfig:
         decay = real("schedule.weight_decay", self.weight_decay, least=0)
         flag("schedule.decay_norm", self.decay_norm)
         whole("schedule.warmup_steps", self.warmup_steps, 1)
-        for key in ("warmup_max_steps", "eval_every", "eval_images"):
+        for key in ("warmup_max_steps", "eval_every", "eval_images", "precise_norm"):
             if getattr(self, key) is not None:
                 whole(f"schedule.{key}", getattr(self, key), 1)
         if warmup is Warmup.steps and self.warmup_steps >= self.steps:
@@ -179,6 +188,10 @@ class ScheduleConfig:
         """Return the steps at which the learning rate falls to a tenth; 1/2 and 3/4 of `steps` unless given."""
         return self._default_milestones() if self.milestones is None else self.milestones
 
+    def following(self, base: ScheduleConfig) -> ScheduleConfig:
+        """Return `base` with what was given here in its place."""
+        return replace(base, **self.__dict__["_given"])
+
     def in_force(self) -> ScheduleConfig:
         """Return the schedule with the parameters that its kind of warm-up does not use at their defaults."""
         idle = {
@@ -214,20 +227,18 @@ PLACES = ("activation_checkpointing", "checkpoint_minutes", "gang")
 DATA_PLACES = ("root", "download")
 """The keys of `data` that say where the images are, not which."""
 
-_FOLLOWS_DATA = ScheduleConfig()
-
 
 @dataclass(frozen=True)
 class RunConfig(NetworkConfig):
     """One training with one set of choices: a network, and how it is trained.
 
-    Raises ChoiceError (a ValueError) at construction for any choice that cannot be run. `schedule` follows `data`
-    where it is not given. `start_from` is the depth of the run that this one extends (`shallower`), or none.
+    Raises ChoiceError (a ValueError) at construction for any choice that cannot be run. What `schedule` was not given follows
+    `data`. `start_from` is the depth of the run that this one extends (`shallower`), or none.
     """
 
     seed: int = 0
     data: DataConfig = field(default_factory=DataConfig)
-    schedule: ScheduleConfig = _FOLLOWS_DATA
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     precision: Precision = Precision.fp32
     device: str = "auto"
     threads: int | str = 1
@@ -269,8 +280,12 @@ class RunConfig(NetworkConfig):
             gradient_norms=member("gradient_norms", self.gradient_norms, GradientNorms),
             probes=probes,
             plugins=plugins,
-            schedule=SCHEDULES.get(self.data.name, ScheduleConfig()) if self.schedule is _FOLLOWS_DATA else self.schedule,
+            schedule=self.schedule.following(SCHEDULES.get(self.data.name, ScheduleConfig())),
         )
+        if self.norm == "none" and (images := self.schedule.precise_norm) is not None:
+            raise ChoiceError(
+                f"schedule.precise_norm={images}: is for nets with batch normalisation, not for norm=none; nearest is null"
+            )
         if isinstance(self.start_from, int):
             self.check_extends(self.start_from)
             if self.norm == "none" and self.shortcut != "none" and self.update_scaling is UpdateScaling.layerwise:
@@ -309,6 +324,10 @@ class RunConfig(NetworkConfig):
         """Return the same run at other `places`."""
         return replace(self, data=replace(self.data, **data), **places)
 
+    def threads_here(self) -> int:
+        """Return the CPU threads of the run in this process: where `threads` is auto, as many as the cores that it may use."""
+        return available_cores() if self.threads == "auto" else int(self.threads)
+
     def shallower(self) -> RunConfig | None:
         """Return the run that this one starts from: the same but for the depth, trained from scratch; None if there is none."""
         return replace(self, depth=self.start_from, start_from="none") if isinstance(self.start_from, int) else None
@@ -320,12 +339,13 @@ class RunConfig(NetworkConfig):
     def identity(self) -> str:
         """Return the hash of what can change the run's numbers: 10 hexadecimal digits of SHA-256.
 
-        Only choices away from their defaults count, so a new key with a default leaves old hashes as they were; the
-        device counts by its type. Raises ValueError while device or threads are still `auto` (see `harness.devices`), or
-        while it is not known which images a user's own are (see `harness.data.sources`).
+        Only choices away from their defaults count, so a new key with a default leaves old hashes as they were. The device
+        counts by its type, `threads=auto` as it stands: how many there are is known where the run is. Raises ValueError while
+        the device is still `auto` (see `harness.devices`), or while it is not known which images a user's own are (see
+        `harness.data.sources`).
         """
-        if "auto" in (self.device, self.threads):
-            raise ValueError("device and threads must be resolved before a run has an identity")
+        if self.device == "auto":
+            raise ValueError("the device must be resolved before a run has an identity")
         if self.data.name == IMAGE_FOLDER and self.data.content is None:
             raise ValueError("the images must be checked before a run has an identity")
         different: dict[str, Any] = {"numerics": NUMERICS, "device": self.device.split(":")[0]}

@@ -106,6 +106,7 @@ RESULTS: Sentences = {
     "status": "the state in which the run is",
     "train_error": "at the end (%); of a diverged run that of a guess",
     "test_error": "the same, on the test images",
+    "batch_error": "mean over the batches of the last 50 steps, in training mode, as trained on (%)",
     "train_loss": "at the end; of a diverged run its last loss",
     "seconds": "time spent on the training, in all processes",
     "parameters": "numbers of the net that are trained",
@@ -115,6 +116,7 @@ RESULTS: Sentences = {
 OPTIONAL_RESULTS: Sentences = {
     "holdout_error": "at the end (%), where images are held out",
     "warmup_end": "step from which the learning rate was the full one, of a warm-up until an error",
+    "overflowed": "which evaluations at the end (train, test, holdout) were not finite: their errors are those of a guess",
 }
 """Results that have a column where some run has them, after the errors."""
 
@@ -133,6 +135,7 @@ KEYS: Mapping[str, Sentences] = {
         "loss": "of the last batch when this was written",
         "batch_error": "the same, of the error (%)",
         "warmup_end": "step from which the learning rate was the full one, of a warm-up until an error",
+        "overflowed": "which of the last evaluations (train, test, holdout) were not finite: their errors are those of a guess",
         "resumed_from_step": "every step from which the run was taken up again",
         "resumed_elsewhere": "true where that was with another torch or processor",
         "error": "why it failed or was killed",
@@ -186,6 +189,7 @@ SCHEMAS: Mapping[str, Schema] = {
             **dict.fromkeys(("started", "ended", "error"), TEXT),
             **dict.fromkeys(("loss", "batch_error"), NUMBER),
             "seconds": SIZE,
+            "overflowed": Listed(one_of("train", "test", "holdout")),
             "resumed_from_step": Listed(WHOLE),
             "resumed_elsewhere": FLAG,
             "sha256": Named(TEXT, NAME),
@@ -209,7 +213,7 @@ SCHEMAS: Mapping[str, Schema] = {
     layout.VERDICTS: Keys({"verdicts": Listed(Keys({"claim": TEXT, "verdict": TEXT}))}),
 }
 """What the values of KEYS must be where they are read; `harness.config` declares those of a run's choices."""
-TEXT_COLUMNS = ("name", "kind", "status", "run")
+TEXT_COLUMNS = ("name", "kind", "status", "run", "overflowed")
 """Columns that hold text, in whatever table; the others of COLUMNS hold numbers."""
 WHOLE_COLUMNS = ("step", "block", "layer")
 """Columns of COLUMNS that say where a row belongs: whole numbers."""

@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.utils.deterministic
 
 from harness.choices import ChoiceError
-from harness.config import Precision, RunConfig, available_cores
+from harness.config import Precision, RunConfig
+from harness.global_state import as_runs_need_it
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """The names of those limits in glibc's malloc.h."""
@@ -24,7 +24,7 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, when C
 
 
 def resolve(config: RunConfig) -> RunConfig:
-    """Return `config` with `auto` decided: device cuda if there is one, threads as many as cores.
+    """Return `config` with `device=auto` decided: cuda if there is one.
 
     Raises ChoiceError for a device that this machine does not have.
     """
@@ -37,40 +37,21 @@ def resolve(config: RunConfig) -> RunConfig:
             raise ChoiceError(f"device={device}: this machine has no CUDA device that torch can use; allowed: auto, cpu")
         if ":" in device and int(device.split(":")[1]) >= count:
             raise ChoiceError(f"device={device}: this machine has {count} CUDA device(s), cuda:0 to cuda:{count - 1}")
-    return replace(config, device=device, threads=available_cores() if config.threads == "auto" else config.threads)
+    return replace(config, device=device)
 
 
 @contextmanager
 def exactly(config: RunConfig) -> Iterator[None]:
-    """Make the same config give the same bits inside the block, and leave torch's settings as they were."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = (
-        torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
-        cudnn.benchmark,
-        cudnn.allow_tf32,
-        matmul.allow_tf32,
-    )
-    try:
-        _settings(int(config.threads), True, False, False, False, False)
-        if config.activation_checkpointing:
-            _give_back_above(LARGE, LARGE)
-        else:
-            _give_back_above(LARGEST, NEVER)
-        yield
-    finally:
-        _settings(*before)
-        _give_back_above(LARGEST, 2 * LARGEST)
-
-
-def _settings(threads: int, deterministic: bool, fill: bool, benchmark: bool, convolution_tf32: bool, matmul_tf32: bool) -> None:
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
-    torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = benchmark
-    torch.backends.cudnn.allow_tf32 = convolution_tf32
-    torch.backends.cuda.matmul.allow_tf32 = matmul_tf32
+    """Make the same config give the same bits inside the block, whatever settings the caller has; they are left as they were."""
+    with as_runs_need_it(config.threads_here()):
+        try:
+            if config.activation_checkpointing:
+                _give_back_above(LARGE, LARGE)
+            else:
+                _give_back_above(LARGEST, NEVER)
+            yield
+        finally:
+            _give_back_above(LARGEST, 2 * LARGEST)
 
 
 def _give_back_above(piece: int, end: int) -> None:

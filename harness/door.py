@@ -111,16 +111,20 @@ def read_json(path: Path, schema: Schema | None = None) -> dict[str, Any]:
     return content
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def read_table(path: Path, columns: Sequence[str] | None = None, last: int | None = None) -> pd.DataFrame:
     """Return a table of a run, or only some columns of it; raises RecordError if it is missing, damaged or lacks a column.
 
-    Columns of `harness.contents` hold what is said there: numbers but for a few, whole ones where they say the place of a row.
+    With `last` only so many rows at its end are read, and checked. Columns of `harness.contents` hold what is said there: numbers
+    but for a few, whole ones where they say the place of a row.
     """
     if path.suffix == ".npz":
         return _read_vectors(path, columns)
     known = COLUMNS.get(path.name, {})
     with opened(path) as file, parsing(path):
         text = _at_most(gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file, TABLE, path)
+        if last is not None:
+            first, _, rest = text.rstrip(b"\n").partition(b"\n")
+            text = b"\n".join([first, *rest.rsplit(b"\n", last)[-last:]])
         header = _header(text)
         if lacking := [name for name in (*known, *(columns or ())) if header and name not in header]:
             raise RecordError(f"{path}: lacks the column {lacking[0]}")

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from harness.orphans import end_with, workers_end_with_this_process
 from harness.progress import Display
 from harness.records import RecordError, Run
 from harness.stopping import Stop, outer_stop, stop_on_signals
-from harness.sweep import Sweep, Tell
+from harness.sweep import Sweep, Tell, cost
 from harness.trainer import note, own_trainer, supervise
 from harness.worker import carry_out_jobs
 
@@ -66,7 +67,7 @@ def start(sweep: Sweep, tell: Tell = lambda done, asked: None) -> list[RunConfig
     records.write_json(sweep.folder / layout.SWEEP, {"experiment": sweep.experiment, "command": sweep.command, "runs": names})
     if reused := len(names) - len(left):
         log.info("%d of %d runs were done before and are reused", reused, len(names))
-    return sorted(left, key=lambda config: -config.depth * config.schedule.steps * config.schedule.batch_size)
+    return sorted(left, key=cost, reverse=True)
 
 
 def _done_before(config: RunConfig, results: Path) -> bool:
@@ -183,14 +184,15 @@ def gangs(configs: Sequence[RunConfig]) -> list[list[RunConfig]]:
         if len(alike[-1]) == size:
             alike.append([])
         alike[-1].append(config)
-    return [gang for alike in found.values() for gang in alike]
+    in_turn = zip_longest(*found.values())  # of every device one, so that each has work from the first moment
+    return [gang for gangs in in_turn for gang in gangs if gang is not None]
 
 
 def _at_a_time(configs: Sequence[RunConfig]) -> int:
     """Return how many processes train at a time: one for each GPU, else as many as the cores have room for."""
     if gpus := {config.device for config in configs if _on_a_gpu(config)}:
         return len(gpus)
-    return available_cores() // max(int(config.threads) for config in configs)
+    return available_cores() // max(config.threads_here() for config in configs)
 
 
 def _on_a_gpu(config: RunConfig) -> bool:

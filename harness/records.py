@@ -24,7 +24,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness import layout, locks
-from harness.config import GradientNorms, RunConfig, with_defaults
+from harness.choices import ChoiceError, shown
+from harness.config import GradientNorms, RunConfig, flatten, with_defaults
 from harness.contents import COLUMNS, RUN_FILES, STATES
 from harness.door import RecordError, opened, parsing, read_json, read_table
 
@@ -211,11 +212,14 @@ class Run:
 def create(config: RunConfig, results: Path) -> Run:
     """Return the run of `config` below `results`, its folder made, and waiting unless it was begun before.
 
-    A folder that is not what its records say is set aside, never deleted. The caller holds the run's lock.
+    A folder that is not what its records say is set aside, never deleted. The caller holds the run's lock. Raises ChoiceError
+    where the folder is of other choices than these: only those away from their defaults are in its name.
     """
     run = Run(layout.run_folder(results, config.run_name()))
     if os.path.lexists(run.folder):
         _mend(run)
+        if run.finished() or (run.folder / layout.CHECKPOINT).exists():
+            _check_same_choices(run, config)
     if not run.finished():
         run.folder.mkdir(parents=True, exist_ok=True)
         write_json(run.folder / layout.CONFIG, config.choices())
@@ -223,6 +227,21 @@ def create(config: RunConfig, results: Path) -> Run:
         facts = {key: value for key, value in run.status.items() if key != "state"} if begun and run.has_status else {}
         write_status(run, INTERRUPTED if begun else WAITING, **({"step": 0, "steps": config.schedule.steps} | facts))
     return run
+
+
+def _check_same_choices(run: Run, config: RunConfig) -> None:
+    """Raise ChoiceError where a run was recorded with another value of a key, as one that followed a default of that time."""
+    try:
+        before = flatten(run.config)
+    except RecordError:
+        return  # of an unfinished run: written again
+    asked = flatten(config.choices())
+    keys = [key for key in dict.fromkeys([*before, *asked]) if before.get(key) != asked.get(key)]
+    if keys:
+        words = [f"{key}={shown(before.get(key))} there, {key}={shown(asked.get(key))} now" for key in keys]
+        raise ChoiceError(
+            f"{run.folder}: is of other choices ({'; '.join(words)}); move it away to train it anew, or name the value of then"
+        )
 
 
 def _mend(run: Run) -> None:

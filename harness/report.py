@@ -29,11 +29,16 @@ from harness.pages import Code, Fold, Section, Text
 from harness.plots import HEAT_MAPS
 from harness.plots.marks import key
 from harness.records import RecordError
-from harness.tables import DRAWN, Tables, Unreadable
+from harness.tables import APART, DRAWN, Tables, Unreadable
 
 ABOUT_RUNS = (
-    "Errors in percent, at the end, in evaluation mode; time in seconds; warmup_end is the step from which the learning rate "
-    "was the full one."
+    "Errors in percent, at the end, in evaluation mode; batch_error is the mean over the batches of the last 50 steps, in "
+    "training mode; time in seconds; warmup_end is the step from which the learning rate was the full one."
+)
+ABOUT_APART = (
+    f"The error of the last 50 steps' batches and that of the training images at the end differ by more than {APART:g} points in "
+    "these runs. The batches are augmented and normalised by their own statistics; an evaluation uses running statistics, which "
+    "lag behind the weights of a net that is still changing fast. schedule.precise_norm estimates them anew before each evaluation."
 )
 
 
@@ -196,6 +201,14 @@ def _troubles(tables: Tables) -> list[pages.Part]:
     parts: list[pages.Part] = [Text(ABOUT_RUNS)]
     for run in tables.runs["run"][tables.runs["status"] == records.DIVERGED]:
         parts.append(Text(f"{run} diverged: its loss left the finite numbers; its error is that of a guess."))
+    overflowed = tables.runs[tables.runs["overflowed"].notna()]
+    for run, which in zip(overflowed["run"], overflowed["overflowed"], strict=True):
+        named = which.replace(" ", ", ")
+        parts.append(Text(f"{run} overflowed: the evaluation at the end is not finite ({named}); that error is that of a guess."))
+    if len(tables.apart):
+        shown = tables.apart[["run", "batch_error", "train_error"]]
+        difference = shown["train_error"] - shown["batch_error"]
+        parts += [Text(ABOUT_APART), pages.frame(shown.assign(difference=difference))]
     return parts + [Text(f"{run} is not done, {why}") for run, why in tables.troubles.items()]
 
 

@@ -126,14 +126,27 @@ def from_composed(values: Mapping[str, Any]) -> tuple[RunConfig, str]:
 def _resolved(configs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:
     """Return the configs for this machine, each once, and the runs that they start from, which nobody need have asked for.
 
-    torch is imported only now that all else is right.
+    A run that is asked for on several GPUs, `device=cuda:0,cuda:1`, is put on the one with the least to do. torch is imported
+    only now that all else is right.
     """
     from harness.devices import resolve
 
     asked = [resolve(config) for config in configs]
     shallower = [config.shallower() for config in asked]
-    by_name = {config.run_name(): config for config in (*shallower, *asked) if config is not None}
-    return tuple(by_name.values())
+    by_name: dict[str, list[RunConfig]] = {}
+    for config in (*shallower, *asked):
+        if config is not None:
+            by_name.setdefault(config.run_name(), []).append(config)
+    load, placed = dict.fromkeys((config.device for same in by_name.values() for config in same), 0), dict(by_name)
+    for name, same in sorted(by_name.items(), key=lambda named: -cost(named[1][0])):
+        placed[name] = [min(same, key=lambda config: load[config.device])]
+        load[placed[name][0].device] += cost(same[0])
+    return tuple(config for (config,) in placed.values())
+
+
+def cost(config: RunConfig) -> int:
+    """Return what a run costs, in a unit of its own, to compare runs by."""
+    return config.depth * config.schedule.steps * config.schedule.batch_size
 
 
 def writable(results: str) -> Path:

@@ -31,6 +31,10 @@ from harness.theory import Net
 SPANS = 200
 """Points at most of a line that has a value at every step."""
 FIRST = "stem.conv"
+CLOSING = 50
+"""Steps at the end of a run over which `batch_error` is the mean."""
+APART = 5.0
+"""Percentage points from which on the error of the batches and that of the evaluation are said to differ."""
 MAPS = 24
 """Runs at most whose every probed step is shown."""
 
@@ -99,7 +103,7 @@ class Tables(Asked):
         """The columns of results, of the optional ones those that some run has."""
         optional = [name for name in OPTIONAL_RESULTS if self.runs[name].notna().any()]
         names = list(RESULTS)
-        return [*names[:3], *optional, *names[3:]]
+        return [*names[:4], *optional, *names[4:]]
 
     @cached_property
     def runs_table(self) -> pd.DataFrame:
@@ -107,6 +111,12 @@ class Tables(Asked):
         table = self.runs[[*self.keys, *self.results]].copy()
         table["schedule.milestones"] = [choices["schedule.milestones"] for choices in self.flat_as_asked]
         return self.with_lost(table)
+
+    @cached_property
+    def apart(self) -> pd.DataFrame:
+        """The done runs whose batches and training images differ in error by more than `APART` points at the end."""
+        done = self.runs[self.runs["status"] == records.DONE]
+        return done[(done["batch_error"] - done["train_error"]).abs() > APART]
 
     @cached_property
     def finished(self) -> pd.DataFrame:
@@ -251,23 +261,33 @@ class Tables(Asked):
         return self.reduce("gradient_norms", _thinned, ("step", FIRST))
 
     def _row(self, run: Run, flat: dict[str, Any]) -> dict[str, Any]:
-        errors = ["train_error", "test_error", "holdout_error", "train_loss"]
-        results: dict[str, Any] = dict.fromkeys(errors, float("nan"))
+        results: dict[str, Any] = dict.fromkeys(AT_END, float("nan")) | {"batch_error": float("nan"), "overflowed": None}
         try:
             if run.name in self.damaged:
                 raise RecordError(self.damaged[run.name])
             run.check(but=layout.PRIVATE)
             status = run.status | {"state": run.state_now} if run.has_status else {"state": records.WAITING}
             if status["state"] in records.FINISHED:
-                results = records.read_table(run.folder / layout.EPOCHS, errors).iloc[-1].to_dict()
-                if lacking := [name for name in errors[:2] if not math.isfinite(results[name])]:
-                    raise RecordError(f"{run.folder / layout.EPOCHS}: {lacking[0]}: must be a number in the last row")
+                results |= _at_end(run, status["state"])
                 run.environment  # noqa: B018
         except (RecordError, OSError) as error:
             status = {"state": records.DAMAGED, "error": self.words(error)}
         facts = {name: status.get(name) for name in ("seconds", "parameters", "warmup_end")}
         about = {"status": status["state"], "error": status.get("error", ""), "run": run.name}
         return flat | results | facts | about | {"series": self.arm(flat, self.x), "x": flat[self.x]}
+
+
+def _at_end(run: Run, state: str) -> dict[str, Any]:
+    """Return the results of a finished run that are in its tables; raises RecordError where it has none."""
+    row = records.read_table(run.folder / layout.EPOCHS, [*AT_END, "test_loss", "holdout_loss"]).iloc[-1]
+    if lacking := [name for name in AT_END[:2] if not math.isfinite(row[name])]:
+        raise RecordError(f"{run.folder / layout.EPOCHS}: {lacking[0]}: must be a number in the last row")
+    parts = [name.removesuffix("_error") for name in AT_END[:3] if math.isfinite(row[name])]
+    overflowed = [part for part in parts if state == records.DONE and not math.isfinite(row[f"{part}_loss"])]
+    found = {name: float(row[name]) for name in AT_END} | {"overflowed": " ".join(overflowed) or None}
+    if (run.folder / layout.STEPS).is_file():
+        found["batch_error"] = float(records.read_table(run.folder / layout.STEPS, ["error"], last=CLOSING)["error"].mean())
+    return found
 
 
 def _of(measure: Measure) -> Callable[[pd.DataFrame], pd.DataFrame]:
@@ -311,5 +331,7 @@ def _thinned(norms: pd.DataFrame) -> pd.DataFrame:
 
 OF_LAYERS = Measure("layers", ("step", "layer", "kind", "grad_norm", "response_std"), _of_convolutions)
 OF_BLOCKS = Measure("blocks", ("step", "block", "forward_norm", "grad_norm", "elements"), partial(moments, place="block"))
+AT_END = ("train_error", "test_error", "holdout_error", "train_loss")
+"""Columns of the last row of epochs.csv that are results."""
 DRAWN = {"layers": OF_LAYERS, "blocks": OF_BLOCKS}
 """What figures draw of the tables of probes, by the name of the frame."""

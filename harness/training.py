@@ -22,7 +22,7 @@ from harness import anatomy, checkpoint, environment, layout, records
 from harness.choices import PROBE
 from harness.config import GradientNorms, RunConfig
 from harness.data.batches import Batch, Batches, Part, load
-from harness.evaluate import Evaluation, batch_size, evaluate
+from harness.evaluate import Evaluation, batch_size, estimate_norms, evaluate
 from harness.models.build import build
 from harness.models.extension import extend, trained_weights
 from harness.probes.probe import Context, Probe, probe_steps, settle
@@ -165,7 +165,7 @@ class Training:
         log.info("%s: goes on from step %d", self.run.name, self.step)
 
     def _machine(self) -> dict[str, Any]:
-        return environment.describe_machine(self.device, int(self.config.threads))
+        return environment.describe_machine(self.device, self.config.threads_here())
 
     def _finish(self) -> str:
         """Write the tables and weights of a run that went to its end."""
@@ -178,6 +178,7 @@ class Training:
     def _diverge(self, step: int, loss: float) -> str:
         """Write the tables of a run whose loss left the finite numbers: a result, with the error of a guess."""
         self.rows.cut(step)
+        self.facts.pop("overflowed", None)
         errors = ["train_error", "test_error", *(["holdout_error"] if self.data.holdout else [])]
         values = dict.fromkeys(errors, self.data.facts.chance_error) | {"train_loss": loss}
         self.rows.add_epoch(step, self.per_epoch, values, self.seconds)
@@ -221,11 +222,25 @@ class Training:
         log.info("%s: before the first step, training error %.2f %%", self.run.name, row["train_error"])
 
     def _measured(self, with_train: bool) -> dict[str, float]:
-        """Return loss and error on the images that are no training images and, if asked for, on those."""
+        """Return loss and error on the images that are no training images and, if asked for, on those.
+
+        The parts whose evaluation is not finite stay in `facts`: they have the error of a guess.
+        """
+        if self.schedule.precise_norm is not None:
+            estimate_norms(self.model, self._unless_stopped(self._recent(self.schedule.precise_norm)), self.stepper.precision)
         parts = {"test": self.data.test, "holdout": self.data.holdout, "train": self.data.train if with_train else None}
         found = {name: self._evaluation(part) for name, part in parts.items() if part is not None}
+        self.facts.pop("overflowed", None)
+        if overflowed := [name for name, one in found.items() if not one.finite]:
+            self.facts["overflowed"] = overflowed
         values = {f"{name}_error": one.error for name, one in found.items()}
         return values | {f"{name}_loss": one.loss for name, one in found.items()}
+
+    def _recent(self, images: int) -> Iterator[Batch]:
+        """Yield the batches of the last steps, of so many images at least; of the first ones before there were so many."""
+        count = -(-images // self.schedule.batch_size)
+        first = max(0, self.step - count)
+        return (self.batches.at(step) for step in range(first, first + count))
 
     def _end_epoch(self, done: int, evaluated: bool) -> None:
         """Add a row to the epochs: with the test error where it is measured, with the training error at the milestones."""
@@ -235,6 +250,8 @@ class Training:
         row = self.rows.add_epoch(done, self.per_epoch, values, self.seconds)
         self.evaluating = False
         test = f", test error {row['test_error']:.2f} %" if evaluated else ""
+        if evaluated and "overflowed" in self.facts:
+            test += f" (a guess: the evaluation of {' and '.join(self.facts['overflowed'])} images is not finite)"
         log.info(
             "%s: step %d of %d, batch loss %.4g, batch error %.2f %%%s, %.0f s",
             *(self.run.name, done, self.schedule.steps, row["batch_loss"], row["batch_error"], test, row["seconds"]),
@@ -249,8 +266,10 @@ class Training:
             self.told = time.monotonic()
 
     def _evaluation(self, part: Part) -> Evaluation:
+        """Return the evaluation on a part's images; with the error of a guess, and no loss, where it is not finite."""
         batches = part.some(self.schedule.eval_images).in_order(batch_size(self.data.facts.size))
-        return evaluate(self.model, self._unless_stopped(batches), self.stepper.precision)
+        found = evaluate(self.model, self._unless_stopped(batches), self.stepper.precision)
+        return found if found.finite else Evaluation(math.nan, self.data.facts.chance_error)
 
     def _unless_stopped(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:

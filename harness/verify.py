@@ -128,7 +128,7 @@ def verify(run: Run, root: str | None) -> dict[str, Any]:
         raise Unverifiable(
             f"{run.name} was recorded with other numerics: here its choices make {config.run_name()} (NUMERICS {NUMERICS})"
         )
-    differs = differences(run.environment, describe_machine(config.device, int(config.threads)))
+    differs = differences(run.environment, describe_machine(config.device, config.threads_here()))
     if run.status.get("resumed_elsewhere"):
         differs.append("one machine throughout")
     with tempfile.TemporaryDirectory() as elsewhere:
