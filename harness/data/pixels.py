@@ -11,7 +11,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,6 +39,10 @@ TURNS = {
 PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
 PHOTOMETRIC, BITS, SAMPLE_FORMAT = 262, 258, 339
 """Tags of TIFF 6.0: 0 for a scale from white to black, bits of a sample, and 2 for signed numbers."""
+SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Samples of a pixel for each colour type of PNG."""
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column and row, and steps between them, of the seven passes of an interlaced PNG."""
 SCALE = {"L;2": 85, "L;4": 17}
 """By what Pillow multiplies PNG's greys of 2 and 4 bits, but not the one that is transparent."""
 
@@ -70,7 +76,25 @@ def opened(data: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(data), formats=FORMATS)
     if 0 in image.size:
         raise Unfit(f"has no pixels: it is {image.width}x{image.height}")
+    if image.format == "PNG":
+        _check_whole(data)
     return image
+
+
+def _check_whole(data: bytes) -> None:
+    """Raise Unfit where a PNG has fewer bytes of pixels than its head says; Pillow makes black of those that are missing."""
+    width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", data[16:29])
+    bits = depth * SAMPLES.get(colour, 1)
+    sizes = [(-((x - width) // dx), -((y - height) // dy)) for x, y, dx, dy in (ADAM7 if interlace else ((0, 0, 1, 1),))]
+    expected = left = sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0)
+    inflate, place = zlib.decompressobj(), 8
+    while left > 0 and place < len(data) - 8:
+        length, kind = struct.unpack(">I4s", data[place : place + 8])
+        if kind == b"IDAT":
+            left -= len(inflate.decompress(data[place + 8 : place + 8 + length], left))
+        place += 12 + length
+    if left > 0:
+        raise Unfit(f"is cut short: {left:,} of {expected:,} bytes of pixels are missing")
 
 
 def frames(image: Image.Image) -> bool:
