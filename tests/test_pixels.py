@@ -147,8 +147,7 @@ def test_an_error_without_words_has_some(error, words):
 
 
 TURNED = {1: "ab/cd/ef", 2: "ba/dc/fe", 3: "fe/dc/ba", 4: "ef/cd/ab", 5: "ace/bdf", 6: "eca/fdb", 7: "fdb/eca", 8: "bdf/ace"}
-"""What the rows ab, cd, ef become for each orientation of EXIF (the 0th row and column of the file are, for 6, the right-hand side
-and the top)."""
+"""What the rows ab, cd, ef become for each orientation of EXIF: for 6 the file's first row is on the right."""
 
 
 @pytest.mark.parametrize("orientation", TURNED)
