@@ -24,7 +24,7 @@ def folder(root: str, remedy: str, absent: bool = False) -> Path:
             return place
         raise ChoiceError(f"data.root={root}: there is no such folder; {remedy}") from None
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no such user; ValueError: a NUL
-        why = (isinstance(error, OSError) and error.strerror) or door.words(error)
+        why = (isinstance(error, OSError) and error.strerror) or door.words(error).rstrip(".")
         raise ChoiceError(f"data.root={shown(root)}: cannot be read: {why}; {remedy}") from error
     if not stat.S_ISDIR(kind):
         raise ChoiceError(f"data.root={root}: is a file, not a folder; {remedy}")
