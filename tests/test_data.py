@@ -497,6 +497,12 @@ def test_a_root_that_may_not_be_entered_is_refused(tmp_path, monkeypatch):
     def refuse(path, **more):
         raise PermissionError(13, "Permission denied", str(path))
 
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.data.cifar.Path.lstat", refuse)
+        with pytest.raises(
+            ChoiceError, match=rf"data\.root={tmp_path}: cannot be read: {tmp_path}/cifar-10-batches-py: Permission"
+        ):
+            check(RunConfig(data=DataConfig("cifar10", root=str(tmp_path))))
     monkeypatch.setattr("harness.data.places.Path.stat", refuse)
     for name in ("cifar10", "image_folder"):
         with pytest.raises(ChoiceError, match=rf"data\.root={tmp_path}: cannot be read: Permission denied; "):

@@ -330,6 +330,18 @@ def test_images_to_train_on_that_are_all_the_same_where_they_are_cut_are_refused
         load(config, torch.device("cpu"))
 
 
+@pytest.mark.parametrize(("most", "said"), [(4095, True), (16_000, True), (20_000, False)])
+def test_deep_images_that_are_nearly_black_are_spoken_of(tmp_path, caplog, most, said):
+    """4,095 of 65,535 is level 16 of 255, 16,000 is 62, 20,000 is 78."""
+    squares(tmp_path, np.random.default_rng(0))
+    for path in tmp_path.rglob("*.png"):
+        samples = np.random.default_rng(int(path.stem)).integers(0, most + 1, (32, 32)).astype(np.uint16)
+        samples[0, 0] = most
+        Image.fromarray(samples).save(path)
+    image_folder.check(image_folder.scan(str(tmp_path)))
+    assert ("12 images of more than 8 bits are no brighter than" in caplog.text) == said
+
+
 def test_a_decoder_that_fails_without_a_word_is_a_fault(images, monkeypatch):
     def fail(image):
         raise MemoryError if image.size == (44, 60) else OSError

@@ -94,7 +94,7 @@ def locate(data_set: str, root: str | None, download: bool) -> Distribution:
     place = places.folder(root, remedy, absent=download)
     faults = []
     with places.reading(f"data.root={root}"):
-        present = [place / name for name in folders if os.path.lexists(place / name)]
+        present = [place / name for name in folders if _is_there(place / name)]
         for folder in present:
             try:
                 Distribution(folder).check()
@@ -142,9 +142,19 @@ def _md5(path: Path) -> str:
 
 def _bytes(path: Path) -> bytes:
     """Return the bytes of a regular file; raises ChoiceError naming it where it is missing or is no such file."""
-    if not os.path.lexists(path):
-        raise ChoiceError(f"data.root: {path} is missing")
+    with places.reading("data.root"):
+        if not _is_there(path):
+            raise ChoiceError(f"data.root: {path} is missing")
     return places.read(path, LARGEST)
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether there is anything by that name, a link that leads nowhere included; raises OSError if it cannot be seen."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _read_binary(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

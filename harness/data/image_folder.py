@@ -36,6 +36,8 @@ log = logging.getLogger("harness")
 
 READING = b"2"
 """Part of what says which images they are: raised when a change of the code makes other pixels of the same files."""
+DARK = 63
+"""The brightest of 255 levels that makes one doubt whether images of 16 bits use them all."""
 LARGEST = 512 * door.MIB
 """Bytes of an image's file at most: the most pixels that are decoded, at 6 bytes each."""
 
@@ -57,11 +59,12 @@ def kept(folder: Folder, image_size: int, resize: int | None) -> int:
 def check(folder: Folder) -> str:
     """Decode every image and return which they are: the first 16 digits of a SHA-256 over all names and bytes, in order.
 
-    Says what was passed over. Raises ChoiceError naming the first of those that cannot be read, and their number, and where
-    all images to train on, or all of the test, are the same.
+    Says what was passed over, and what may not be as it was meant. Raises ChoiceError naming the first of those that cannot be
+    read, and their number, and where all images to train on, or all of the test, are the same.
     """
     seen: tuple[set[object], set[object]] = set(), set()
     several: list[int] = []
+    brightest: list[int] = []
 
     def look(place: int, image: Image.Image) -> None:
         decoded, of = pixels.rgb(image), seen[place >= len(folder.train)]
@@ -69,6 +72,8 @@ def check(folder: Folder) -> str:
             of.add(_fingerprint(decoded))
         if pixels.frames(image):
             several.append(place)
+        if pixels.deep(image):
+            brightest.append(int(np.asarray(decoded).max()))
 
     found = _each(folder, look)
     for name, part, of in (("train", folder.train, seen[0]), ("test", folder.test, seen[1])):
@@ -82,6 +87,12 @@ def check(folder: Folder) -> str:
     if several:
         first = folder.files[min(several)].relative_to(folder.root)
         _tell(folder, f"of {len(several)} images with several frames or pages ({first}, ...) the first is taken")
+    if brightest and max(brightest) <= DARK:
+        _tell(
+            folder,
+            f"{len(brightest)} images of more than 8 bits are no brighter than {max(brightest)} of 255: "
+            "if they use fewer bits than their files say, scale them up first",
+        )
     return found
 
 

@@ -102,6 +102,11 @@ def frames(image: Image.Image) -> bool:
     return image.format != "MPO" and bool(getattr(image, "is_animated", False))
 
 
+def deep(image: Image.Image) -> bool:
+    """Return whether an image is grey, of more than 8 bits."""
+    return image.mode.startswith("I")
+
+
 def rgb(image: Image.Image) -> Image.Image:
     """Return an opened image as RGB, decoded, turned and over white (see above).
 
@@ -111,7 +116,7 @@ def rgb(image: Image.Image) -> Image.Image:
     _check(image, raw)
     image.load()
     turn = TURNS.get(_orientation(image))
-    if image.mode.startswith("I"):
+    if deep(image):
         shallow = _eight_bits(image, top)
     else:
         shallow = image
