@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from harness import environment, layout, locks, records
+from harness.choices import ChoiceError
 from harness.config import RunConfig
 from harness.data.sources import check
 from harness.devices import resolve
@@ -123,7 +124,7 @@ def ended_by(error: BaseException, run: Run, facts: dict[str, Any], stop: Stop) 
         log.error("%s: its folder was moved or removed", run.name)
         return records.FAILED
     words = f"{type(error).__name__}: {error}"
-    plain = isinstance(error, locks.LockError) or (isinstance(error, OSError) and error.errno in UNWRITABLE)
+    plain = isinstance(error, locks.LockError | ChoiceError) or (isinstance(error, OSError) and error.errno in UNWRITABLE)
     log.error("%s: failed: %s%s", run.name, words, "" if plain else "\n" + "".join(traceback.format_exception(error)))
     return _note(run, records.FAILED, facts | {"error": words})
 

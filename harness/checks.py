@@ -21,6 +21,7 @@ MOST: Mapping[str, int] = {
     "gang": 1_024,
     "schedule.batch_size": 1_048_576,
     "data.image_size": 16_384,  # one batch of one such image takes 3 GiB
+    "data.resize": 16_384,
     "image_size": 16_384,
     "channels": 65_536,
     "classes": 10_000_000,

@@ -147,6 +147,38 @@ def test_identities_of_old_runs_are_kept():
     assert paper.run_name() == "cifar10-identity-20-seed0-bac375157e"
     plain = replace(paper, depth=110, shortcut="none", seed=3, schedule=ScheduleConfig(warmup="until_error"))
     assert plain.run_name() == "cifar10-none-110-seed3-d14d8b3ecc"
+    own = DataConfig("image_folder", image_size=32, content="sha256:0123456789abcdef")
+    assert RunConfig(data=own, device="cpu").run_name() == "image_folder-identity-20-seed0-df27495abd"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"resize": 32}, "data.resize=32: data=digits has its own images"),
+        ({"name": "cifar10", "resize": 32}, "data.resize=32: data=cifar10 has its own images"),
+        (
+            {"name": "image_folder", "resize": 223},
+            "from data.image_size to 8 times that, 224 to 1792, or null; nearest is data.resize=224",
+        ),
+        ({"name": "image_folder", "image_size": 32, "resize": 257}, "nearest is data.resize=256"),
+        ({"name": "image_folder", "resize": 16385}, "data.resize=16385: must be at most 16384"),
+        (
+            {"name": "image_folder", "resize": 256.0},
+            "data.resize=256.0: must be a whole number of at least 1; write data.resize=256",
+        ),
+        ({"name": "image_folder", "resize": True}, "data.resize=True: must be a whole number"),
+        ({"name": "image_folder", "root": ""}, "data.root=: must be a folder's path or null"),
+    ],
+)
+def test_a_wrong_view_of_the_data_is_refused(given, words):
+    with pytest.raises(ChoiceError) as refused:
+        DataConfig(**given)
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("resize", [None, 32, 256])
+def test_a_resize_from_the_size_itself_to_eight_times_that_is_taken(resize):
+    assert DataConfig("image_folder", image_size=32, resize=resize).resize == resize
 
 
 def test_an_unresolved_run_has_no_identity():

@@ -1,9 +1,14 @@
 """Images, splits and batches; CIFAR-10 and CIFAR-100 from their official distributions."""
 
 import hashlib
+import http.server
 import os
 import pickle
+import shutil
+import tarfile
+import threading
 from collections import Counter
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -169,6 +174,14 @@ def test_a_batch_larger_than_the_data_is_refused():
     check(RunConfig(schedule=ScheduleConfig(batch_size=1437)))
 
 
+def pickled(batch):
+    """Return a batch as Python 2 pickled it, as the official files are: its keys are neither bytes nor text."""
+    data = pickle.dumps(batch)
+    for key in batch:
+        data = data.replace(b"C" + bytes([len(key)]) + key, b"U" + bytes([len(key)]) + key)
+    return data
+
+
 def write_fake(root, monkeypatch):
     """Write every distribution, 20 random images a file, and make their MD5 sums the expected ones; return CIFAR-10's images."""
     generator = np.random.default_rng(0)
@@ -179,13 +192,13 @@ def write_fake(root, monkeypatch):
         images = generator.integers(0, 256, (20, 3072), dtype=np.uint8)
         labels = generator.integers(0, 10, 20)
         content[place] = images, labels
-        (root / "cifar-10-batches-py" / python).write_bytes(pickle.dumps({b"data": images, b"labels": labels.tolist()}))
+        (root / "cifar-10-batches-py" / python).write_bytes(pickled({b"data": images, b"labels": labels.tolist()}))
         records = np.concatenate([labels.astype(np.uint8)[:, None], images], axis=1)
         (root / "cifar-10-batches-bin" / binary).write_bytes(records.tobytes())
     for name in ("train", "test"):
         images = generator.integers(0, 256, (20, 3072), dtype=np.uint8)
         labels = {b"coarse_labels": [7] * 20, b"fine_labels": [99, *range(19)]}
-        (root / "cifar-100-python" / name).write_bytes(pickle.dumps({b"data": images, **labels}))
+        (root / "cifar-100-python" / name).write_bytes(pickled({b"data": images, **labels}))
     (root / "cifar-100-python" / "meta").write_bytes(pickle.dumps({b"fine_label_names": []}))
     for name, files in cifar.FOLDERS.items():
         for file in files:
@@ -278,6 +291,233 @@ def test_a_root_without_data_is_refused(tmp_path, prepare, words):
             source(DataConfig(name)).check(DataConfig(name, root=str(place)))
         with pytest.raises(ChoiceError, match=rf"data\.root is not given: data={name} "):
             source(DataConfig(name)).check(DataConfig(name))
+
+
+def fetching(tmp_path, monkeypatch, data_set):
+    """Make torchvision fetch the fake distribution from a server of this machine; return what it was asked for."""
+    from torchvision import datasets
+
+    kind, folder = getattr(datasets, data_set), cifar.DISTRIBUTIONS[data_set][0]
+    write_fake(tmp_path / "official", monkeypatch)
+    served = tmp_path / "served"
+    served.mkdir()
+    meta = kind.meta["filename"]
+    (tmp_path / "official" / folder / meta).write_bytes(pickle.dumps({kind.meta["key"]: []}))
+    md5 = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in (tmp_path / "official" / folder).iterdir()}
+    if meta in cifar.FOLDERS[folder]:
+        monkeypatch.setitem(cifar.FOLDERS[folder], meta, md5[meta])
+    with tarfile.open(served / kind.filename, "w:gz") as archive:
+        archive.add(tmp_path / "official" / folder, folder)
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(served))
+
+        def log_message(self, words, *values):
+            asked.append(self.command)
+
+        def copyfile(self, source, output):
+            with suppress(OSError):  # who asked is gone
+                super().copyfile(source, output)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(kind, "url", f"http://127.0.0.1:{server.server_port}/{kind.filename}")
+    monkeypatch.setattr(kind, "tgz_md5", hashlib.md5((served / kind.filename).read_bytes()).hexdigest())
+    monkeypatch.setattr(kind, "train_list", [[name, md5[name]] for name, _ in kind.train_list])
+    monkeypatch.setattr(kind, "test_list", [[name, md5[name]] for name, _ in kind.test_list])
+    monkeypatch.setattr(kind, "meta", kind.meta | {"md5": md5[meta]})
+    return server, asked
+
+
+def part_of_the_archive(root, folder, archive):
+    (root / archive).write_bytes(b"\x1f\x8b\x08\x00 and no more")
+
+
+def empty_folder(root, folder, archive):
+    (root / folder).mkdir()
+
+
+def one_file_cut_short(root, folder, archive):
+    shutil.copytree(root.parent / "official" / folder, root / folder)
+    path = root / folder / sorted(cifar.FOLDERS[folder])[0]  # of CIFAR-100 it is meta, which torchvision does not look at
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def a_pipe(root, folder, archive):
+    (root / folder).mkdir()
+    os.mkfifo(root / folder / next(iter(cifar.FOLDERS[folder])))
+    os.mkfifo(root / archive)
+
+
+def whole_archive(root, folder, archive):
+    shutil.copy(root.parent / "served" / archive, root / archive)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("left", [None, part_of_the_archive, empty_folder, one_file_cut_short, a_pipe, whole_archive])
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_a_download_mends_what_an_earlier_one_left(tmp_path, monkeypatch, name, left):
+    server, asked = fetching(tmp_path, monkeypatch, name.upper())
+    folder = cifar.DISTRIBUTIONS[name.upper()][0]
+    root = tmp_path / "root"
+    if left:
+        root.mkdir()
+        from torchvision import datasets
+
+        left(root, folder, getattr(datasets, name.upper()).filename)
+    config = DataConfig(name, root=str(root), download=True)
+    try:
+        source(config).check(config)
+        assert ("GET" in asked) == (left is not whole_archive)
+        asked.clear()
+        source(config).check(config)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert asked == []  # nothing is fetched twice
+    cifar.Distribution(root / folder).check()
+    assert not [path for path in root.iterdir() if path.name.startswith(".")]
+    assert len(source(config).read(config).train_labels) in (100, 20)
+
+
+def test_a_download_of_other_bytes_is_refused_and_changes_nothing(tmp_path, monkeypatch):
+    server, _ = fetching(tmp_path, monkeypatch, "CIFAR10")
+    root = tmp_path / "root"
+    one = root / "cifar-10-batches-py" / "data_batch_1"
+    one.parent.mkdir(parents=True)
+    one.write_bytes(b"mine")
+    (archive,) = (tmp_path / "served").iterdir()
+    archive.write_bytes(archive.read_bytes()[:1000])
+    config = DataConfig("cifar10", root=str(root), download=True)
+    with pytest.raises(ChoiceError, match=r"data\.download=true: CIFAR10 could not be fetched: ") as refused:
+        source(config).check(config)
+    server.shutdown()
+    server.server_close()
+    assert "\n" not in str(refused.value)
+    assert [path for path in root.rglob("*") if path.is_file()] == [one]
+
+
+@pytest.mark.parametrize("broken", ["cifar-10-batches-py", "cifar-10-batches-bin"])
+@pytest.mark.parametrize("download", [False, True])
+def test_a_broken_distribution_does_not_hide_a_whole_one(tmp_path, monkeypatch, broken, download):
+    content = write_fake(tmp_path, monkeypatch)
+    config = DataConfig("cifar10", root=str(tmp_path), download=download)
+    for path in sorted((tmp_path / broken).iterdir()):
+        path.unlink()  # at last the folder is empty
+        source(config).check(config)
+        assert np.array_equal(source(config).read(config).test_labels, content[5][1])
+    (tmp_path / broken).rmdir()
+    (tmp_path / broken).write_text("a file")
+    source(config).check(config)
+
+
+def test_two_broken_distributions_are_both_named(tmp_path, monkeypatch):
+    write_fake(tmp_path, monkeypatch)
+    for place in ("cifar-10-batches-py/data_batch_2", "cifar-10-batches-bin/test_batch.bin"):
+        (tmp_path / place).unlink()
+    config = DataConfig("cifar10", root=str(tmp_path))
+    with pytest.raises(ChoiceError, match=r"py/data_batch_2 is missing; .*bin/test_batch\.bin is missing; .*data\.download=true"):
+        source(config).check(config)
+
+
+def as_folder(path):
+    path.mkdir()
+
+
+def as_device(path):
+    path.symlink_to("/dev/zero")
+
+
+def as_circle(path):
+    path.symlink_to(path.name)
+
+
+def oversize(path):
+    with path.open("wb") as file:
+        file.truncate(2**40)
+
+
+def as_code(path):
+    path.write_bytes(pickle.dumps(print))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("make", [os.mkfifo, as_folder, as_device, as_circle, oversize, as_code])
+@pytest.mark.parametrize("file", ["cifar-10-batches-py/data_batch_1", "cifar-100-python/train"])
+def test_what_is_no_batch_file_is_refused_by_name(tmp_path, monkeypatch, make, file):
+    write_fake(tmp_path, monkeypatch)
+    shutil.rmtree(tmp_path / "cifar-10-batches-bin")
+    (tmp_path / file).unlink()
+    make(tmp_path / file)
+    config = DataConfig("cifar100" if "100" in file else "cifar10", root=str(tmp_path))
+    for ask in (source(config).check, source(config).read):
+        with pytest.raises(ChoiceError, match=rf"{file}: (is|cannot)|{file} is damaged"):
+            ask(config)
+
+
+def link_in_a_circle(place):
+    (place / "x").symlink_to("x")
+    return place / "x"
+
+
+def below_a_file(place):
+    (place / "x").write_text("")
+    return place / "x" / "y"
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "image_folder"])
+@pytest.mark.parametrize("download", [False, True])
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda place: "~nosuchuser/x", "data.root=~nosuchuser/x: cannot be read: "),
+        (lambda place: "a\0b", r"data.root=a\x00b: cannot be read: "),
+        (link_in_a_circle, "Too many levels of symbolic links"),
+        (below_a_file, "Not a directory"),
+        (lambda place: "x" * 5000, "File name too long"),
+        (lambda place: __file__, "is a file, not a folder"),
+    ],
+)
+def test_a_root_that_cannot_be_is_refused_in_one_sentence(tmp_path, monkeypatch, name, download, make, words):
+    if name == "image_folder" and download:
+        return
+    config = RunConfig(data=DataConfig(name, root=str(make(tmp_path)), download=download))
+    with pytest.raises(ChoiceError) as refused:
+        check(config)
+    assert words in str(refused.value)
+    with pytest.raises(ChoiceError):
+        load(config.data, CPU)
+
+
+def test_a_root_that_may_not_be_entered_is_refused(tmp_path, monkeypatch):
+    """By a stand-in for the system: to the superuser nothing is forbidden."""
+
+    def refuse(path, **more):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.data.cifar.Path.lstat", refuse)
+        with pytest.raises(
+            ChoiceError, match=rf"data\.root={tmp_path}: cannot be read: {tmp_path}/cifar-10-batches-py: Permission"
+        ):
+            check(RunConfig(data=DataConfig("cifar10", root=str(tmp_path))))
+    monkeypatch.setattr("harness.data.places.Path.stat", refuse)
+    for name in ("cifar10", "image_folder"):
+        with pytest.raises(ChoiceError, match=rf"data\.root={tmp_path}: cannot be read: Permission denied; "):
+            check(RunConfig(data=DataConfig(name, root=str(tmp_path))))
+
+
+def test_whatever_the_system_refuses_to_a_source_names_the_path(monkeypatch):
+    def refuse(config):
+        raise OSError(5, "Input/output error", "/data/file")
+
+    for method in ("facts", "check", "read"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sources.Digits, method, staticmethod(refuse))
+            with pytest.raises(ChoiceError, match=r"data=digits: cannot be read: /data/file: Input/output error"):
+                check(RunConfig()) if method != "read" else load(DataConfig(), CPU)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,8 @@ from helpers import KEYS, tiny
 from PIL import Image
 from safetensors.torch import load_file
 
-from harness import layout, run, sweep, verify
-from harness.carry_out import train
+from harness import layout, records, run, sweep, verify
+from harness.carry_out import carry_out, train
 from harness.choices import ChoiceError
 from harness.config import DataConfig, RunConfig, ScheduleConfig
 from harness.data import image_folder, memory
@@ -137,7 +138,20 @@ BAD = {
         lambda root: (root / "train" / "red" / "notes.jpg").write_text("no image"),
         ["1 of 49 images cannot be read: train/red/notes.jpg: is no image (JPEG, PNG, "],
     ),
-    "another file": (lambda root: (root / "test" / "red" / "Thumbs.db").write_bytes(b""), ["test/red/Thumbs.db: is no image"]),
+    "a pipe": (lambda root: os.mkfifo(root / "test" / "red" / "pipe.jpg"), ["test/red/pipe.jpg: is not a regular file"]),
+    "one colour": (
+        lambda root: [Image.new("RGB", (9, 9), "gray").save(path) for path in (root / "train").rglob("*.jpg")],
+        ["all 36 train images are the same, pixel for pixel (train/blue/00.jpg, ...)"],
+    ),
+    "one test image": (
+        lambda root: [shutil.copy(root / "train/red/00.jpg", path) for path in (root / "test").rglob("*.jpg")],
+        ["all 12 test images are the same"],
+    ),
+    "numbers without a range": (
+        lambda root: Image.fromarray(np.ones((9, 9), np.float32)).save(root / "train" / "red" / "deep.tif"),
+        ["1 of 49 images cannot be read: train/red/deep.tif: holds floating-point numbers, whose range is unknown; convert it"],
+    ),
+    "an empty file": (lambda root: (root / "train" / "red" / "00.jpg").write_bytes(b""), ["train/red/00.jpg: is no image"]),
     "a broken link": (
         lambda root: (root / "train" / "red" / "gone.jpg").symlink_to(root / "nowhere"),
         ["train/red/gone.jpg: No such file or directory"],
@@ -238,6 +252,134 @@ def test_the_holdout_mean_and_test_images_are_of_the_size_asked_for(images):
     (batch,) = data.test.in_order(500)
     assert batch.images.shape == (12, 3, 32, 32)
     assert data.facts.chance_error == pytest.approx(200 / 3)
+
+
+def squares(root, generator, parts=(("train", 4), ("test", 2)), side=32):
+    """Write PNGs of random pixels of two classes; return them in order, uint8 [N, 3, side, side], for each part."""
+    drawn = {}
+    for part, count in parts:
+        drawn[part] = generator.integers(0, 256, (2 * count, side, side, 3), dtype=np.uint8)
+        for number, pixels in enumerate(drawn[part]):
+            place = root / part / "ab"[number // count]
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(place / f"{number}.png")
+    return {part: pixels.transpose(0, 3, 1, 2) for part, pixels in drawn.items()}
+
+
+@pytest.mark.parametrize("resize", [None, 32])
+def test_images_of_the_size_asked_for_are_left_as_they_are(tmp_path, resize):
+    """They are cropped as CIFAR-10's are, of the image and a border of 4."""
+    drawn = squares(tmp_path, np.random.default_rng(0))
+    config = own(tmp_path, resize=resize)
+    arrays, facts = source(config).read(config), source(config).facts(config)
+    assert np.array_equal(arrays.train_images, drawn["train"])
+    assert np.array_equal(arrays.test_images, drawn["test"])
+    assert (facts.size, facts.margin, facts.padding) == (32, 0, 4)
+    (batch,) = load(config, torch.device("cpu")).test.in_order(10)
+    assert batch.images.shape == (4, 3, 32, 32)
+
+
+def test_an_image_of_the_size_asked_for_is_left_as_it_is_among_larger_ones(tmp_path):
+    drawn = squares(tmp_path, np.random.default_rng(0))
+    Image.new("RGB", (64, 64), (10, 20, 30)).save(tmp_path / "train" / "a" / "large.png")
+    arrays = source(own(tmp_path)).read(own(tmp_path))
+    assert arrays.train_images.shape == (9, 3, 36, 36)
+    assert np.array_equal(arrays.train_images[:4, :, 2:-2, 2:-2], drawn["train"][:4])
+    assert np.array_equal(arrays.train_images[0, :, 0, 2:-2], drawn["train"][0, :, 0])  # the border repeats what is beside it
+    assert (arrays.train_images[4] == np.array([10, 20, 30])[:, None, None]).all()
+
+
+def test_the_shorter_side_is_resized_as_asked(tmp_path):
+    """Of 8x16 pixels, column c of level 10 c, the middle square has 40 to 110; halved, its inner columns are 65 and 85."""
+    rows = np.broadcast_to(np.arange(0, 160, 10, dtype=np.uint8), (8, 16))
+    squares(tmp_path, np.random.default_rng(0), side=8)
+    for part in ("train", "test"):
+        Image.fromarray(rows).save(tmp_path / part / "a" / "0.png")
+    config = own(tmp_path, image_size=2, resize=4)
+    seen, facts = source(config).read(config), source(config).facts(config)
+    assert (facts.size, facts.margin, facts.padding) == (2, 1, 0)
+    inner = seen.test_images[0, 0, :, 1:3]
+    assert inner.tolist() == [[65, 85]] * 4  # a ramp's middle, whatever the filter; at the sides it meets the cut
+    config = own(tmp_path, image_size=8, resize=8)
+    square = source(config).read(config).test_images[0, 0]
+    assert square.tolist() == [[40, 50, 60, 70, 80, 90, 100, 110]] * 8
+    odd = own(tmp_path, image_size=4, resize=5)
+    assert source(odd).read(odd).test_images.shape == (4, 3, 4, 4)
+
+
+def test_resize_is_part_of_what_a_run_is(images):
+    config = RunConfig(data=own(images, content=f"sha256:{0:016}"), device="cpu")
+    other = replace(config, data=replace(config.data, resize=40))
+    assert config.identity() != other.identity()
+    assert other.flat()["data.resize"] == 40
+    without = {key: value for key, value in config.choices()["data"].items() if key != "resize"}
+    assert RunConfig.from_mapping({**config.choices(), "data": without}).identity() == config.identity()
+
+
+def test_images_to_train_on_that_are_all_the_same_where_they_are_cut_are_refused(tmp_path):
+    """They differ in their outermost columns alone, which the middle square has not."""
+    for part in ("train", "test"):
+        for number, name in enumerate("ab"):
+            pixels = np.zeros((8, 40, 3), np.uint8)
+            pixels[:, 0] = number
+            (tmp_path / part / name).mkdir(parents=True)
+            Image.fromarray(pixels).save(tmp_path / part / name / "1.png")
+    config = own(tmp_path, image_size=8)
+    assert source(config).check(config).startswith("sha256:")
+    with pytest.raises(ChoiceError, match="all 2 images to train on are the same, pixel for pixel"):
+        load(config, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("most", "said"), [(4095, True), (16_000, True), (20_000, False)])
+def test_deep_images_that_are_nearly_black_are_spoken_of(tmp_path, caplog, most, said):
+    """4,095 of 65,535 is level 16 of 255, 16,000 is 62, 20,000 is 78."""
+    squares(tmp_path, np.random.default_rng(0))
+    for path in tmp_path.rglob("*.png"):
+        samples = np.random.default_rng(int(path.stem)).integers(0, most + 1, (32, 32)).astype(np.uint16)
+        samples[0, 0] = most
+        Image.fromarray(samples).save(path)
+    image_folder.check(image_folder.scan(str(tmp_path)))
+    assert ("12 images of more than 8 bits are no brighter than" in caplog.text) == said
+
+
+def test_a_decoder_that_fails_without_a_word_is_a_fault(images, monkeypatch):
+    def fail(image):
+        raise MemoryError if image.size == (44, 60) else OSError
+
+    monkeypatch.setattr("harness.data.pixels.rgb", fail)
+    for ask in (source(own(images)).check, source(own(images)).read):
+        with pytest.raises(ChoiceError, match=r"48 of 48 images cannot be read: train/blue/00\.jpg: there is not enough memory"):
+            ask(own(images))
+
+
+def test_images_that_are_gone_when_they_are_trained_on_end_the_run_in_one_sentence(images, tmp_path, caplog):
+    config = check(tiny(data=own(images)))
+    run = records.create(config, tmp_path)
+    (images / "train" / "red" / "00.jpg").write_bytes(b"")
+    assert carry_out(config, run, "test") == records.FAILED
+    assert "1 of 48 images cannot be read: train/red/00.jpg: is no image" in run.status["error"]
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(("kind", "suffix"), [("PNG", "png"), ("TIFF", "tif"), ("PPM", "pgm")])
+def test_deep_images_are_seen_as_their_8_bit_copies_are(kind, suffix, tmp_path):
+    generator = np.random.default_rng(0)
+    for name in ("deep", "shallow"):
+        squares(tmp_path / name, generator, side=16)
+    for part, count in (("train", 8), ("test", 4)):
+        for number in range(count):
+            samples = generator.integers(0, 2**16, (16, 16), dtype=np.uint16)
+            place = f"{part}/{'ab'[number // (count // 2)]}/{number}"
+            (tmp_path / "deep" / f"{place}.png").unlink()
+            deep = tmp_path / "deep" / f"{place}.{suffix}"
+            if kind == "PPM":
+                deep.write_bytes(b"P5\n16 16\n65535\n" + samples.astype(">u2").tobytes())
+            else:
+                Image.fromarray(samples).save(deep, kind)
+            Image.fromarray(np.round(samples / 257).astype(np.uint8)).save(tmp_path / "shallow" / f"{place}.png")
+    deep, shallow = (source(own(tmp_path / name)).read(own(tmp_path / name, image_size=16)) for name in ("deep", "shallow"))
+    assert deep.checksum() == shallow.checksum()
+    assert deep.train_images.std() > 50
 
 
 def test_content_is_names_and_bytes_and_not_place(images, drawn):

@@ -51,7 +51,7 @@ TORCH_FREE = (
     | ANALYSIS
     | RECORDS
     | {"experiments", "harness.schedule"}
-    | {f"harness.data.{name}" for name in ("sources", "cifar", "image_folder", "memory")}
+    | {f"harness.data.{name}" for name in ("sources", "cifar", "folders", "image_folder", "memory", "pixels", "places")}
 )
 
 

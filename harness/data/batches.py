@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from harness.choices import ChoiceError
 from harness.config import DataConfig, Split
-from harness.data.sources import Facts, Images, Labels, proportional, source, stratified_split
+from harness.data.sources import Facts, Images, Labels, ask, proportional, source, stratified_split
 from harness.streams import stream_seed
 
 
@@ -77,13 +78,21 @@ class Data:
 
 
 def load(config: DataConfig, device: torch.device) -> Data:
-    """Return the data set `config` on `device`, split as asked; mean and std are those of the images trained on."""
+    """Return the data set `config` on `device`, split as asked; mean and std are those of the images trained on.
+
+    Raises ChoiceError where the data cannot be read, or where the images trained on are all the same.
+    """
     found = source(config)
-    facts, arrays = found.facts(config), found.read(config)
+    facts, arrays = ask(found.facts, config), ask(found.read, config)
     images, labels, holdout = arrays.train_images, arrays.train_labels, None
     if config.split is Split.holdout:
         kept, held = stratified_split(labels, proportional(labels, len(labels) // 10), "holdout")
         images, labels, holdout = images[kept], labels[kept], (images[held], labels[held])
+    if all(np.array_equal(image, images[0]) for image in images):
+        raise ChoiceError(
+            f"data={config.name}: all {len(images)} images to train on are the same, pixel for pixel: "
+            "there is nothing to tell apart"
+        )
     pixel_mean, std = _moments(images)
     mean = torch.from_numpy(pixel_mean).to(device, torch.float32)
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import pickle
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness import door
 from harness.choices import ChoiceError
+from harness.data import places
 
 PYTHON = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -49,6 +53,8 @@ DISTRIBUTIONS = {"CIFAR10": ("cifar-10-batches-py", "cifar-10-batches-bin"), "CI
 """The folders that hold a data set, under the name of its class in torchvision."""
 NO_IMAGES = ("meta",)
 RECORD = 1 + 3 * 32 * 32
+LARGEST = 256 * door.MIB
+"""Bytes of a file at most: CIFAR-10's archive has 163 MiB, CIFAR-100's `train` 148."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +64,10 @@ class Distribution:
     folder: Path
 
     def check(self) -> None:
-        """Raise ChoiceError naming the first file that is missing or damaged."""
+        """Raise ChoiceError naming the first file that is missing, damaged, or no file."""
         for name, expected in FOLDERS[self.folder.name].items():
             path = self.folder / name
-            if not path.is_file():
-                raise ChoiceError(f"data.root: {path} is missing")
-            found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+            found = _md5(path)
             if found != expected:
                 raise ChoiceError(f"data.root: {path} is damaged: its MD5 is {found}, the official file's is {expected}")
 
@@ -79,40 +83,82 @@ class Distribution:
 
 
 def locate(data_set: str, root: str | None, download: bool) -> Distribution:
-    """Return the distribution of CIFAR10 or CIFAR100 below `root`, fetched through torchvision if `download`.
+    """Return the first distribution of CIFAR10 or CIFAR100 below `root` that is whole, by its MD5 sums.
 
-    Raises ChoiceError if none is there.
+    Where there is none it is fetched through torchvision if `download`; raises ChoiceError otherwise, or if that fails.
     """
     folders = DISTRIBUTIONS[data_set]
     remedy = f"unpack an official {data_set} archive there, or add data.download=true"
     if root is None:
         raise ChoiceError(f"data.root is not given: data={data_set.lower()} needs data.root=FOLDER")
-    place = Path(root).expanduser()
-    if download and not any((place / name).is_dir() for name in folders):
+    place = places.folder(root, remedy, absent=download)
+    faults = []
+    with places.reading(f"data.root={root}"):
+        present = [place / name for name in folders if _is_there(place / name)]
+        for folder in present:
+            try:
+                Distribution(folder).check()
+                return Distribution(folder)
+            except ChoiceError as error:
+                faults.append(str(error))
+    if download:
         _fetch(data_set, place)
-    if not place.exists():
-        raise ChoiceError(f"data.root={root}: there is no such folder; {remedy}")
-    if not place.is_dir():
-        raise ChoiceError(f"data.root={root}: is a file, not a folder")
-    for name in folders:
-        if (place / name).is_dir():
-            return Distribution(place / name)
+        return Distribution(place / folders[0])
+    if faults:
+        raise ChoiceError(f"{'; '.join(faults)}; {remedy}")
     raise ChoiceError(f"data.root={root}: holds {'neither ' if folders[1:] else 'no '}{' nor '.join(folders)}; {remedy}")
 
 
 def _fetch(data_set: str, place: Path) -> None:
+    """Put the Python distribution into `place`, over whatever is left of an earlier try.
+
+    It is fetched and checked beside its place, and moved there file by file, so that a fetch that fails changes nothing.
+    """
     from torchvision import datasets
 
+    fetch, folder, new = getattr(datasets, data_set), DISTRIBUTIONS[data_set][0], not os.path.lexists(place)
     try:
-        getattr(datasets, data_set)(str(place), download=True)
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=place) as name:
+            aside, archive = Path(name), str(getattr(fetch, "filename", ""))
+            if archive and (place / archive).is_file() and _md5(place / archive) == fetch.tgz_md5:
+                (aside / archive).symlink_to((place / archive).resolve())
+            fetch(str(aside), download=True)
+            Distribution(aside / folder).check()
+            (place / folder).mkdir(exist_ok=True)
+            for path in sorted((aside / folder).iterdir()):
+                path.replace(place / folder / path.name)
+            if (aside / archive).is_file() and not (aside / archive).is_symlink():
+                (aside / archive).replace(place / archive)
     except Exception as error:  # torchvision passes on whatever the network raises
-        if place.is_dir() and not any(place.iterdir()):
+        if new and place.is_dir() and not any(place.iterdir()):
             place.rmdir()
-        raise ChoiceError(f"data.download=true: {data_set} could not be fetched: {error}") from error
+        raise ChoiceError(f"data.download=true: {data_set} could not be fetched: {door.words(error)}") from error
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(_bytes(path), usedforsecurity=False).hexdigest()
+
+
+def _bytes(path: Path) -> bytes:
+    """Return the bytes of a regular file; raises ChoiceError naming it where it is missing or is no such file."""
+    with places.reading("data.root"):
+        if not _is_there(path):
+            raise ChoiceError(f"data.root: {path} is missing")
+    return places.read(path, LARGEST)
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether there is anything by that name, a link that leads nowhere included; raises OSError if it cannot be seen."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _read_binary(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    records = np.frombuffer(path.read_bytes(), np.uint8).reshape(-1, RECORD)
+    records = np.frombuffer(_bytes(path), np.uint8).reshape(-1, RECORD)
     return records[:, 1:].reshape(-1, 3, 32, 32).copy(), records[:, 0].astype(np.int64)
 
 
@@ -126,6 +172,6 @@ class _Arrays(pickle.Unpickler):
 
 
 def _read_python(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    batch = _Arrays(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+    batch = _Arrays(io.BytesIO(_bytes(path)), encoding="bytes").load()
     labels = batch[b"fine_labels"] if b"fine_labels" in batch else batch[b"labels"]
     return batch[b"data"].reshape(-1, 3, 32, 32), np.asarray(labels, np.int64)

@@ -7,9 +7,9 @@ returns it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,10 @@ import numpy.typing as npt
 from harness import extent
 from harness.choices import DATA, ChoiceError
 from harness.config import DataConfig, RunConfig, Split
-from harness.data import cifar, image_folder, memory
+from harness.data import cifar, image_folder, memory, places
 from harness.streams import stream_seed
 
+T = TypeVar("T")
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
@@ -94,6 +95,12 @@ def source(config: DataConfig) -> Source:
     return found
 
 
+def ask(question: Callable[[DataConfig], T], config: DataConfig) -> T:
+    """Return what a source's method answers; an OSError becomes a ChoiceError naming the path."""
+    with places.reading(f"data={config.name}"):
+        return question(config)
+
+
 def check(config: RunConfig) -> RunConfig:
     """Return `config` with `data.content` filled in where the data set's name does not say which images it holds.
 
@@ -104,13 +111,13 @@ def check(config: RunConfig) -> RunConfig:
 
 def check_all(configs: Sequence[RunConfig]) -> list[RunConfig]:
     """Do what `check` does for every config; the images are looked at once for all."""
-    facts = {data: source(data).facts(data) for data in dict.fromkeys(config.data for config in configs)}
+    facts = {data: ask(source(data).facts, data) for data in dict.fromkeys(config.data for config in configs)}
     for config in configs:
         _check_counts(config, facts[config.data])
     for data, about in facts.items():
         memory.check(about.bytes, f"data={data.name}: {about.train + about.test:,} images of {about.size}x{about.size}")
-    places = {_place(data): data for data in facts}
-    found = {place: source(data).check(data) for place, data in places.items()}
+    by_place = {_place(data): data for data in facts}
+    found = {place: ask(source(data).check, data) for place, data in by_place.items()}
     return [_with_content(config, found[_place(config.data)]) for config in configs]
 
 
@@ -202,7 +209,7 @@ class _Cifar:
 
     @classmethod
     def check(cls, config: DataConfig) -> None:
-        cifar.locate(cls.name, config.root, config.download).check()
+        cifar.locate(cls.name, config.root, config.download)
 
     @classmethod
     def read(cls, config: DataConfig) -> Arrays:
@@ -228,8 +235,9 @@ class ImageFolder:
     @staticmethod
     def facts(config: DataConfig) -> Facts:
         folder, size = image_folder.scan(config.root), _size(config)
+        margin = (image_folder.kept(folder, size, config.resize) - size) // 2
         counts = {"train": len(folder.train), "test": len(folder.test), "classes": len(folder.classes)}
-        return Facts(**counts, channels=3, size=size, padding=0, flip=True, margin=image_folder.margin(size))
+        return Facts(**counts, channels=3, size=size, padding=0 if margin else max(1, size // 8), flip=True, margin=margin)
 
     @staticmethod
     def check(config: DataConfig) -> str:
@@ -237,8 +245,9 @@ class ImageFolder:
 
     @staticmethod
     def read(config: DataConfig) -> Arrays:
-        folder, size = image_folder.scan(config.root), _size(config)
-        train, train_labels, test, test_labels, found = image_folder.read(folder, size + 2 * image_folder.margin(size))
+        train, train_labels, test, test_labels, found = image_folder.read(
+            image_folder.scan(config.root), _size(config), config.resize
+        )
         _agree(config.content, found)
         return Arrays(train, train_labels, test, test_labels)
 
