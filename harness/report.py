@@ -36,9 +36,9 @@ ABOUT_RUNS = (
     "training mode; time in seconds; warmup_end is the step from which the learning rate was the full one."
 )
 ABOUT_APART = (
-    f"The error of the last 50 steps' batches and that of the training images at the end differ by more than {APART:g} points in "
-    "these runs. The batches are augmented and normalised by their own statistics; an evaluation uses running statistics, which "
-    "lag behind the weights of a net that is still changing fast. schedule.precise_norm estimates them anew before each evaluation."
+    f"The error of the last 50 steps' batches and that of the training images at the end differ by more than {APART:g} points "
+    "in these runs. Batches are augmented and normalised by their own statistics; an evaluation uses running statistics, which "
+    "lag behind the weights of a net that is still changing fast; schedule.precise_norm estimates them anew before an evaluation."
 )
 
 

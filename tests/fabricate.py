@@ -27,7 +27,14 @@ def finish(results, config, train, test, state=records.DONE, tables: Mapping[str
     """Write a run that ended with these errors (percent), and other tables by file name; return its name."""
     run = records.create(config, results)
     row = dict.fromkeys(contents.COLUMNS[layout.EPOCHS]) | {"step": config.schedule.steps, "epoch": 1, "seconds": 1.0}
-    row |= {"train_error": train, "test_error": test, "train_loss": 0.1, "test_loss": 0.1, "batch_loss": 0.1, "batch_error": train}
+    row |= {
+        "train_error": train,
+        "test_error": test,
+        "train_loss": 0.1,
+        "test_loss": 0.1,
+        "batch_loss": 0.1,
+        "batch_error": train,
+    }
     records.write_table(run.folder / layout.EPOCHS, records.rows(layout.EPOCHS, [row]))
     for name, table in (tables or {}).items():
         records.write_table(run.folder / name, table)

@@ -1,10 +1,13 @@
 """Choices: what is refused, with which words; what makes two runs the same."""
 
+import copy
 import json
+import pickle
 from dataclasses import replace
 from itertools import combinations
 
 import pytest
+from helpers import asked_by
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,6 +94,32 @@ def test_schedule_follows_data():
     assert RunConfig(data=DataConfig("cifar10")).schedule == ScheduleConfig()
     assert RunConfig().schedule.steps < 64_000
     assert RunConfig(schedule=ScheduleConfig(steps=7)).schedule.steps == 7
+
+
+def test_what_a_schedule_was_not_given_follows_the_data_from_python_as_on_the_command_line():
+    (typed,) = asked_by(["schedule.steps=100", "device=cpu"])
+    asked = RunConfig(schedule=ScheduleConfig(steps=100), device="cpu")
+    assert (asked.schedule.learning_rate, asked.schedule.eval_every) == (0.01, 55)
+    assert asked == typed
+    assert asked.run_name() == typed.run_name()
+    (own,) = asked_by(["data=image_folder", "schedule.learning_rate=0.5", "device=cpu"])
+    assert RunConfig(data=DataConfig("image_folder"), schedule=ScheduleConfig(learning_rate=0.5), device="cpu") == own
+    assert RunConfig.from_mapping({"schedule": {"steps": 100}, "device": "cpu"}) == asked
+
+
+def test_a_value_that_was_given_stays_where_it_is_the_papers():
+    schedule = RunConfig(schedule=ScheduleConfig(64_000, learning_rate=0.1)).schedule
+    assert (schedule.steps, schedule.learning_rate, schedule.eval_every) == (64_000, 0.1, 55)
+    with pytest.raises(ChoiceError, match=r"past the end, schedule\.steps=1000"):
+        RunConfig(schedule=ScheduleConfig(milestones=(32_000, 48_000)))
+
+
+def test_a_schedule_that_was_copied_or_pickled_follows_the_data_the_same():
+    partly = ScheduleConfig(steps=100)
+    for same in (copy.copy(partly), copy.deepcopy(partly), pickle.loads(pickle.dumps(partly))):
+        assert RunConfig(schedule=same).schedule == RunConfig(schedule=partly).schedule
+    whole = RunConfig(schedule=partly)
+    assert replace(whole, depth=56).schedule == whole.schedule
 
 
 def test_a_config_survives_json():
@@ -185,7 +214,7 @@ def test_an_unresolved_run_has_no_identity():
     with pytest.raises(ValueError, match="resolved"):
         RunConfig(device="auto").identity()
     with pytest.raises(ValueError, match="resolved"):
-        RunConfig(device="cpu", threads="auto").identity()
+        RunConfig(device="auto").identity()
 
 
 def test_keys_are_named_as_on_the_command_line():

@@ -166,6 +166,8 @@ def test_gangs_are_of_one_device_and_as_large_as_they_are_asked_to_be():
     assert sizes([tiny(seed=seed, gang=2) for seed in range(5)]) == [2, 2, 1]
     on_gpu = [RunConfig(8, device="cuda", seed=seed) for seed in range(6)]
     assert sizes(on_gpu) == [GANG_ON_A_GPU, 6 - GANG_ON_A_GPU]
+    first_of_each = [gang[0].device for gang in gangs([RunConfig(8, device=f"cuda:{seed // 4}", seed=seed) for seed in range(8)])]
+    assert first_of_each == ["cuda:0", "cuda:1"]
     mixed = [RunConfig(8, device=device, seed=seed, gang=8) for seed in range(2) for device in ("cuda:0", "cuda:1")]
     assert [[config.device for config in gang] for gang in gangs(mixed)] == [["cuda:0"] * 2, ["cuda:1"] * 2]
     assert [config for gang in gangs([tiny(seed=seed, gang=2) for seed in range(5)]) for config in gang] == [

@@ -1,12 +1,17 @@
 """What is written is read back, to the bit, or refused."""
 
+import json
 import math
+import re
 
 import pandas as pd
 import pytest
-from helpers import tiny
+from fabricate import finish
+from helpers import KEYS, tiny
 
-from harness import layout, records
+import harness
+from harness import layout, records, run
+from harness.choices import ChoiceError
 from harness.records import RecordError, Run
 
 
@@ -74,6 +79,42 @@ def test_a_table_without_a_column_or_cut_short_is_refused(tmp_path):
 def test_a_row_with_an_unknown_column_is_refused():
     with pytest.raises(KeyError, match="speed"):
         records.rows(layout.STEPS, [{"step": 0, "speed": 1}])
+
+
+def recorded_otherwise(run, key, value):
+    """Make a finished run one that was recorded when `key` had another default."""
+    choices = json.loads((run.folder / layout.CONFIG).read_text())
+    choices["schedule"][key] = value
+    records.write_json(run.folder / layout.CONFIG, choices)
+    facts = {name: fact for name, fact in run.status.items() if name not in ("state", "sha256")}
+    records.conclude(run, records.DONE, **facts)
+
+
+def test_a_run_of_another_default_is_not_taken_for_the_one_that_is_asked_for(tmp_path, capsys):
+    asked = tiny()
+    finish(tmp_path, asked, 10.0, 12.0)
+    assert records.create(asked, tmp_path).finished()
+    recorded_otherwise(Run(layout.run_folder(tmp_path, asked.run_name())), "momentum", 0.8)
+    words = r"schedule\.momentum=0\.8 there, schedule\.momentum=0\.9 now"
+    with pytest.raises(ChoiceError, match=words):
+        records.create(asked, tmp_path)
+    with pytest.raises(ChoiceError, match=words):
+        harness.train(asked, tmp_path)
+    assert run.main(["-m", "depth=8", "seed=0,1", *KEYS, f"results={tmp_path}"]) == 2
+    assert re.search(words, capsys.readouterr().err)
+    assert not (tmp_path / layout.SWEEPS).exists()
+
+
+def test_a_begun_run_of_another_default_is_not_gone_on_with_and_one_without_a_step_is_written_anew(tmp_path):
+    asked = tiny()
+    begun = records.create(asked, tmp_path)
+    choices = json.loads((begun.folder / layout.CONFIG).read_text()) | {"growth": 24}
+    records.write_json(begun.folder / layout.CONFIG, choices)
+    assert records.create(asked, tmp_path).config["growth"] == 12
+    records.write_json(begun.folder / layout.CONFIG, choices)
+    (begun.folder / layout.CHECKPOINT).touch()
+    with pytest.raises(ChoiceError, match="growth=24 there, growth=12 now"):
+        records.create(asked, tmp_path)
 
 
 def test_creating_a_run_again_keeps_a_finished_one(tmp_path):
