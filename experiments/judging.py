@@ -153,7 +153,9 @@ def _where(runs: pd.DataFrame, seeds: int) -> str:
     def all_of(key: str) -> str:
         return "/".join(dict.fromkeys(map(str, runs[key])))
 
-    return f"{all_of('data')}, {all_of('schedule.steps')} steps, {seeds} seed{'' if seeds == 1 else 's'}"
+    overflowed = int(runs["overflowed"].notna().sum())
+    guesses = f", {overflowed} of {len(runs)} runs with an evaluation that is not finite" if overflowed else ""
+    return f"{all_of('data')}, {all_of('schedule.steps')} steps, {seeds} seed{'' if seeds == 1 else 's'}{guesses}"
 
 
 @cache

@@ -1,5 +1,6 @@
 """What an evaluation counts: logits that are not finite, running statistics that lag behind, the batches beside it."""
 
+import json
 import math
 
 import pandas as pd
@@ -66,6 +67,8 @@ def test_an_evaluation_that_overflows_is_named_and_has_the_error_of_a_guess(tmp_
     header, *rows = printed.splitlines()
     assert "overflowed" in header
     assert "train test" in next(row for row in rows if row.startswith("110"))
+    (claim,) = [one for one in json.loads((folder / layout.VERDICTS).read_text())["verdicts"] if one["claim"] == "D1"]
+    assert claim["runs"].endswith("1 of 2 runs with an evaluation that is not finite")
     name = shown.loc[110, "run"]
     assert f"{name} overflowed: the evaluation at the end is not finite" in (folder / layout.REPORT_MARKDOWN).read_text()
     assert sorted(Run(tmp_path / layout.RUNS / name).status["overflowed"]) == ["test", "train"]
