@@ -149,11 +149,14 @@ def experiments() -> str:
 
 
 def claims() -> str:
-    """Return every claim: sentence, statistic with its threshold, protocol, source, and the experiment that has it."""
-    home = {claim.id: name for name, experiment in registry().items() for claim in experiment.claims}
+    """Return every claim: sentence, statistic with its threshold, protocol, source, and the experiments that answer it."""
+    asked_by: dict[str, list[str]] = {}
+    for name, experiment in registry().items():
+        for claim in experiment.claims:
+            asked_by.setdefault(claim.id, []).append(code(name))
     ordered = sorted(all_claims(), key=lambda claim: (claim.id[0], int(claim.id[1:])))
-    rows = [[one.id, one.sentence, one.rule, one.protocol.value, one.source, code(home[one.id])] for one in ordered]
-    return table(["claim", "statement", "statistic and threshold", "protocol", "source", "experiment"], rows)
+    rows = [[one.id, one.sentence, one.rule, one.protocol.value, one.source, ", ".join(asked_by[one.id])] for one in ordered]
+    return table(["claim", "statement", "statistic and threshold", "protocol", "source", "experiments"], rows)
 
 
 def published() -> str:

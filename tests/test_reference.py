@@ -70,10 +70,13 @@ def test_every_key_is_commented_in_conf_and_stands_in_the_reference():
 
 def test_every_claim_has_a_row_with_threshold_and_source():
     rows = re.findall(
-        r"^\| ([A-Z]\d+) \| (.+) \| (.+) \| (paper|any) \| (.+) \| `(\w+)` \|$", (DOCS / "science.md").read_text(), re.M
+        r"^\| ([A-Z]\d+) \| (.+) \| (.+) \| (paper|any) \| (.+) \| (`.+`) \|$", (DOCS / "science.md").read_text(), re.M
     )
     assert {row[0] for row in rows} == {claim.id for claim in all_claims()}
     assert all(re.search(r"\d", row[2]) for row in rows), "every statistic has a threshold in numbers"
+    asked_by = {row[0]: row[5] for row in rows}
+    assert asked_by["D1"] == "`degradation`, `degradation_laptop`"
+    assert asked_by["G1"] == "`vanishing_gradient`"
 
 
 def test_the_files_of_a_run_and_of_its_sweep_hold_what_is_said(tmp_path):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from harness.models.layouts import every
 from harness.models.norms import make_norm, needs_bias
 
 BLOCK = 16
@@ -14,16 +15,17 @@ BLOCK = 16
 class Conv2d(nn.Conv2d):
     """A convolution that works around a memory error of oneDNN, and is otherwise `nn.Conv2d` to the bit.
 
-    In torch 2.14.1 (oneDNN 3.12) the backward pass on a CPU of a strided 1x1 convolution in channels_last layout with fewer
-    than `BLOCK` input channels writes past the end of its buffer: the process dies, or goes on with wrong numbers. Such a
-    convolution is computed in contiguous layout; where the other one survives, values and gradients are the same bits.
+    In torch 2.14.1 (oneDNN 3.12) the backward pass on a CPU of a strided 1x1 convolution with fewer than `BLOCK` input channels
+    writes past the end of its buffer where images or weights are in channels_last layout: the process dies, or goes on with wrong
+    numbers. Such a convolution reads every `stride`-th position alone, so it is computed at those, with stride 1; where the other
+    one survives, values and gradients are the same bits.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.kernel_size != (1, 1) or self.stride == (1, 1) or self.in_channels >= BLOCK or input.device.type != "cpu":
+        stride = self.stride[0]
+        if self.kernel_size != (1, 1) or stride == 1 or self.in_channels >= BLOCK or input.device.type != "cpu":
             return super().forward(input)
-        contiguous = input.clone(memory_format=torch.contiguous_format)  # clone: with one channel both layouts look alike
-        return super().forward(contiguous).contiguous(memory_format=torch.channels_last)
+        return functional.conv2d(every(input, stride), self.weight, self.bias)
 
 
 def convolution(in_channels: int, out_channels: int, kernel: int, stride: int, norm: str) -> Conv2d:
