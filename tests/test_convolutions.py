@@ -40,23 +40,22 @@ for keys in ({"shortcut": "projection"}, {"shortcut": "projection_all"}, {"short
 """
 
 SAME = """
-import torch
+import itertools, torch
 from harness.models.convolutions import convolution
 torch.set_num_threads(1)
-for channels in (8, 12, 15):
-    for norm in ("batch", "none"):
-        ours = convolution(channels, 6, 1, 2, norm).to(memory_format=torch.channels_last)
-        theirs = torch.nn.Conv2d(channels, 6, 1, stride=2, bias=norm == "none").to(memory_format=torch.channels_last)
-        theirs.load_state_dict(ours.state_dict())
-        images = torch.randn(16, channels, 8, 8).to(memory_format=torch.channels_last)
-        found = []
-        for layer in (ours, theirs):
-            given = images.clone(memory_format=torch.preserve_format).requires_grad_()
-            output = layer(given)
-            assert output.is_contiguous(memory_format=torch.channels_last)
-            output.square().sum().backward()
-            found.append([output, given.grad, *(parameter.grad for parameter in layer.parameters())])
-        assert all(torch.equal(one, other) for one, other in zip(*found))
+for channels, batch, norm in itertools.product((8, 12, 15), (1, 7, 16, 32), ("batch", "none")):
+    ours = convolution(channels, 6, 1, 2, norm).to(memory_format=torch.channels_last)
+    theirs = torch.nn.Conv2d(channels, 6, 1, stride=2, bias=norm == "none").to(memory_format=torch.channels_last)
+    theirs.load_state_dict(ours.state_dict())
+    images = torch.randn(batch, channels, 8, 8).to(memory_format=torch.channels_last)
+    found = []
+    for layer in (ours, theirs):
+        given = images.clone(memory_format=torch.preserve_format).requires_grad_()
+        output = layer(given)
+        assert output.is_contiguous(memory_format=torch.channels_last)
+        output.square().sum().backward()
+        found.append([output, given.grad, *(parameter.grad for parameter in layer.parameters())])
+    assert all(torch.equal(one, other) for one, other in zip(*found)), (channels, batch, norm)
 """
 
 

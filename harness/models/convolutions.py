@@ -18,14 +18,15 @@ class Conv2d(nn.Conv2d):
     In torch 2.14.1 (oneDNN 3.12) the backward pass on a CPU of a strided 1x1 convolution with fewer than `BLOCK` input channels
     writes past the end of its buffer where images or weights are in channels_last layout: the process dies, or goes on with wrong
     numbers. Such a convolution reads every `stride`-th position alone, so it is computed at those, with stride 1; where the other
-    one survives, values and gradients are the same bits.
+    one survives, values and gradients are the same bits, but for a bias's gradient in bfloat16 with AVX2. (A dilation changes
+    nothing of a 1x1 kernel. It keeps torch from computing small batches in another way than strided ones.)
     """
 
     def forward(self, input: Tensor) -> Tensor:
         stride = self.stride[0]
         if self.kernel_size != (1, 1) or stride == 1 or self.in_channels >= BLOCK or input.device.type != "cpu":
             return super().forward(input)
-        return functional.conv2d(every(input, stride), self.weight, self.bias)
+        return functional.conv2d(every(input, stride), self.weight, self.bias, dilation=2)
 
 
 def convolution(in_channels: int, out_channels: int, kernel: int, stride: int, norm: str) -> Conv2d:
