@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.choices import LONGEST, ChoiceError, shown, unknown
 from harness.config import NESTED, RunConfig
+
+log = logging.getLogger("harness")
 
 GROUPS = ("data", "schedule", "variant", "experiment")
 KEYS = (
@@ -124,18 +127,18 @@ def check_launcher(overrides: Sequence[str]) -> None:
 
 
 def parse(lines: Sequence[str], keys: Sequence[str] = KEYS) -> list[Override]:
-    """Return the overrides of a command line, each of one of the keys, none of which is given twice.
+    """Return the overrides of a command line, each of one of the keys: of those of one key the last, as Hydra has it.
 
-    Raises ChoiceError, naming the override, for anything else.
+    What is overridden is said. Raises ChoiceError, naming the override, for anything that is no override of a key.
     """
-    given: dict[str, str] = {}
+    given: dict[str, Override] = {}
     for line in lines:
         _check_key(line, keys)
-        key = line.partition("=")[0]
-        if key in given:
-            raise ChoiceError(f"{shown(given[key])} {shown(line)}: {key} is given twice; several values are given as {key}=a,b")
-        given[key] = line
-    return [read(line) for line in lines]
+        key, override = line.partition("=")[0], read(line)
+        if (before := given.pop(key, override).input_line) != line:
+            log.warning("%s is overridden by %s; several values are given as %s=a,b", shown(before), shown(line), key)
+        given[key] = override
+    return list(given.values())
 
 
 def _check_key(line: str, keys: Sequence[str]) -> None:

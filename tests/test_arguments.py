@@ -3,9 +3,10 @@
 import shlex
 
 import pytest
+from helpers import asked_by
 
 from harness import describe, run
-from harness.arguments import quoted, read
+from harness.arguments import parse, quoted, read
 from harness.choices import ChoiceError
 
 HUGE = "1" + "0" * 400
@@ -43,9 +44,6 @@ OVERRIDES = [
     ("depth@x=20", "type depth=20"),
     ("schedule@x=digits", "type schedule=digits"),
     ("~depth", "no key can be left out"),
-    ("depth=20 depth=56", "depth=20 depth=56: depth is given twice"),
-    ("-m depth=20,56 depth=8", "depth is given twice"),
-    ("results=a results=b", "results is given twice"),
     ("schedule/steps=3", "did you mean schedule.steps?"),
     ("data={name:digits}", "allowed: cifar10, cifar100, digits, image_folder"),
     ("schedule={steps:5}", "allowed: cifar10"),
@@ -179,8 +177,6 @@ def test_it_is_refused_in_a_sentence_that_says_what_to_type(line, words, tmp_pat
         ("image_size=16384 schedule.batch_size=1048576 width=65536", "make"),
         ("seed=range(1000000000)", "asks for 1,000,000,000 combinations; at most 100"),
         ("depth=range(8,620,6)", "asks for 102 combinations; at most 100"),
-        ("depth=8 vs depth=14 depth=20", "given twice"),
-        ("classes=2 classes=3", "classes is given twice"),
         ("classes=2,3", "classes=2,3: must be a whole number"),
         ("+classes=3", "type classes=3"),
         ("-m depth=8", "-m: no such option"),
@@ -264,3 +260,12 @@ def test_a_long_planning_says_how_far_it_is(monkeypatch, capsys):
 def test_an_unreadable_override_is_named_by_itself():
     with pytest.raises(ChoiceError, match=r"^data\.root=/a=b: cannot be read: mismatched input '='"):
         read("data.root=/a=b")
+
+
+def test_of_a_key_that_is_given_twice_the_last_counts_as_hydra_has_it_and_that_is_said(caplog):
+    found = parse(["depth=20", "seed=1", "depth=8,14", "seed=1"])
+    assert [override.input_line for override in found] == ["depth=8,14", "seed=1"]
+    (said,) = caplog.messages
+    assert said == "depth=20 is overridden by depth=8,14; several values are given as depth=a,b"
+    (config,) = asked_by(["data=cifar10", "schedule.steps=5", "data=digits", "schedule.steps=7"])
+    assert (config.data.name, config.schedule.steps, config.schedule.learning_rate) == ("digits", 7, 0.01)
