@@ -29,10 +29,11 @@ NUMERICS = 1
 
 
 class Precision(str, Enum):
-    """Arithmetic of forward and backward pass; weights and optimiser state are always float32."""
+    """Arithmetic of forward and backward pass; weights and optimiser state are always float32. `auto` is one of the two."""
 
     fp32 = "fp32"
     bf16 = "bf16"
+    auto = "auto"
 
 
 class Split(str, Enum):
@@ -321,11 +322,11 @@ class RunConfig(NetworkConfig):
         """Return the hash of what can change the run's numbers: 10 hexadecimal digits of SHA-256.
 
         Only choices away from their defaults count, so a new key with a default leaves old hashes as they were; the
-        device counts by its type. Raises ValueError while device or threads are still `auto` (see `harness.devices`), or
-        while it is not known which images a user's own are (see `harness.data.sources`).
+        device counts by its type. Raises ValueError while device, threads or precision are still `auto` (see
+        `harness.devices`), or while it is not known which images a user's own are (see `harness.data.sources`).
         """
-        if "auto" in (self.device, self.threads):
-            raise ValueError("device and threads must be resolved before a run has an identity")
+        if "auto" in (self.device, self.threads, self.precision):
+            raise ValueError("device, threads and precision must be resolved before a run has an identity")
         if self.data.name == IMAGE_FOLDER and self.data.content is None:
             raise ValueError("the images must be checked before a run has an identity")
         different: dict[str, Any] = {"numerics": NUMERICS, "device": self.device.split(":")[0]}
