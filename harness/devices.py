@@ -26,6 +26,8 @@ CPU_FACTS = Path("/proc/cpuinfo")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 BELOW_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 """Values of ONEDNN_MAX_CPU_ISA that leave oneDNN no arithmetic for bfloat16."""
+SLOW_BF16 = "precision=bf16: this processor does not compute bfloat16 by itself; fp32 is 2 (AVX-512) to 10 times (AVX2) as fast"
+"""As measured: a step of 20 layers at 8x8 and 32x32 is 1.6 and 1.9 times as fast with AVX-512, 6.6 and 10 times with AVX2."""
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, when CUDA starts
 
@@ -52,7 +54,7 @@ def resolve(config: RunConfig) -> RunConfig:
 def computes_bf16(device: torch.device) -> bool | None:
     """Return whether the device has arithmetic of its own for bfloat16, and may use it; None where that is not known.
 
-    A CPU has it with AVX512-BF16 or AMX, unless ATEN_CPU_CAPABILITY or ONEDNN_MAX_CPU_ISA keep torch to less.
+    A CPU has it with AVX512-BF16 or AMX, unless ONEDNN_MAX_CPU_ISA keeps oneDNN, which computes the convolutions, to less.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(False))
@@ -63,18 +65,13 @@ def computes_bf16(device: torch.device) -> bool | None:
     if flags is None:  # no x86
         return None
     limited = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in BELOW_BF16
-    widest = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    return widest and not limited and not BF16_FLAGS.isdisjoint(flags[1].split())
+    return not limited and not BF16_FLAGS.isdisjoint(flags[1].split())
 
 
 def slow(configs: Iterable[RunConfig]) -> str:
     """Return in one line what makes some of these runs slow on this machine; nothing where nothing does or it is not known."""
-    asked = {config.device for config in configs if config.precision is Precision.bf16}
-    if any(computes_bf16(torch.device(device)) is False for device in asked):
-        return (
-            "precision=bf16: this processor computes no bfloat16 by itself, which takes several times as long as precision=fp32"
-        )
-    return ""
+    half = any(config.precision is Precision.bf16 and config.device == "cpu" for config in configs)
+    return SLOW_BF16 if half and computes_bf16(torch.device("cpu")) is False else ""
 
 
 @contextmanager
