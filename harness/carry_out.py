@@ -18,7 +18,7 @@ from harness import environment, layout, locks, records
 from harness.choices import ChoiceError
 from harness.config import RunConfig
 from harness.data.sources import check
-from harness.devices import resolve
+from harness.devices import resolve, slow
 from harness.gang import Own, Turns, together
 from harness.records import RecordError, Run
 from harness.stopping import Stop, stop_on_signals
@@ -60,6 +60,8 @@ def train(config: RunConfig, results: str | Path = "results") -> Run:
                 if run.finished():
                     log.info("%s: done before, reused", run.name)
                     return run
+                if words := slow([config]):
+                    log.warning(words)
                 state = carry_out(config, run, command="harness.train")
                 break
         if not waited:

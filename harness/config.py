@@ -29,10 +29,11 @@ NUMERICS = 1
 
 
 class Precision(str, Enum):
-    """Arithmetic of forward and backward pass; weights and optimiser state are always float32."""
+    """Arithmetic of forward and backward pass; weights and optimiser state are always float32. `auto` is one of the two."""
 
     fp32 = "fp32"
     bf16 = "bf16"
+    auto = "auto"
 
 
 class Split(str, Enum):
@@ -358,11 +359,11 @@ class RunConfig(NetworkConfig):
 
         Only choices away from their defaults count, so a new key with a default leaves old hashes as they were. The device
         counts by its type, `threads=auto` as it stands: how many there are is known where the run is. Raises ValueError while
-        the device is still `auto` (see `harness.devices`), or while it is not known which images a user's own are (see
-        `harness.data.sources`).
+        device or precision are still `auto` (see `harness.devices`), or while it is not known which images a user's own are
+        (see `harness.data.sources`).
         """
-        if self.device == "auto":
-            raise ValueError("the device must be resolved before a run has an identity")
+        if "auto" in (self.device, self.precision):
+            raise ValueError("device and precision must be resolved before a run has an identity")
         if self.data.name == IMAGE_FOLDER and self.data.content is None:
             raise ValueError("the images must be checked before a run has an identity")
         different: dict[str, Any] = {"numerics": NUMERICS, "device": self.device.split(":")[0]}

@@ -52,6 +52,8 @@ def start(sweep: Sweep, tell: Tell = lambda done, asked: None) -> list[RunConfig
     `tell` is called with the number of runs looked at so far, and of all. Raises ChoiceError, before anything is trained,
     where something below results keeps runs from being written or locked.
     """
+    from harness.devices import slow
+
     locks.check(sweep.results)
     names, left = sweep.names, []
     try:
@@ -67,6 +69,9 @@ def start(sweep: Sweep, tell: Tell = lambda done, asked: None) -> list[RunConfig
     records.write_json(sweep.folder / layout.SWEEP, {"experiment": sweep.experiment, "command": sweep.command, "runs": names})
     if reused := len(names) - len(left):
         log.info("%d of %d runs were done before and are reused", reused, len(names))
+    for words in (sweep.decided, slow(left)):
+        if words:
+            log.info(words)
     return sorted(left, key=cost, reverse=True)
 
 

@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override
 from harness import layout
 from harness.arguments import TEXTS, check_launcher, first_words, is_launcher_override, parse, quoted
 from harness.choices import ChoiceError, shown
-from harness.config import RunConfig, varying
+from harness.config import Precision, RunConfig, varying
 from harness.data.sources import check_all
 from harness.expansion import Product, check_group, composed
 
@@ -28,13 +28,15 @@ Tell = Callable[[int, int], None]
 class Sweep:
     """Runs that were asked for together: their configs, resolved and without duplicates, and the experiment's name.
 
-    A run that starts from another stands after it.
+    A run that starts from another stands after it. `decided` says in one line what `auto` became on this machine where that
+    changes the runs' numbers by more than rounding; it may be empty.
     """
 
     configs: tuple[RunConfig, ...]
     experiment: str
     results: Path
     command: str
+    decided: str = ""
 
     @cached_property
     def names(self) -> list[str]:
@@ -80,7 +82,7 @@ def plan(overrides: Sequence[str], multirun: bool, command: Sequence[str], tell:
     resolved = _resolved([*check_all([config for config in configs if not config.data.download]), *to_fetch])
     folder = writable(results)
     check_all(to_fetch)
-    return Sweep(resolved, experiment, folder, published(command))
+    return Sweep(resolved, experiment, folder, published(command), _decided(configs, resolved))
 
 
 def _check_sweep(override: Override, multirun: bool) -> None:
@@ -147,6 +149,13 @@ def _resolved(configs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:
 def cost(config: RunConfig) -> int:
     """Return what a run costs, in a unit of its own, to compare runs by."""
     return config.depth * config.schedule.steps * config.schedule.batch_size
+
+
+def _decided(asked: Sequence[RunConfig], resolved: Sequence[RunConfig]) -> str:
+    if all(config.precision is not Precision.auto for config in asked):
+        return ""
+    found = sorted({f"{config.precision.value} on {config.device}" for config in resolved})
+    return f"precision=auto: {', '.join(found)}"
 
 
 def writable(results: str) -> Path:

@@ -18,7 +18,6 @@ from harness.bench.measure import FULL, Form, growth, measure
 from harness.bench.reference import Reference
 from harness.bench.steps import LEARNING_RATE, Cell, Ours, work
 from harness.bench.timing import Spread, interleaved, spread
-from harness.config import Precision
 from harness.data.batches import Batches, load
 from harness.devices import exactly
 
@@ -142,7 +141,7 @@ def test_a_spread_is_the_lowest_middle_and_highest():
     assert spread([5.0, 1.0, 2.0]) == Spread(1.0, 2.0, 5.0, 3)
 
 
-@pytest.mark.parametrize("precision", Precision)
+@pytest.mark.parametrize("precision", rates.DTYPE)
 def test_the_machines_products_and_copies_are_what_they_count(precision):
     repeat, flops = rates.product(torch.device("cpu"), precision, 1)
     repeat(1)

@@ -88,10 +88,10 @@ def test_evaluations_are_every_so_many_steps_at_the_milestones_and_at_the_end(da
 
 
 def test_steps_without_number_cost_nothing_beforehand():
-    steps = 10**30
+    steps = 10**9  # the most that can be asked for
     schedule = ScheduleConfig(steps=steps)
     assert not evaluated(schedule, 391, 390)
-    assert evaluated(schedule, 391, 391 * 10**27)
+    assert evaluated(schedule, 391, 391 * 10**6)
     assert evaluated(schedule, 391, steps // 2)
     assert evaluated(schedule, 391, steps)
     assert len(probe_steps(steps)) < 400

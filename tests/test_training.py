@@ -278,8 +278,8 @@ def test_golden_losses(shortcut):
 def test_a_run_is_float64_rounded(shortcut, tmp_path):
     """The first loss within some roundings of float32 (measured: 2e-7), gradient norms within 5e-3 (measured: 1.5e-3, else 4e-7).
 
-    A sum that lies within rounding of zero may fall on either side of a ReLU, where the gradient jumps; which one differs with
-    the kernels. After that a residual net stays near float64 (measured: 2e-4), and a plain one does not (6e-3).
+    A sum that lies within rounding of zero may fall on either side of a ReLU, where the gradient jumps; which one does
+    differs with the kernels. After that a residual net stays near float64 (measured: 2e-4), and a plain one does not (6e-3).
     """
     losses, norms = in_float64(shortcut)
     run = train(first_steps(shortcut), tmp_path)

@@ -22,10 +22,10 @@ from harness.bench.steps import Cell, Ours, work
 from harness.bench.timing import Repeat, interleaved
 from harness.config import Precision, available_cores
 from harness.data import memory
-from harness.devices import exactly
+from harness.devices import computes_bf16, exactly
 
 SHORTCUTS = ("none", "identity")
-PRECISIONS = tuple(precision.value for precision in Precision)
+PRECISIONS = tuple(precision.value for precision in rates.DTYPE)
 ROOM = 1.25
 """Memory that must be there for a step, in what it holds at least."""
 Say = Callable[[str], None]
@@ -171,7 +171,7 @@ def measure(device: str, threads: int, form: Form, command: str, say: Say) -> di
         "seconds": time.monotonic() - started,
         "command": command,
         "cores": available_cores(),
-        "bf16_arithmetic": rates.has_bf16(torch.device(device)),
+        "bf16_arithmetic": computes_bf16(torch.device(device)),
         "machine": environment.describe_machine(device, threads),
         "code": environment.code_version(),
         "notes": notes,

@@ -50,10 +50,3 @@ def copy(device: torch.device, threads: int) -> tuple[Repeat, float]:
         settled(device)
 
     return move, 2.0 * COPIED[device.type]
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Return whether the device has arithmetic of its own for bfloat16."""
-    cuda = device.type == "cuda"
-    found: bool = torch.cuda.is_bf16_supported(False) if cuda else torch.cpu._is_avx512_bf16_supported()
-    return found
