@@ -18,8 +18,9 @@ from harness.tables import Tables
 
 PROMISE = (
     "With equal package versions, number of threads, device and type of processor the numbers are the same to the last bit, "
-    "whatever else runs beside; otherwise they agree to rounding at first, and deep plain nets may end further apart than two seeds. "
-    "The seed is the root of separate streams for initial values, order of the images and augmentation. Nothing was selected on the test images."
+    "whatever else runs beside; otherwise they agree to rounding at first, and deep plain nets may end further apart than "
+    "two seeds. The seed is the root of separate streams for initial values, order of the images and augmentation. Nothing was "
+    "selected on the test images."
 )
 
 

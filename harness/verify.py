@@ -28,7 +28,7 @@ from harness.records import RecordError, Run
 from harness.tables import Tables
 
 TOLERANCE = 2.0
-"""Percentage points between final errors in a check that is not exact: the spread between seeds of residual nets is of that size."""
+"""Percentage points between final errors in a check that is not exact: residual nets of two seeds differ by as much."""
 LOOSE = 0.05
 """Relative difference of the first loss in a check that is not exact: same weights and images, other rounding."""
 
