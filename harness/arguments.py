@@ -29,6 +29,8 @@ TEXTS = ("results", "data.root")
 """Keys whose value is a text in which any character may stand."""
 DEEPEST = 20
 """Brackets within each other that are read; Hydra's parser needs a Python frame or more for each."""
+MOST_WORDS = 600
+"""Characters at most of what an error of Hydra's says."""
 HYDRA_OPTIONS = (
     *("--cfg", "-c", "--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--info", "-i", "--package", "-p"),
     *("--resolve", "--run", "-r", "--hydra-help", "--shell-completion", "-sc", "--experimental-rerun"),
@@ -215,7 +217,8 @@ def first_words(error: BaseException) -> str:
         and (why := _kept_words(error.__cause__)) not in words
     ):
         words = f"{words} {why}".strip()
-    return words or type(error).__name__
+    words = " ".join(map(shown, words.split()))  # it may repeat a value of any length
+    return words[:MOST_WORDS] or type(error).__name__
 
 
 def _kept_words(error: BaseException) -> str:

@@ -262,6 +262,13 @@ def test_an_unreadable_override_is_named_by_itself():
         read("data.root=/a=b")
 
 
+@pytest.mark.parametrize("value", ["9" * 3000, "a " * 3000, "[" + "b," * 3000 + "c]"])
+def test_what_is_said_is_short_however_long_the_value(value, capsys):
+    for line in (f"depth=[{value},${{.}}]", f"depth={value}", f"data.root={value}${{", f"{value}=3", f"results={value}"):
+        assert run.main(["-m", line]) == 2
+        assert len(capsys.readouterr().err) < 1200
+
+
 def test_of_a_key_that_is_given_twice_the_last_counts_as_hydra_has_it_and_that_is_said(caplog):
     found = parse(["depth=20", "seed=1", "depth=8,14", "seed=1"])
     assert [override.input_line for override in found] == ["depth=8,14", "seed=1"]
