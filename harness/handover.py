@@ -32,7 +32,7 @@ def opened(results: Path) -> Iterator[Path]:
     Raises OSError where none can be made.
     """
     place = results / layout.LAUNCH
-    for old in place.glob("*/"):
+    for old in _below(place):
         with suppress(FileNotFoundError):
             if not locks.is_held(old / layout.ALIVE) and time.time() - old.stat().st_mtime > ABANDONED:
                 shutil.rmtree(old, ignore_errors=True)
@@ -49,6 +49,12 @@ def opened(results: Path) -> Iterator[Path]:
         for made in empty:
             with suppress(OSError):
                 made.rmdir()
+
+
+def _below(place: Path) -> list[Path]:
+    with suppress(FileNotFoundError):  # another launch may remove the folder while it is read
+        return list(place.glob("*/"))
+    return []
 
 
 def _made(place: Path) -> Path:

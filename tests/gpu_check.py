@@ -213,6 +213,8 @@ def check_gang(check):
     calm += [check.config(depth, "identity", steps, survival=0.5), check.config(depth, "identity", steps, precision="fp32")]
     configs = [wild, *calm]
     alone, gang = check.results / "alone", check.results / "gang"
+    for place in (alone, gang):
+        place.mkdir()
 
     def jobs(configs, results):
         common = {"results": str(results), "command": "tests/gpu_check.py", "quiet": True}

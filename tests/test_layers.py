@@ -27,6 +27,7 @@ BASE = {
 RECORDS = {"harness.door", "harness.records"}
 SHARED = RECORDS | {"harness.anatomy", "harness.evaluate"}
 TOOLS = {"harness.schedule", "harness.devices", "harness.environment", "harness.checkpoint", "harness.rows", "harness.scaling"}
+GLOBAL_STATE = "harness.global_state"
 TRAINING = {"harness.training", "harness.stepping"}
 ROOMS = {"data", "models", "probes"}
 ANALYSIS = {
@@ -64,8 +65,10 @@ def allowed(module: str) -> set[str]:
         return BASE | RECORDS | {"harness.devices"}
     if module in SHARED:
         return BASE | {"harness.door"}
+    if module == GLOBAL_STATE:
+        return set()
     if module in TOOLS:
-        return BASE | RECORDS
+        return BASE | RECORDS | ({GLOBAL_STATE} if module == "harness.devices" else set())
     if module == "harness":
         return BASE | {"harness.carry_out"}
     room = module.partition(".")[2].split(".")[0]
