@@ -1,4 +1,4 @@
-"""Shared fixtures: real CIFAR-10 where it lies beside the checkout."""
+"""Shared fixtures: real CIFAR-10 where it lies beside the checkout; no process outlives its test."""
 
 import subprocess
 import sys
@@ -8,6 +8,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 UNPACK = ROOT.parent / "shared" / "data" / "unpack_cifar10.py"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_running():
+    yield
+    if survival := sys.modules.get("survival"):
+        survival.end_all()
 
 
 @pytest.fixture(scope="session")

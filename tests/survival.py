@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 MARK = "SURVIVAL_OF"
 """The environment variable by which the processes of a sweep are known, whoever their parent is by now."""
 NUMBERS = [layout.table(name) for name in ("steps", "layers", "blocks")] + [layout.WEIGHTS]
+STARTED = []
+"""Commands and their results, until `end_all`."""
 SWEEP = [
     *("-m", "depth=8,14", "shortcut=none,identity", "width=4", "device=cpu"),
     *("schedule.steps=800", "schedule.batch_size=32", "schedule.eval_every=200", "checkpoint_minutes=0.005"),
@@ -40,7 +42,19 @@ def start(results, arguments=SWEEP, plugins=""):
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{plugins}", MARK: str(results)}
     command = [sys.executable, "-m", "harness.run", *arguments, f"results={results}"]
     with results.with_suffix(".log").open("ab") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+        started = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+    STARTED.append((started, results))
+    return started
+
+
+def end_all():
+    """End whatever a test that failed has left running."""
+    while STARTED:
+        command, results = STARTED.pop()
+        for pid in family(results):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        command.wait()
 
 
 def family(results):

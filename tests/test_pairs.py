@@ -137,9 +137,9 @@ def test_every_pair_with_a_key_of_training_trains_or_is_refused(half, tmp_path):
     ("pair", "words"),
     [
         ({"block": "bottleneck", "depth": 44}, "or block=basic"),
-        ({"shortcut": "none", "gate_bias": 0.0}, "nearest is gate_bias=-6"),
+        ({"shortcut": "none", "gate_bias": 0.0}, "leave gate_bias out, or take shortcut=exclusive_gate"),
         ({"family": "imagenet", "depth": 20}, "nearest are 18 and 34"),
-        ({"shortcut": "none", "shortcut_scale": 0.0}, "nearest is shortcut_scale=0.5"),
+        ({"shortcut": "none", "shortcut_scale": 0.0}, "leave shortcut_scale out, or take shortcut=scaling"),
         ({"start_from": 56, "seed": 7}, "below depth=8; nearest is none"),
         ({"start_from": 8, "shortcut": "dropout"}, "is for shortcut=none or identity or projection"),
         ({"family": "imagenet", "schedule.batch_size": 1}, "nearest is schedule.batch_size=2"),
