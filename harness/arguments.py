@@ -153,6 +153,8 @@ def _check_key(line: str, keys: Sequence[str]) -> None:
         raise ChoiceError(f"{shown(line)}: no key can be left out; give it a value")
     if plain not in keys:
         raise unknown("key", plain, keys)
+    if line.startswith(f"{key}=="):
+        raise ChoiceError(f"{shown(line)}: type {plain}={shown(line[len(key) :].lstrip('='))}")
     if plain != key:
         value = shown(line.partition("=")[2])
         raise ChoiceError(f"{shown(line)}: every key is there already and is given by its plain name; type {plain}={value}")

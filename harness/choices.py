@@ -30,7 +30,7 @@ def shown(value: object) -> str:
     """Return a value as a message repeats it: on one line, at most `LONGEST` characters."""
     try:
         text = "null" if value is None else str(value)
-    except (ValueError, RecursionError):  # an integer beyond Python's limit of digits, or a list nested too deeply
+    except Exception:  # an integer beyond Python's limit of digits, a list nested too deeply, or somebody's own __str__
         return f"(a value too long to print, {type(value).__name__})"
     text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[: LONGEST + 1])
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
@@ -49,11 +49,14 @@ def unknown(key: str, given: object, allowed: Iterable[str]) -> ChoiceError:
 class Choice:
     """One open choice: its names, a sentence for each (`built_in`: the project's own), and, once loaded, what implements them.
 
-    `reserved` names cannot be registered.
+    `reserved` names cannot be registered. What implements one has the method `method`, if it is named.
     """
 
-    def __init__(self, key: str, home: str, sentences: Mapping[str, str], reserved: Collection[str] = ()) -> None:
+    def __init__(
+        self, key: str, home: str, sentences: Mapping[str, str], reserved: Collection[str] = (), method: str = ""
+    ) -> None:
         self.key = key
+        self._method = method
         self.reserved = frozenset(reserved)
         self.sentences = dict(sentences)
         self.built_in = dict(sentences)
@@ -81,6 +84,8 @@ class Choice:
             present = self._implementations.get(name)
             if present is not None and _source(present) != _source(implementation):
                 raise ChoiceError(f"{self.key}={name}: registered twice, by {_source(present)} and {_source(implementation)}")
+            if self._method and not callable(getattr(implementation, self._method, None)):
+                raise ChoiceError(f"{self.key}={name}: must be a class with the method {self._method}")
             self.sentences.setdefault(name, sentence or (implementation.__doc__ or "").split("\n")[0])
             self._implementations[name] = implementation
             return implementation
@@ -173,5 +178,6 @@ PROBE = Choice(
         "lesions": "loss and error on the test images without each block in turn, at the end",
     },
     reserved=("steps", "epochs", "gradient_norms"),
+    method="watch",
 )
 BUILT_IN = (SHORTCUT, NORM, INIT, DATA, PROBE)

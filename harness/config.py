@@ -152,10 +152,13 @@ class ScheduleConfig:
 
     def __new__(cls, *values: Any, **named: Any) -> ScheduleConfig:
         self = super().__new__(cls)
-        assign(self, _given=dict(zip((f.name for f in fields(cls)), values, strict=False)) | named)
+        assign(self, _given={f.name: None for f, _ in zip(fields(cls), values, strict=False)} | dict.fromkeys(named))
         return self
 
     def __post_init__(self) -> None:
+        if not isinstance(self.milestones, str | Mapping) and hasattr(self.milestones, "__iter__"):
+            assign(self, milestones=tuple(self.milestones or ()))
+        assign(self, _given={name: getattr(self, name) for name in self.__dict__["_given"]})
         whole("schedule.steps", self.steps, 1)
         whole("schedule.batch_size", self.batch_size, 1)
         rate = real("schedule.learning_rate", self.learning_rate, above=0)
@@ -169,9 +172,10 @@ class ScheduleConfig:
         for key in ("warmup_max_steps", "eval_every", "eval_images", "precise_norm"):
             if getattr(self, key) is not None:
                 whole(f"schedule.{key}", getattr(self, key), 1)
-        if warmup is Warmup.steps and self.warmup_steps >= self.steps:
+        ends = "steps" in self.__dict__["_given"]  # else only the data say when
+        if ends and warmup is Warmup.steps and self.warmup_steps >= self.steps:
             raise ChoiceError(f"schedule.warmup_steps={self.warmup_steps}: must be below schedule.steps={self.steps}")
-        if warmup is Warmup.until_error and (self.warmup_max_steps or 0) > self.steps:
+        if ends and warmup is Warmup.until_error and (self.warmup_max_steps or 0) > self.steps:
             raise ChoiceError(f"schedule.warmup_max_steps={self.warmup_max_steps}: must be at most schedule.steps={self.steps}")
         assign(
             self,
@@ -193,7 +197,7 @@ class ScheduleConfig:
         steps = list(self.milestones)
         for step in steps:
             whole("schedule.milestones", step, 1)
-            if step >= self.steps:
+            if step >= self.steps and "steps" in self.__dict__["_given"]:
                 raise ChoiceError(f"schedule.milestones={shown(steps)}: {step} is past the end, schedule.steps={self.steps}")
         if steps != sorted(set(steps)):
             raise ChoiceError(f"schedule.milestones={shown(steps)}: must rise")
@@ -207,8 +211,10 @@ class ScheduleConfig:
         return self._default_milestones() if self.milestones is None else self.milestones
 
     def following(self, base: ScheduleConfig) -> ScheduleConfig:
-        """Return `base` with what was given here in its place."""
-        return replace(base, **self.__dict__["_given"])
+        """Return `base` with what was given here in its place; it can be made to follow another base again."""
+        found = replace(base, **(given := self.__dict__["_given"]))
+        assign(found, _given=given)
+        return found
 
     def in_force(self) -> ScheduleConfig:
         """Return the schedule with the parameters that its kind of warm-up does not use at their defaults."""
@@ -231,10 +237,13 @@ class ScheduleConfig:
 
 
 SCHEDULES: Mapping[str, ScheduleConfig] = {
-    "digits": ScheduleConfig(steps=1_000, learning_rate=0.01, eval_every=55),
-    "cifar10": ScheduleConfig(),
-    "cifar100": ScheduleConfig(),
-    IMAGE_FOLDER: ScheduleConfig(steps=600_000, batch_size=256),
+    name: replace(schedule)  # as if all of it had been given
+    for name, schedule in {
+        "digits": ScheduleConfig(steps=1_000, learning_rate=0.01, eval_every=55),
+        "cifar10": ScheduleConfig(),
+        "cifar100": ScheduleConfig(),
+        IMAGE_FOLDER: ScheduleConfig(steps=600_000, batch_size=256),
+    }.items()
 }
 """The schedule that each data set's name stands for, as in conf/schedule/ (a test compares the two)."""
 
@@ -402,7 +411,8 @@ def flatten(choices: Mapping[str, Any]) -> dict[str, Any]:
 
 def with_defaults(choices: Mapping[str, Any]) -> dict[str, Any]:
     """Return recorded choices completed by the defaults of keys that are younger than the record."""
-    defaults = RunConfig(device="cpu").choices()
+    name = choices.get("data", {}).get("name")
+    defaults = RunConfig(data=DataConfig(name) if name in SCHEDULES else DataConfig(), device="cpu").choices()
     nested = {key: defaults[key] | dict(choices.get(key, {})) for key in NESTED}
     return defaults | dict(choices) | nested
 
@@ -415,10 +425,18 @@ def varying(flats: Sequence[Mapping[str, Any]]) -> list[str]:
 def available_cores() -> int:
     """Return how many CPU cores this process may use, at least one; Slurm's allotment where that is fewer."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    allotted = os.environ.get("SLURM_CPUS_PER_TASK", "").strip()
-    if allotted.isascii() and allotted.isdigit() and len(allotted) < 10:
-        return max(1, min(int(allotted), cores))
-    return max(1, cores)
+    return max(1, min(cores, _variable("SLURM_CPUS_PER_TASK"), thread_limit()))
+
+
+def thread_limit() -> int:
+    """Return how many threads OpenMP starts at most; torch waits for more without end."""
+    return max(1, _variable("OMP_THREAD_LIMIT"))
+
+
+def _variable(name: str) -> int:
+    """Return the whole number in a variable of the environment; where there is none, more than any machine has of anything."""
+    given = os.environ.get(name, "").strip()
+    return int(given) if given.isascii() and given.isdigit() and len(given) < 10 else 10**9
 
 
 def _load_plugin(module: str) -> None:

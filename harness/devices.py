@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from harness.choices import ChoiceError
-from harness.config import Precision, RunConfig
+from harness.config import Precision, RunConfig, thread_limit
 from harness.global_state import as_runs_need_it
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -38,6 +38,8 @@ def resolve(config: RunConfig) -> RunConfig:
     Raises ChoiceError for a device that this machine does not have.
     """
     device = config.device
+    if config.threads_here() > (limit := thread_limit()):
+        raise ChoiceError(f"threads={config.threads}: OMP_THREAD_LIMIT={limit} in the environment allows no more than {limit}")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda"):

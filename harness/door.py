@@ -48,7 +48,7 @@ class RecordError(Exception):
 def words(error: Exception) -> str:
     """Return what an error says, of an OSError its file and reason, in one line."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+        return f"{error.filename2 or error.filename}: {error.strerror}"  # of a rename, the name that was to be
     return " ".join(str(error).split()) or type(error).__name__
 
 

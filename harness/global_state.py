@@ -6,7 +6,9 @@ same run would have other numbers there under the same name.
 
 from __future__ import annotations
 
+import ctypes
 import operator
+import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -16,8 +18,10 @@ import numpy as np
 import torch
 import torch.utils.deterministic
 
-LEAST = float.fromhex("0x1p-1074")
-"""The smallest float64 above zero: a denormal number."""
+SHARE = 2**16
+"""Elements of a tensor at least, for each thread, with which torch has it take part."""
+LEAST: float = struct.unpack("<d", b"\1" + bytes(7))[0]
+"""The smallest float64 above zero, a denormal number: not computed, since that gives zero where such numbers are flushed."""
 BACKENDS = ("", "cudnn", "mkldnn")
 OPERATIONS = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
 """Below `torch.backends`: what has a precision of float32 that its parts follow, and those parts."""
@@ -43,6 +47,9 @@ def as_runs_need_it(threads: int) -> Iterator[None]:
         attribute(cudnn, "enabled", True)
         attribute(torch.backends.mkldnn, "enabled", True)
         put(_flushes_denormals(), False, torch.set_flush_denormal)
+        if threads > 1 and _pool_flushes_denormals(threads):
+            put(True, False, lambda on: _in_every_thread(threads, partial(torch.set_flush_denormal, on)))
+        put(torch.is_anomaly_enabled(), False, torch.set_anomaly_enabled)
         put(torch.get_default_dtype(), torch.float32, torch.set_default_dtype)
         if torch.get_default_device().type != "cpu":
             put(torch.get_default_device(), None, torch.set_default_device)
@@ -53,6 +60,19 @@ def as_runs_need_it(threads: int) -> Iterator[None]:
         stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
         stack.enter_context(_exact_float32())
         yield
+
+
+def _pool_flushes_denormals(threads: int) -> bool:
+    """Return whether a thread of OpenMP's pool does: each is as the one that started it was at that moment."""
+    least = torch.ones(SHARE * threads, dtype=torch.int32).view(torch.float32)  # the smallest float32 above zero
+    return bool(((least * 1.0).view(torch.int32) != 1).any())
+
+
+def _in_every_thread(threads: int, work: Callable[[], object]) -> None:
+    """Call `work` in each of OpenMP's threads, where it is GNU's, which torch for Linux comes with."""
+    parallel = getattr(ctypes.CDLL(None), "GOMP_parallel", None)
+    if parallel is not None:
+        parallel(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: work() and None), None, threads, 0)
 
 
 def _determinism() -> tuple[bool, bool]:

@@ -66,7 +66,9 @@ def start(sweep: Sweep, tell: Tell = lambda done, asked: None) -> list[RunConfig
         raise ChoiceError(f"{error.filename}: is not a folder; move it away") from error
     except locks.LockError as error:
         raise ChoiceError(str(error)) from error
-    records.write_json(sweep.folder / layout.SWEEP, {"experiment": sweep.experiment, "command": sweep.command, "runs": names})
+    if (place := sweep.folder / layout.SWEEP).is_dir():
+        log.warning("%s: is no file; it is kept as %s", place, records.set_aside(place).name)
+    records.write_json(place, {"experiment": sweep.experiment, "command": sweep.command, "runs": names})
     if reused := len(names) - len(left):
         log.info("%d of %d runs were done before and are reused", reused, len(names))
     for words in (sweep.decided, slow(left)):

@@ -233,15 +233,14 @@ def _check_same_choices(run: Run, config: RunConfig) -> None:
     """Raise ChoiceError where a run was recorded with another value of a key, as one that followed a default of that time."""
     try:
         before = flatten(run.config)
-    except RecordError:
-        return  # of an unfinished run: written again
+    except RecordError as error:  # of an unfinished run: what its checkpoint is of is not known
+        log.warning("%s; the checkpoint is kept as %s", error, set_aside(run.folder / layout.CHECKPOINT).name)
+        return
     asked = flatten(config.choices())
-    keys = [key for key in dict.fromkeys([*before, *asked]) if before.get(key) != asked.get(key)]
+    keys = [key for key in dict.fromkeys([*before, *asked]) if before.get(key) != asked.get(key) and key != "plugins"]
     if keys:
         words = [f"{key}={shown(before.get(key))} there, {key}={shown(asked.get(key))} now" for key in keys]
-        raise ChoiceError(
-            f"{run.folder}: is of other choices ({'; '.join(words)}); move it away to train it anew, or name the value of then"
-        )
+        raise ChoiceError(f"{run.folder}: is a run of other choices ({'; '.join(words)}); move it away to train these")
 
 
 def _mend(run: Run) -> None:

@@ -29,6 +29,7 @@ from harness.pages import Code, Fold, Section, Text
 from harness.plots import HEAT_MAPS
 from harness.plots.marks import key
 from harness.records import RecordError
+from harness.schema import printable
 from harness.tables import APART, DRAWN, Tables, Unreadable
 
 ABOUT_RUNS = (
@@ -107,7 +108,7 @@ def _told(tables: Tables, folder: Path | None) -> int:
     print(pages.plain_table(_runs_shown(tables)))
     for run, why in tables.troubles.items():
         if ": " in why:
-            print(f"{run}: {why}")
+            print(printable(f"{run}: {why}"))
     if folder:
         print(f"\nreport: {folder / layout.REPORT_HTML}")
     return 1 if tables.troubles else 0
@@ -168,7 +169,12 @@ def keep(sweep: Path, name: str) -> Path:
         (aside / layout.RUNS).mkdir()
         for source in sources:
             for file in sorted(source.iterdir()):
-                if file.is_file() and file.name not in layout.PRIVATE and not re.search(r"^\.|\.damaged-\d+$", file.name):
+                if (
+                    file.is_file()
+                    and not file.is_symlink()
+                    and file.name not in layout.PRIVATE
+                    and not re.search(r"^\.|\.damaged-\d+$", file.name)
+                ):
                     records.write_bytes(aside / layout.RUNS / source.name / file.name, door.read_bytes(file, door.TABLE))
         build(aside)
     return finding

@@ -280,13 +280,17 @@ class Tables(Asked):
 def _at_end(run: Run, state: str) -> dict[str, Any]:
     """Return the results of a finished run that are in its tables; raises RecordError where it has none."""
     row = records.read_table(run.folder / layout.EPOCHS, [*AT_END, "test_loss", "holdout_loss"]).iloc[-1]
-    if lacking := [name for name in AT_END[:2] if not math.isfinite(row[name])]:
-        raise RecordError(f"{run.folder / layout.EPOCHS}: {lacking[0]}: must be a number in the last row")
+    for name in AT_END[:3]:
+        if not (0 <= row[name] <= 100) and (name != "holdout_error" or math.isfinite(row[name])):
+            raise RecordError(f"{run.folder / layout.EPOCHS}: {name}: must be a number from 0 to 100 in the last row")
     parts = [name.removesuffix("_error") for name in AT_END[:3] if math.isfinite(row[name])]
     overflowed = [part for part in parts if state == records.DONE and not math.isfinite(row[f"{part}_loss"])]
     found = {name: float(row[name]) for name in AT_END} | {"overflowed": " ".join(overflowed) or None}
     if (run.folder / layout.STEPS).is_file():
-        found["batch_error"] = float(records.read_table(run.folder / layout.STEPS, ["error"], last=CLOSING)["error"].mean())
+        errors = records.read_table(run.folder / layout.STEPS, ["error"], last=CLOSING)["error"]
+        if not errors.between(0, 100).all():
+            raise RecordError(f"{run.folder / layout.STEPS}: error: must be a number from 0 to 100")
+        found["batch_error"] = float(errors.mean())
     return found
 
 

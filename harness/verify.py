@@ -126,7 +126,8 @@ def verify(run: Run, root: str | None) -> dict[str, Any]:
     config = replace(config, data=replace(config.data, root=root))
     if config.run_name() != run.name.partition(".")[0]:
         raise Unverifiable(
-            f"{run.name} was recorded with other numerics: here its choices make {config.run_name()} (NUMERICS {NUMERICS})"
+            f"{run.name} was recorded with other numerics or other defaults: here its choices make {config.run_name()} "
+            f"(NUMERICS {NUMERICS})"
         )
     differs = differences(run.environment, describe_machine(config.device, config.threads_here()))
     if run.status.get("resumed_elsewhere"):

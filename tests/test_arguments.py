@@ -44,6 +44,7 @@ OVERRIDES = [
     ("depth@x=20", "type depth=20"),
     ("schedule@x=digits", "type schedule=digits"),
     ("~depth", "no key can be left out"),
+    ("depth==20", "depth==20: type depth=20"),
     ("schedule/steps=3", "did you mean schedule.steps?"),
     ("data={name:digits}", "allowed: cifar10, cifar100, digits, image_folder"),
     ("schedule={steps:5}", "allowed: cifar10"),

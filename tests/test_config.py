@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness import choices
 from harness.choices import ChoiceError
-from harness.config import DataConfig, RunConfig, ScheduleConfig, available_cores, flatten
+from harness.config import SCHEDULES, DataConfig, RunConfig, ScheduleConfig, available_cores, flatten, with_defaults
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,36 @@ def test_a_value_that_was_given_stays_where_it_is_the_papers():
     assert (schedule.steps, schedule.learning_rate, schedule.eval_every) == (64_000, 0.1, 55)
     with pytest.raises(ChoiceError, match=r"past the end, schedule\.steps=1000"):
         RunConfig(schedule=ScheduleConfig(milestones=(32_000, 48_000)))
+
+
+def test_milestones_are_those_that_were_given_when_they_were_given():
+    given = [30, 40]
+    from_list, from_iterator = ScheduleConfig(steps=100, milestones=given), ScheduleConfig(steps=100, milestones=iter((30, 40)))
+    given.append(99)
+    for schedule in (from_list, from_iterator):
+        assert RunConfig(schedule=schedule).schedule.milestones == schedule.milestones == (30, 40)
+
+
+def test_a_schedule_that_names_no_end_is_checked_against_the_one_of_its_data():
+    """600,000 steps of one's own images; 1,000 of digits."""
+    for keys in ({"milestones": (300, 450_000)}, {"warmup": "steps", "warmup_steps": 70_000}):
+        schedule = ScheduleConfig(**keys)
+        assert RunConfig(data=DataConfig("image_folder"), schedule=schedule).schedule.steps == 600_000
+        with pytest.raises(ChoiceError, match=r"schedule\.steps=1000"):
+            RunConfig(schedule=schedule)
+
+
+def test_other_data_bring_their_schedule_where_none_was_given():
+    moved = replace(RunConfig(schedule=ScheduleConfig(batch_size=64)), data=DataConfig("cifar10"))
+    assert moved.schedule == ScheduleConfig(batch_size=64)
+    kept = RunConfig(data=DataConfig("image_folder"), schedule=SCHEDULES["cifar10"])
+    assert kept.schedule.steps == 64_000
+
+
+def test_an_old_record_is_completed_by_the_schedule_of_its_own_data():
+    old = {"depth": 20, "data": {"name": "cifar10"}, "schedule": {"steps": 200}}
+    assert with_defaults(old)["schedule"]["learning_rate"] == 0.1
+    assert with_defaults({"data": {"name": "digits"}})["schedule"]["learning_rate"] == 0.01
 
 
 def test_a_schedule_that_was_copied_or_pickled_follows_the_data_the_same():

@@ -90,6 +90,7 @@ PLUGINS = [
     ("raise SystemExit(5)", "cannot be imported: SystemExit: 5"),
     ("raise KeyboardInterrupt", "cannot be imported: KeyboardInterrupt"),
     ("raise GeneratorExit", "cannot be imported: GeneratorExit"),
+    ("class E(Exception):\n    def __str__(self):\n        raise RuntimeError\nraise E", "cannot be imported: E: (a value"),
     ("1 / 0", "cannot be imported: ZeroDivisionError"),
     ("raise ValueError('one\\ntwo' + 'x' * 10_000)", "cannot be imported: ValueError: one"),
     ("def f(: pass", "cannot be imported: SyntaxError"),
@@ -111,6 +112,7 @@ REGISTERED = [
     ("NORM.register('batch')", "norm=batch: is built in"),
     ("SHORTCUT.register('none')", "shortcut=none: is built in"),
     ("PROBE.register('layers')", "probes=layers: is built in"),
+    ("PROBE.register('mine')", "probes=mine: must be a class with the method watch"),
     ("PROBE.register('steps')", "probes=steps: is the name of a table that every run has"),
 ]
 

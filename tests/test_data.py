@@ -172,6 +172,9 @@ def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(ChoiceError, match="1294 training images"):
         check(RunConfig(data=DataConfig(split="holdout"), schedule=ScheduleConfig(batch_size=1400)))
     check(RunConfig(schedule=ScheduleConfig(batch_size=1437)))
+    check(RunConfig(schedule=ScheduleConfig(precise_norm=1437)))
+    with pytest.raises(ChoiceError, match="there are 1437 training images; nearest is 1437"):
+        check(RunConfig(schedule=ScheduleConfig(precise_norm=1438)))
 
 
 def pickled(batch):

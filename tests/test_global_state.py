@@ -40,6 +40,7 @@ def settings():
         "mkldnn.enabled": B.mkldnn.enabled,
         "numpy": np.geterr(),
         "threads": torch.get_num_threads(),
+        "anomalies": torch.is_anomaly_enabled(),
     }
 
 def train(caller, results):
@@ -48,8 +49,8 @@ def train(caller, results):
     before = settings()
     harness.train(config, results)
     assert settings() == before, {name: (before[name], now) for name, now in settings().items() if now != before[name]}
-    with exactly(config):
-        least = torch.full((8,), 1.0).to(torch.float32) * 2.0**-149
+    with exactly(tiny(threads=2)):
+        least = torch.ones(2**18, dtype=torch.int32).view(torch.float32) * 1.0  # the smallest denormal number
         assert (least.view(torch.int32) == 1).all(), "a denormal number became zero"
 
 for number, caller in enumerate(sys.argv[2:]):
@@ -61,6 +62,8 @@ for number, caller in enumerate(sys.argv[2:]):
 """
 CALLERS = {
     "denormals are zero": "torch.set_flush_denormal(True)",
+    "those of other threads are, too": "torch.set_num_threads(2); torch.set_flush_denormal(True); torch.rand(2000, 2000).relu()",
+    "anomalies are looked for": "torch.autograd.set_detect_anomaly(True)",
     "TF32 everywhere": "B.fp32_precision = 'tf32'",
     "exact everywhere": "B.fp32_precision = 'ieee'",
     "bfloat16 in oneDNN": "B.mkldnn.fp32_precision = 'bf16'",

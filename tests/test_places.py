@@ -9,6 +9,7 @@ from helpers import tiny
 
 import harness
 from harness import launch, layout
+from harness.choices import ChoiceError
 from harness.config import RunConfig
 from harness.sweep import plan
 
@@ -51,6 +52,13 @@ def test_both_gpus_have_work_at_once(two_gpus):
 def test_a_run_of_a_gpu_stays_there(two_gpus):
     assert {config.device for config in placed("device=cuda:1", "seed=0,1")} == {"cuda:1"}
     assert len(placed("device=cpu,cuda:1", "seed=0,1")) == 4  # other numbers on each kind of device: other runs
+
+
+def test_more_threads_than_openmp_starts_are_refused_since_torch_would_wait_for_them(monkeypatch, tmp_path):
+    monkeypatch.setenv("OMP_THREAD_LIMIT", "1")
+    with pytest.raises(ChoiceError, match="threads=2: OMP_THREAD_LIMIT=1"):
+        harness.train(tiny(threads=2), tmp_path)
+    assert RunConfig(threads="auto").threads_here() == 1
 
 
 def test_auto_threads_are_counted_where_the_run_is(monkeypatch, tmp_path):

@@ -117,6 +117,26 @@ def test_a_begun_run_of_another_default_is_not_gone_on_with_and_one_without_a_st
         records.create(asked, tmp_path)
 
 
+def test_of_a_begun_run_whose_choices_cannot_be_read_the_checkpoint_is_set_aside(tmp_path):
+    begun = records.create(tiny(), tmp_path)
+    (begun.folder / layout.CHECKPOINT).write_text("of whatever choices")
+    (begun.folder / layout.CONFIG).write_text("{")
+    assert records.create(tiny(), tmp_path).config["depth"] == 8
+    assert not (begun.folder / layout.CHECKPOINT).exists()
+    assert len(list(begun.folder.glob("*.damaged-1"))) == 1
+
+
+def test_a_folder_in_the_place_of_sweep_json_is_set_aside(tmp_path):
+    command = ["depth=8", *KEYS, f"results={tmp_path}"]
+    assert run.main(command) == 0
+    (folder,) = (tmp_path / layout.SWEEPS).iterdir()
+    (folder / layout.SWEEP).unlink()
+    (folder / layout.SWEEP).mkdir()
+    assert run.main(command) == 0
+    assert (folder / layout.SWEEP).is_file()
+    assert (folder / f"{layout.SWEEP}.damaged-1").is_dir()
+
+
 def test_creating_a_run_again_keeps_a_finished_one(tmp_path):
     run = records.create(tiny(), tmp_path)
     assert run.state == records.WAITING

@@ -107,14 +107,17 @@ def test_a_report_that_cannot_be_written_is_one_sentence_and_the_runs_are_printe
     put(folder)
     assert report.main([str(folder)]) == 2
     said = capsys.readouterr()
-    assert said.err.startswith("harness.report: ")
+    assert said.err.startswith(f"harness.report: {folder}/")
+    assert "/." not in said.err  # what is in the way is named, not what was to take its place
     assert said.err.count("\n") == 1
     assert said.out.count(" done ") == 2
     assert "report: " not in said.out
     assert report.conclude(folder) == 0  # as at the end of harness.run: every run is done
     name = Tables(folder).about["runs"][0]
-    records.write_status(records.Run(layout.runs_of(folder) / name), records.FAILED, error="no way")
+    records.write_status(records.Run(layout.runs_of(folder) / name), records.FAILED, error="no\n\x1b[31mway")
+    capsys.readouterr()
     assert report.conclude(folder) == 1
+    assert "\x1b" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
@@ -229,6 +232,7 @@ def test_only_what_a_run_wrote_is_kept(folder, tmp_path):
     (tmp_path / "secret").write_text("secret")
     os.mkfifo(first / "pipe")
     (first / "mine").mkdir()
+    (first / "link.txt").symlink_to(tmp_path / "secret")
     (first / ".hidden").touch()
     (first / "steps.csv.damaged-1").touch()
     (first / layout.LOG).touch()

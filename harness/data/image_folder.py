@@ -67,12 +67,13 @@ def check(folder: Folder) -> str:
     brightest: list[int] = []
 
     def look(place: int, image: Image.Image) -> None:
+        deep = pixels.deep(image)
         decoded, of = pixels.rgb(image), seen[place >= len(folder.train)]
         if len(of) < 2:
             of.add(_fingerprint(decoded))
         if pixels.frames(image):
             several.append(place)
-        if pixels.deep(image):
+        if deep:
             brightest.append(int(np.asarray(decoded).max()))
 
     found = _each(folder, look)

@@ -103,8 +103,8 @@ def frames(image: Image.Image) -> bool:
 
 
 def deep(image: Image.Image) -> bool:
-    """Return whether an image is grey, of more than 8 bits."""
-    return image.mode.startswith("I")
+    """Return whether an image that is not decoded yet has more than 8 bits."""
+    return image.mode.startswith("I") or ";16" in _packing(image)[0]
 
 
 def rgb(image: Image.Image) -> Image.Image:
@@ -116,7 +116,7 @@ def rgb(image: Image.Image) -> Image.Image:
     _check(image, raw)
     image.load()
     turn = TURNS.get(_orientation(image))
-    if deep(image):
+    if image.mode.startswith("I"):
         shallow = _eight_bits(image, top)
     else:
         shallow = image

@@ -132,6 +132,8 @@ def _check_counts(config: RunConfig, facts: Facts) -> None:
             f"schedule.batch_size={batch}: larger than the data set; data={config.data.name}, "
             f"data.split={config.data.split.value} has {images} training images"
         )
+    if (asked := config.schedule.precise_norm or 0) > images:
+        raise ChoiceError(f"schedule.precise_norm={asked}: there are {images} training images; nearest is {images}")
     if config.data.split is Split.holdout and held == 0:
         raise ChoiceError(f"data.split=holdout: a tenth of {facts.train} training images is none")
 
