@@ -46,9 +46,6 @@ def as_runs_need_it(threads: int) -> Iterator[None]:
         attribute(cudnn, "benchmark", False)
         attribute(cudnn, "enabled", True)
         attribute(torch.backends.mkldnn, "enabled", True)
-        put(_flushes_denormals(), False, torch.set_flush_denormal)
-        if threads > 1 and _pool_flushes_denormals(threads):
-            put(True, False, lambda on: _in_every_thread(threads, partial(torch.set_flush_denormal, on)))
         put(torch.is_anomaly_enabled(), False, torch.set_anomaly_enabled)
         put(torch.get_default_dtype(), torch.float32, torch.set_default_dtype)
         if torch.get_default_device().type != "cpu":
@@ -59,6 +56,9 @@ def as_runs_need_it(threads: int) -> Iterator[None]:
         stack.enter_context(torch.enable_grad())
         stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
         stack.enter_context(_exact_float32())
+        put(_flushes_denormals(), False, torch.set_flush_denormal)
+        if threads > 1 and _pool_flushes_denormals(threads):
+            put(True, False, lambda on: _in_every_thread(threads, partial(torch.set_flush_denormal, on)))
         yield
 
 
