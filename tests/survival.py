@@ -42,9 +42,15 @@ def start(results, arguments=SWEEP, plugins=""):
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{plugins}", MARK: str(results)}
     command = [sys.executable, "-m", "harness.run", *arguments, f"results={results}"]
     with results.with_suffix(".log").open("ab") as log:
-        started = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+        started = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True, preexec_fn=hears)
     STARTED.append((started, results))
     return started
+
+
+def hears():
+    """Have this process hear Ctrl-C and the loss of its terminal, also where the tests were started by `nohup` or in the background."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def end_all():
