@@ -48,7 +48,7 @@ def start(results, arguments=SWEEP, plugins=""):
 
 
 def hears():
-    """Have this process hear Ctrl-C and the loss of its terminal, also where the tests were started by `nohup` or in the background."""
+    """Have this process hear Ctrl-C and the loss of its terminal, also under `nohup` or in the background."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
