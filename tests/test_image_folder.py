@@ -15,6 +15,7 @@ import torch
 from helpers import KEYS, tiny
 from PIL import Image
 from safetensors.torch import load_file
+from test_pixels import png
 
 from harness import layout, records, run, sweep, verify
 from harness.carry_out import carry_out, train
@@ -340,6 +341,16 @@ def test_deep_images_that_are_nearly_black_are_spoken_of(tmp_path, caplog, most,
         Image.fromarray(samples).save(path)
     image_folder.check(image_folder.scan(str(tmp_path)))
     assert ("12 images of more than 8 bits are no brighter than" in caplog.text) == said
+
+
+def test_deep_colours_that_are_nearly_black_are_spoken_of(tmp_path, caplog):
+    """Pillow makes 8 bits of them as it decodes; 4,095 of 65,535 is level 15."""
+    squares(tmp_path, np.random.default_rng(0))
+    for path in tmp_path.rglob("*.png"):
+        samples = np.random.default_rng(int(path.stem)).integers(0, 4096, (32, 96)).astype(">u2")
+        path.write_bytes(png(32, 32, 16, 2, b"".join(b"\0" + row.tobytes() for row in samples)))
+    image_folder.check(image_folder.scan(str(tmp_path)))
+    assert "12 images of more than 8 bits are no brighter than 15 of 255" in caplog.text
 
 
 def test_a_decoder_that_fails_without_a_word_is_a_fault(images, monkeypatch):
