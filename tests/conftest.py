@@ -1,10 +1,19 @@
-"""Shared fixtures: real CIFAR-10 where it lies beside the checkout; no process outlives its test."""
+"""Shared fixtures: real CIFAR-10 where it lies beside the checkout; no process outlives its test; examples that repeat.
 
+Hypothesis tries the same examples each time, so that a failure tells of a change. HYPOTHESIS_PROFILE=random looks for new ones.
+"""
+
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("random")
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 ROOT = Path(__file__).resolve().parent.parent
 UNPACK = ROOT.parent / "shared" / "data" / "unpack_cifar10.py"

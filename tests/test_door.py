@@ -343,8 +343,8 @@ def every_reader(results, data):
         path.write_bytes(before)
 
 
-FEW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-MANY = settings(FEW, max_examples=3000, derandomize=False)
+FEW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(FEW, max_examples=3000)
 ODD_WARNINGS = pytest.mark.filterwarnings("ignore::pandas.errors.ParserWarning", "ignore::RuntimeWarning")
 
 
@@ -403,7 +403,7 @@ def test_every_command_ends_with_an_exit_code(whole, data, capsys):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @ODD_WARNINGS
-@settings(MANY, max_examples=100)
+@settings(MANY, max_examples=30)
 @given(data=st.data())
 def test_every_command_ends_with_an_exit_code_many_times(whole, data, capsys):
     every_command(whole, data, capsys)
