@@ -98,6 +98,8 @@ def conclude(folder: Path, unwritten: int = 0) -> int:
         _refused(error)
     try:
         code = _told(tables, folder if written else None)
+    except BrokenPipeError:  # nobody reads what is printed
+        raise
     except (RecordError, OSError):
         return unwritten or 1
     return code if written else max(code, unwritten)
