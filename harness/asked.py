@@ -34,7 +34,7 @@ class Asked:
             try:
                 if not run.folder.is_dir():
                     raise RecordError(f"{run.folder}: the run's folder is missing")
-                run.config  # noqa: B018
+                run.config  # noqa: B018  # read for what it raises
             except (RecordError, OSError) as error:
                 lost[run.name] = self.words(error)
         if not any(run.folder.is_dir() for run in found):

@@ -447,7 +447,7 @@ def _load_plugin(module: str) -> None:
         raise ChoiceError(f"{given}: is Python's own or this project's, and registers nothing new; name a module of yours")
     if module in sys.modules:
         return
-    here = os.getcwd()  # noqa: PTH109
+    here = os.getcwd()  # noqa: PTH109  # Path.cwd() is the same call, and os.chdir has no Path of its own
     try:
         import_module(module)
     except ChoiceError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -139,11 +140,12 @@ def _resolved(configs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:
     for config in (*shallower, *asked):
         if config is not None:
             by_name.setdefault(config.run_name(), []).append(config)
-    load, placed = dict.fromkeys((config.device for same in by_name.values() for config in same), 0), dict(by_name)
+    placed: dict[str, RunConfig] = {}
+    load = Counter[str]()
     for name, same in sorted(by_name.items(), key=lambda named: -cost(named[1][0])):
-        placed[name] = [min(same, key=lambda config: load[config.device])]
-        load[placed[name][0].device] += cost(same[0])
-    return tuple(config for (config,) in placed.values())
+        placed[name] = min(same, key=lambda config: load[config.device])
+        load[placed[name].device] += cost(placed[name])
+    return tuple(placed[name] for name in by_name)
 
 
 def cost(config: RunConfig) -> int:

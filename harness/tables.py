@@ -269,7 +269,7 @@ class Tables(Asked):
             status = run.status | {"state": run.state_now} if run.has_status else {"state": records.WAITING}
             if status["state"] in records.FINISHED:
                 results |= _at_end(run, status["state"])
-                run.environment  # noqa: B018
+                run.environment  # noqa: B018  # read for what it raises
         except (RecordError, OSError) as error:
             status = {"state": records.DAMAGED, "error": self.words(error)}
         facts = {name: status.get(name) for name in ("seconds", "parameters", "warmup_end")}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.choices import PROBE
-from harness.probes import lesions  # noqa: F401
+from harness.probes import lesions  # noqa: F401  # registers itself
 from harness.probes.probe import Context, Exact, Row, gradient, norms
 
 
