@@ -4,16 +4,19 @@ import base64
 import gzip
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from harness import embedded, svg
+from harness.plots.branches import branch_over_input
 from harness.plots.described import described
 from harness.plots.errors import error_against, error_by_arm
 from harness.plots.marks import runs_in
 from harness.plots.style import save
+from harness.tables import Tables
 
 RUNS = pd.DataFrame(
     {
@@ -97,3 +100,12 @@ def test_on_a_dark_page_paper_and_ink_change_places_and_lines_can_be_seen():
     for colour in ("0072b2", "d55e00", "009e73", "cc79a7", "e69f00", "56b4e9", "471365", "287c8e", "6ece58"):
         contrast = (brightness(svg.in_the_dark(colour)) + 0.05) / (brightness(svg.PAPER) + 0.05)
         assert contrast >= 3  # WCAG 2.1, 1.4.11: graphics
+
+
+def test_the_root_of_the_block_is_drawn_beside_nets_of_several_depths():
+    """The committed demo: 20, 56 and 110 layers, of which theory knows the residual ones."""
+    finding = Path(__file__).resolve().parent.parent / "results" / "findings" / "2026-11-23-demo"
+    (figure,) = branch_over_input(Tables(finding).branches, "depth")
+    (line,) = [line for line in figure.axes[0].get_lines() if line.get_label() == "1/sqrt(l)"]
+    assert line.get_xdata()[-1] == 54  # blocks of 110 layers
+    assert line.get_ydata()[3] == 0.5

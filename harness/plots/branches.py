@@ -98,8 +98,8 @@ def _power_in_words(deepest: pd.DataFrame, x: str) -> str:
 
 
 def _root(ax: Axes, frame: pd.DataFrame) -> None:
-    """Draw 1/sqrt(l) where theory tends to it."""
-    if len(frame) and _theory(frame) is not None:
+    """Draw 1/sqrt(l) where theory tends to it, of whatever depth."""
+    if any(_theory(group) is not None for _, group in frame.groupby("x")):
         blocks = np.arange(1, frame["block"].max() + 1)
         ax.plot(blocks, blocks**-0.5, color="#999999", linewidth=0.8, label="1/sqrt(l)", zorder=1)
 
