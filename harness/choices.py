@@ -31,7 +31,7 @@ def shown(value: object) -> str:
     try:
         text = "null" if value is None else str(value)
     except Exception:  # an integer beyond Python's limit of digits, a list nested too deeply, or somebody's own __str__
-        return f"(a value too long to print, {type(value).__name__})"
+        return f"(a value that cannot be printed, {type(value).__name__})"
     text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[: LONGEST + 1])
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 

@@ -443,7 +443,8 @@ def _load_plugin(module: str) -> None:
     given = f"plugins={shown(module)}"
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", module) or module.endswith(".py"):
         raise ChoiceError(f"{given}: must be a module's name as in `import NAME`: a file mine.py on Python's path is mine")
-    if module.partition(".")[0] in {*sys.stdlib_module_names, "__main__", "harness", "experiments"}:
+    own = module.partition(".")[0] in {*sys.stdlib_module_names, "__main__", "harness", "experiments"}
+    if own and not module.endswith(".plugin"):  # as harness.lab.plugin, the only one that this project has
         raise ChoiceError(f"{given}: is Python's own or this project's, and registers nothing new; name a module of yours")
     if module in sys.modules:
         return

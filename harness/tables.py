@@ -31,6 +31,8 @@ from harness.theory import Net
 SPANS = 200
 """Points at most of a line that has a value at every step."""
 FIRST = "stem.conv"
+AT_END = ("train_error", "test_error", "holdout_error", "train_loss")
+"""Columns of the last row of epochs.csv that are results."""
 CLOSING = 50
 """Steps at the end of a run over which `batch_error` is the mean."""
 APART = 5.0
@@ -102,8 +104,8 @@ class Tables(Asked):
     def results(self) -> list[str]:
         """The columns of results, of the optional ones those that some run has."""
         optional = [name for name in OPTIONAL_RESULTS if self.runs[name].notna().any()]
-        names = list(RESULTS)
-        return [*names[:4], *optional, *names[4:]]
+        after = list(RESULTS).index("batch_error") + 1
+        return [*list(RESULTS)[:after], *optional, *list(RESULTS)[after:]]
 
     @cached_property
     def runs_table(self) -> pd.DataFrame:
@@ -335,7 +337,5 @@ def _thinned(norms: pd.DataFrame) -> pd.DataFrame:
 
 OF_LAYERS = Measure("layers", ("step", "layer", "kind", "grad_norm", "response_std"), _of_convolutions)
 OF_BLOCKS = Measure("blocks", ("step", "block", "forward_norm", "grad_norm", "elements"), partial(moments, place="block"))
-AT_END = ("train_error", "test_error", "holdout_error", "train_loss")
-"""Columns of the last row of epochs.csv that are results."""
 DRAWN = {"layers": OF_LAYERS, "blocks": OF_BLOCKS}
 """What figures draw of the tables of probes, by the name of the frame."""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.config import RunConfig
+
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ["run --help", "describe depth=20", "report nowhere", "status nowhere", "verify nowhere", "reference nowhere"]
 COMMANDS += ["lab --help", "bench --help"]
@@ -171,6 +173,10 @@ def test_a_plugin_is_a_module_of_the_user_s_own(name, tmp_path, monkeypatch, cap
     assert run.main([f"plugins=[{name}]"]) == 2
     assert capsys.readouterr().err.startswith("harness.run: plugins=")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_plugin_of_this_project_s_own():
+    assert RunConfig(plugins=("harness.lab.plugin",)).plugins == ("harness.lab.plugin",)
 
 
 def test_a_plugin_that_changes_the_folder_changes_no_path_of_the_command_line(plugin, tmp_path):
