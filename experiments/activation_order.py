@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from experiments.declaration import Claim, Experiment, Found, Missing, Protocol, Setting
-from experiments.shortcuts import WARM_UP, against
 from harness import plots
-from harness.published import HE_2016, IMAGES, Published, published
+from harness.analysis.published import HE_2016, IMAGES, Published, published
+from harness.claims.claim import Claim, Experiment, Found, Missing, Protocol, Setting
+from harness.claims.measures import WARM_UP, against
 
 KEYS = ("depth", "order", "block", "shortcut")
 MARGIN = 0.5

@@ -1,7 +1,8 @@
 """Attribution: is it the size of the gradients that makes deep plain nets with batch normalisation worse?
 
 He et al. 2015, section 4.1, say of their plain nets that the difficulty is "unlikely to be caused by vanishing gradients". Here
-the sizes are taken out (`update_scaling=layerwise`, harness.scaling): every layer moves by the same share of its weights,
+the sizes are taken out (`update_scaling=layerwise`, harness.training.update_scaling): every layer moves by the same share of
+its weights,
 however small or large its gradient. What is left of the degradation has another cause. So the claim falls where equal steps take
 a point or more off the rise of the error, and not where they add to it: what they add has another cause, too (steps that do not
 get smaller with the gradient want a learning rate of their own), and the report gives it.
@@ -12,9 +13,10 @@ nothing learns once its steps are equal.
 
 from __future__ import annotations
 
-from experiments.declaration import Claim, Experiment, Found, Missing, Part, Protocol, Setting
-from harness import plots, stats
-from harness.verdicts import above
+from harness import plots
+from harness.analysis import stats
+from harness.analysis.verdicts import above
+from harness.claims.claim import Claim, Experiment, Found, Missing, Part, Protocol, Setting
 
 BN = {"shortcut": "none", "norm": "batch"}
 BARE = {"shortcut": "none", "norm": "none"}

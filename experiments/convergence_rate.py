@@ -9,11 +9,12 @@ import math
 from dataclasses import replace
 from functools import partial
 
-from experiments.declaration import Claim, Experiment, Found, Missing, Part, Protocol, Setting
-from experiments.degradation import PLAIN, WINDOW, sample, steps_to
-from harness import plots, stats
-from harness.growth import MIN_ADVANTAGE, MIN_DEPTHS, compare_growth, judge_growth
-from harness.verdicts import above
+from harness import plots
+from harness.analysis import stats
+from harness.analysis.growth_models import MIN_ADVANTAGE, MIN_DEPTHS, compare_growth, judge_growth
+from harness.analysis.verdicts import above
+from harness.claims.claim import Claim, Experiment, Found, Missing, Part, Protocol, Setting
+from harness.claims.measures import PLAIN, WINDOW, sample, steps_to
 
 LOSS = 1.0
 """Training loss to be reached, in nats: less than half of what a guess among ten classes costs (2.30)."""

@@ -8,26 +8,17 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.declaration import Claim, Experiment, Found, Missing, Part, Protocol, Setting
-from harness import plots, stats
-from harness.published import HE_2015, IMAGES, published
-from harness.verdicts import Allowed, above, below, near
+from harness import plots
+from harness.analysis import stats
+from harness.analysis.published import HE_2015, IMAGES, published
+from harness.analysis.verdicts import Allowed, above, below, near
+from harness.claims.claim import Claim, Experiment, Found, Missing, Part, Protocol, Setting
+from harness.claims.measures import PLAIN, RESIDUAL, SHALLOW, sample, steps_to
 
-PLAIN, RESIDUAL = {"shortcut": "none"}, {"shortcut": "identity"}
-NAMES = {"none": "plain", "identity": "residual"}
-SHALLOW = 20
-"""Layers of the shallowest nets of He et al. 2015, Fig. 6."""
-WINDOW = 50
-"""Batches over which an error or loss is averaged, as for the end of the warm-up: one batch of 128 is off by some points."""
 SLOW_ERROR = 80.0
 """Training error in percent at which He et al. 2015 end the warm-up of 110 layers."""
 WARM_UP = {"schedule.warmup": "until_error"}
 WARM_UP_KEYS = tuple(f"schedule.warmup{end}" for end in ("", "_learning_rate", "_steps", "_error", "_max_steps"))
-
-
-def sample(arm: Mapping[str, Any], depth: int) -> str:
-    """Return the name of a sample: an arm at a depth."""
-    return f"{NAMES.get(arm['shortcut'], arm['shortcut'])}, {depth} layers"
 
 
 def change(setting: Setting, column: str, arm: Mapping[str, Any], ends: tuple[int, int], allowed: Allowed, name: str) -> Found:
@@ -147,16 +138,6 @@ def not_overfitting(setting: Setting) -> Found | Missing:
         ),
         used={"depth": ends},
     )
-
-
-def steps_to(steps: pd.DataFrame, column: str, level: float) -> pd.DataFrame:
-    """Return the updates made when the mean of `column` over the last WINDOW batches first is below `level`.
-
-    `reached` is False where it never is; then `steps` are those that the run had.
-    """
-    low = steps[column].rolling(WINDOW).mean().to_numpy() < level
-    reached = bool(low.any())
-    return pd.DataFrame({"steps": [float(low.argmax()) + 1 if reached else float(len(steps))], "reached": [reached]})
 
 
 def without_warm_up(setting: Setting) -> Found | Missing:
@@ -295,7 +276,6 @@ CLAIMS = (
         paper=WARM_UP,
     ),
 )
-
 EXPERIMENT = Experiment(
     "Does the training error rise with depth, and do shortcuts stop it (He et al. 2015, sections 1 and 4.2)?",
     plots.ALL,

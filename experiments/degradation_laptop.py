@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from experiments import degradation, vanishing_gradient
-from experiments.declaration import Experiment
 from harness import plots
+from harness.claims.claim import Experiment
 
 EXPERIMENT = Experiment(
     "On CIFAR-10, within 1,500 steps: does the training error of plain nets rise with depth, and that of residual nets less?",

@@ -2,18 +2,19 @@
 
 "The existence of this constructed solution indicates that a deeper model should produce no higher training error than its
 shallower counterpart" (He et al. 2015, section 1). With `start_from` the construction is carried out: a trained plain net is
-extended by blocks of identity (harness.models.extension), and the loss over all training images is measured before the first
-step. Then it is trained on for another whole schedule, beside a net of equal depth from scratch.
+extended by blocks of identity (harness.models.identity_extension), and the loss over all training images is measured before the
+first step. Then it is trained on for another whole schedule, beside a net of equal depth from scratch.
 """
 
 from __future__ import annotations
 
 import pandas as pd
 
-from experiments.declaration import Claim, Experiment, Found, Missing, Part, Protocol, Setting
-from harness import plots, stats
-from harness.tables import Measure
-from harness.verdicts import above, near
+from harness import plots
+from harness.analysis import stats
+from harness.analysis.tables import Measure
+from harness.analysis.verdicts import above, near
+from harness.claims.claim import Claim, Experiment, Found, Missing, Part, Protocol, Setting
 
 PLAIN = {"shortcut": "none"}
 SCRATCH = {"start_from": "none"}

@@ -11,10 +11,11 @@ import math
 import numpy as np
 import pandas as pd
 
-from experiments.declaration import Claim, Experiment, Found, Missing, Part, Protocol, Setting
-from harness import plots, stats
-from harness.tables import Measure
-from harness.verdicts import below
+from harness import plots
+from harness.analysis import stats
+from harness.analysis.tables import Measure
+from harness.analysis.verdicts import below
+from harness.claims.claim import Claim, Experiment, Found, Missing, Part, Protocol, Setting
 
 PLAIN, RESIDUAL = {"shortcut": "none", "norm": "batch"}, {"shortcut": "identity", "norm": "batch"}
 

@@ -5,10 +5,11 @@ Li et al. 2018 ("Visualizing the loss landscape of neural nets") and others ask 
 
 from __future__ import annotations
 
-from experiments.declaration import Claim, Experiment, Found, Missing, Part, Protocol, Setting
-from experiments.degradation import PLAIN, SHALLOW, sample
-from harness import plots, stats
-from harness.verdicts import above
+from harness import plots
+from harness.analysis import stats
+from harness.analysis.verdicts import above
+from harness.claims.claim import Claim, Experiment, Found, Missing, Part, Protocol, Setting
+from harness.claims.measures import PLAIN, SHALLOW, sample
 
 MIN_RATES = 4
 RATE = "schedule.learning_rate"

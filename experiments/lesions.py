@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from experiments.declaration import Claim, Experiment, Found, Missing, Part, Protocol, Setting
-from harness import plots, stats
-from harness.tables import Measure
-from harness.verdicts import above, below
+from harness import plots
+from harness.analysis import stats
+from harness.analysis.tables import Measure
+from harness.analysis.verdicts import above, below
+from harness.claims.claim import Claim, Experiment, Found, Missing, Part, Protocol, Setting
 
 PLAIN, RESIDUAL = {"shortcut": "none"}, {"shortcut": "identity"}
 TRAINED = 50.0

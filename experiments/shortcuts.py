@@ -6,27 +6,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from experiments.declaration import Claim, Experiment, Found, Missing, Part, Protocol, Setting
-from harness import plots, stats
-from harness.published import HE_2016, IMAGES, Published, published
-from harness.verdicts import Allowed, above, near
+from harness import plots
+from harness.analysis.published import HE_2016, IMAGES, Published, published
+from harness.claims.claim import Claim, Experiment, Found, Missing, Protocol, Setting
+from harness.claims.measures import WARM_UP, against
 
 KEYS = ("depth", "shortcut", "shortcut_scale", "branch_scale", "gate_bias", "shortcut_dropout")
 MARGIN = 0.7
 """Points of test error within which a number counts as the published one."""
-WARM_UP = {"schedule.warmup": "steps"}
-"""He et al. 2016, appendix: 400 steps at a learning rate of 0.01 first, in all their CIFAR experiments."""
-
-
-def allowed(number: Published, margin: float) -> Allowed:
-    """Return what a published error allows: values within the margin, or any above it where that is all that is known."""
-    return above(number.error) if number.above else near(number.error, margin)
-
-
-def against(number: Published, values: Mapping[int, float], name: str, margin: float) -> Part:
-    """Return test errors by seed against a published one, as a one-sample mean."""
-    title = f"test error, {name} (published: {number.words}, {number.how})"
-    return Part(title, stats.mean(list(values.values())), allowed(number, margin), {name: values}, "%")
 
 
 def as_published(setting: Setting, numbers: Mapping[str, Published]) -> Found | Missing:
@@ -80,7 +67,6 @@ CLAIMS = (
     _claim(6, "1x1 convolution on every shortcut", {"1x1 convolution": {"shortcut": "projection_all"}}),
     _claim(7, "Dropout of a half on every shortcut", {"dropout": {"shortcut": "dropout", "shortcut_dropout": 0.5}}),
 )
-
 EXPERIMENT = Experiment(
     "What becomes of a deep residual net when its shortcut is scaled, gated, convolved or dropped out (He et al. 2016, Table 1)?",
     (plots.BY_ARM, plots.CURVES, plots.GRADIENTS, plots.ACTIVATIONS, plots.FORWARD),

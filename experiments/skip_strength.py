@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from statistics import fmean
 
-from experiments.declaration import Claim, Experiment, Found, Missing, Part, Protocol, Setting
-from harness import plots, stats
+from harness import plots
+from harness.analysis import stats
+from harness.analysis.verdicts import above
+from harness.claims.claim import Claim, Experiment, Found, Missing, Part, Protocol, Setting
 from harness.plots import Picture
-from harness.verdicts import above
 
 STRENGTH = "shortcut_scale"
 SCALED = {"shortcut": "scaling", "branch_scale": 1.0}

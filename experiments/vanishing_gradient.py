@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiments.declaration import Claim, Experiment, Found, Missing, Part, Protocol, Setting
-from harness import plots, records, stats
-from harness.moments import EARLY
-from harness.tables import Measure
-from harness.theory import SMALLEST
-from harness.verdicts import above, below, near
+from harness import plots
+from harness.analysis import stats
+from harness.analysis.phases import EARLY
+from harness.analysis.tables import Measure
+from harness.analysis.theory import SMALLEST
+from harness.analysis.verdicts import above, below, near
+from harness.claims.claim import Claim, Experiment, Found, Missing, Part, Protocol, Setting
+from harness.records import states
 
 BOUND = 6.0
 """Powers of ten at which a ratio counts as no further from 1: what has vanished or exploded has no one size."""
@@ -127,7 +129,7 @@ def _balanced(setting: Setting, moments: Sequence[str], limit: float, arms: str,
     found = setting.measured(BALANCE, **keys)
     if found.empty:
         return Missing(arms)
-    diverged = set(setting.runs["run"][setting.runs["status"] == records.DIVERGED])
+    diverged = set(setting.runs["run"][setting.runs["status"] == states.DIVERGED])
     parts, depths = [], sorted(set(found["depth"]))
     for depth in depths:
         rows = found[found["depth"] == depth]

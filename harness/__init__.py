@@ -12,24 +12,26 @@ from __future__ import annotations
 import sys
 
 if sys.argv[:1] == ["-m"]:  # `python -m harness.COMMAND`, whose own imports are still to come
-    from harness import console
+    from harness.system import console
 
     console.guard()
 
 from typing import TYPE_CHECKING, Any
 
-from harness.choices import ChoiceError
-from harness.config import DataConfig, RunConfig, ScheduleConfig
+from harness.config.data import DataConfig
+from harness.config.registry import ChoiceError
+from harness.config.run import RunConfig
+from harness.config.schedule import ScheduleConfig
 
 if TYPE_CHECKING:
-    from harness.carry_out import RunFailed, train
+    from harness.training.train import RunFailed, train
 
 __all__ = ["ChoiceError", "DataConfig", "RunConfig", "RunFailed", "ScheduleConfig", "train"]
 
 
 def __getattr__(name: str) -> Any:
     if name in ("train", "RunFailed"):
-        from harness import carry_out
+        from harness.training import train
 
-        return getattr(carry_out, name)
+        return getattr(train, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

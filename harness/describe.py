@@ -17,12 +17,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
-from harness import console, extent
-from harness.checks import whole
-from harness.choices import ChoiceError
-from harness.config import Precision, RunConfig, varying
-from harness.network import SHORTCUT_KEYS, Family, NetworkConfig
-from harness.pages import Table, plain_table
+from harness.config import network_size
+from harness.config.flat import varying
+from harness.config.network import SHORTCUT_KEYS, Family, NetworkConfig
+from harness.config.registry import ChoiceError
+from harness.config.run import Precision, RunConfig
+from harness.config.validation import whole
+from harness.reporting.document import Table, plain_table
+from harness.system import console
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -53,7 +55,7 @@ class Net:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command line; return the exit code."""
-    from harness.arguments import split
+    from harness.launching.arguments import split
 
     try:
         options, words = split(list(sys.argv[1:] if arguments is None else arguments), OPTIONS, allowed=("vs",))
@@ -76,10 +78,10 @@ def described(config: RunConfig, images: tuple[int, int, int]) -> Net:
 
     Raises ChoiceError where the images are too small for it.
     """
-    from harness.models.inspection import inspect
+    from harness.models.summary import inspect
 
     config.check_images(images[1], config.schedule.batch_size)
-    extent.check(config, images[1], config.schedule.batch_size)
+    network_size.check(config, images[1], config.schedule.batch_size)
     if config.family is Family.densenet and config.depth > DEEPEST_DENSENET:
         raise ChoiceError(f"depth={config.depth}: a densenet is described layer by layer, up to depth={DEEPEST_DENSENET}")
     batch, bf16 = config.schedule.batch_size, config.precision is Precision.bf16
@@ -110,9 +112,9 @@ def plain_twin(config: RunConfig) -> RunConfig | None:
 
 def _asked(arguments: Sequence[str]) -> list[tuple[RunConfig, tuple[int, int, int]]]:
     """Return the configs that the command line names, each with its images."""
-    from harness.arguments import KEYS, parse
-    from harness.expansion import Product
-    from harness.sweep import from_composed
+    from harness.launching.arguments import KEYS, parse
+    from harness.launching.expansion import Product
+    from harness.launching.sweep import from_composed
 
     sides: list[list[str]] = [[]]
     for argument in arguments:

@@ -3,8 +3,8 @@
     python -m harness.reference [--check] [FOLDER]
 
 A page has places between two lines `<!-- from the code: NAME -->` and `<!-- end -->`; what stands there is replaced by the part
-NAME of harness.catalogue. FOLDER is docs unless given. With --check nothing is written. Exit code 0; 1 if --check finds a page
-that is not what the code gives; 2 if there is no such folder, or a page asks for a part that does not exist.
+NAME of harness.reporting.reference_tables. FOLDER is docs unless given. With --check nothing is written. Exit code 0; 1 if
+--check finds a page that is not what the code gives; 2 if there is no such folder, or a page asks for a part that does not exist.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import console, records
-from harness.catalogue import PARTS
-from harness.choices import ChoiceError, unknown
+from harness.config.registry import ChoiceError, unknown
+from harness.records import writer
+from harness.reporting.reference_tables import PARTS
+from harness.system import console
 
 MARKED = re.compile(r"^(<!-- from the code: (\w+) -->\n).*?^(<!-- end -->)$", re.DOTALL | re.MULTILINE)
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for page in stale:
         print(f"{page}: {'is not what the code gives' if asked.check else 'written'}")
         if not asked.check:
-            records.write_text(page, renewed(page.read_text(encoding="utf-8")))
+            writer.write_text(page, renewed(page.read_text(encoding="utf-8")))
     return 1 if asked.check and stale else 0
 
 

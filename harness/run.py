@@ -17,8 +17,8 @@ import time
 from collections.abc import Callable, Sequence
 from textwrap import wrap
 
-from harness import console
-from harness.choices import ChoiceError
+from harness.config.registry import ChoiceError
+from harness.system import console
 
 OPTIONS = {"-m": "--multirun", "--multirun": "--multirun", "-h": "--help", "--help": "--help"}
 MANY_RUNS = 100
@@ -48,7 +48,8 @@ def _stopped(given: Sequence[str]) -> int:
 
 
 def _main(given: list[str]) -> int:
-    from harness import address_space, arguments
+    from harness.launching import arguments
+    from harness.system import address_space
 
     try:
         options, overrides = arguments.split(given, OPTIONS)
@@ -56,31 +57,33 @@ def _main(given: list[str]) -> int:
             print(help_text())
             return 0
         address_space.check(address_space.LOADING)
-        from harness import sweep
+        from harness.launching import sweep
 
         command = ["python", "-m", "harness.run", *given]
         planned = sweep.plan(overrides, "--multirun" in options, command, progress("planning"))
         from hydra.errors import HydraException
 
-        from harness import launch, report, worker
+        from harness.launching.launch import carry_out_all, start
+        from harness.reporting import build
+        from harness.system import logs
 
         address_space.check(address_space.TRAINING)
         os.environ["HYDRA_FULL_ERROR"] = "1"
         console.begin()
-        worker.log_to_stderr()
-        left = launch.start(planned, progress("preparing"))
+        logs.log_to_stderr()
+        left = start(planned, progress("preparing"))
     except ChoiceError as error:
         return console.refuse("harness.run", error)
     except (ImportError, MemoryError) as error:
         return console.refuse("harness.run", address_space.not_loaded(error))
     try:
         launcher = [override for override in overrides if arguments.is_launcher_override(override)]
-        carried_out = launch.carry_out_all(left, planned, launcher)
+        carried_out = carry_out_all(left, planned, launcher)
     except (ValueError, TypeError, HydraException) as error:  # what launchers say to settings that they cannot use
         return console.refuse("harness.run", f"the launcher failed: {error}")
     if not carried_out:
         return _stopped(given)
-    return report.conclude(planned.folder)
+    return build.conclude(planned.folder)
 
 
 def progress(what: str) -> Callable[[int, int], None]:
@@ -100,9 +103,8 @@ def progress(what: str) -> Callable[[int, int], None]:
 
 def help_text() -> str:
     """Return the usage and every key with its comment, as conf/config.yaml has them."""
-    from harness.arguments import GROUPS
-    from harness.choices import BUILT_IN
-    from harness.expansion import choices_of, conf_folder
+    from harness.config.conf import GROUPS, choices_of, conf_folder
+    from harness.config.registry import BUILT_IN
 
     conf = conf_folder()
     groups = [f"{name}: {', '.join(choices_of(name))}" for name in GROUPS]

@@ -13,8 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import console, door, layout, progress
-from harness.records import RecordError
+from harness.records import paths, progress, reader
+from harness.records.reader import RecordError
+from harness.system import console
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise RecordError("no sweep below results/sweeps: name a sweep's folder")
         lines = progress.table(progress.places(Path(os.path.realpath(folder))))
     except (RecordError, OSError) as error:
-        print(f"harness.status: {door.words(error)}", file=sys.stderr)
+        print(f"harness.status: {reader.words(error)}", file=sys.stderr)
         return 2
     print(folder)
     print("\n".join(lines))
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _newest(results: Path) -> Path | None:
-    sweeps = (results / layout.SWEEPS).glob(f"*/{layout.SWEEP}")
+    sweeps = (results / paths.SWEEPS).glob(f"*/{paths.SWEEP}")
     newest = max(sweeps, key=lambda path: path.stat().st_mtime, default=None)
     return newest.parent if newest else None
 

@@ -22,10 +22,13 @@ from typing import Any
 
 import pandas as pd
 
-from harness import console, door, layout, records
-from harness.config import NUMERICS, GradientNorms, RunConfig
-from harness.records import RecordError, Run
-from harness.tables import Tables
+from harness.analysis.tables import Tables
+from harness.config.run import NUMERICS, GradientNorms, RunConfig
+from harness.records import paths, reader, states, writer
+from harness.records.reader import RecordError
+from harness.records.run import Run
+from harness.system import console
+from harness.system.cores import threads_here
 
 TOLERANCE = 2.0
 """Percentage points between final errors in a check that is not exact: residual nets of two seeds differ by as much."""
@@ -55,14 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         before = _kept(folder)
         outcomes = [_outcome(run, asked.root) for run in sample(_runs(folder), asked.runs)]
     except (RecordError, OSError) as error:
-        print(f"harness.verify: cannot be checked: {door.words(error)}", file=sys.stderr)
+        print(f"harness.verify: cannot be checked: {reader.words(error)}", file=sys.stderr)
         return 2
     for outcome in outcomes:
         print(f"{outcome['run']}: {outcome['kind']} check: {outcome['found']}")
     try:
         _keep(folder, before, outcomes)
     except (RecordError, OSError) as error:
-        print(f"harness.verify: what was found cannot be written: {door.words(error)}", file=sys.stderr)
+        print(f"harness.verify: what was found cannot be written: {reader.words(error)}", file=sys.stderr)
         return 2
     if any(outcome["same"] is False for outcome in outcomes):
         return 1
@@ -71,36 +74,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _outcome(run: Run, root: str | None) -> dict[str, Any]:
     """Return what the check of one run found, or why there was none."""
-    from harness.carry_out import RunFailed
+    from harness.training.train import RunFailed
 
     try:
         return verify(run, root)
     except (RecordError, ValueError, OSError, Unverifiable, RunFailed) as error:  # a ChoiceError is a ValueError
-        return {"run": run.name, "kind": "no", "same": None, "found": f"cannot be checked: {door.words(error)}"}
+        return {"run": run.name, "kind": "no", "same": None, "found": f"cannot be checked: {reader.words(error)}"}
 
 
 def _kept(folder: Path) -> list[dict[str, Any]]:
     """Return what was found before of runs of this folder; raises RecordError where that cannot be read."""
-    path = folder / layout.VERIFICATION
-    found: list[dict[str, Any]] = records.read_json(path)["runs"] if os.path.lexists(path) else []
+    path = folder / paths.VERIFICATION
+    found: list[dict[str, Any]] = reader.read_json(path)["runs"] if os.path.lexists(path) else []
     return found
 
 
 def _keep(folder: Path, before: Sequence[dict[str, Any]], outcomes: Sequence[dict[str, Any]]) -> None:
     """Write the outcomes beside those of other runs of the folder, and build a sweep's report anew."""
     new = {outcome["run"] for outcome in outcomes}
-    records.write_json(folder / layout.VERIFICATION, {"runs": [*(one for one in before if one["run"] not in new), *outcomes]})
-    if (folder / layout.SWEEP).is_file():
-        from harness.report import build
+    writer.write_json(folder / paths.VERIFICATION, {"runs": [*(one for one in before if one["run"] not in new), *outcomes]})
+    if (folder / paths.SWEEP).is_file():
+        from harness.reporting.build import build
 
         build(folder)
 
 
 def _runs(folder: Path) -> list[Run]:
     """Return the run of a run's folder, or those of a sweep, damaged ones too."""
-    if os.path.lexists(folder / layout.CONFIG):
+    if os.path.lexists(folder / paths.CONFIG):
         return [Run(folder)]
-    return [Run(layout.runs_of(folder) / name) for name in Tables(folder).about["runs"]]
+    return [Run(paths.runs_of(folder) / name) for name in Tables(folder).about["runs"]]
 
 
 def sample(runs: Sequence[Run], count: int | None) -> list[Run]:
@@ -116,11 +119,11 @@ def verify(run: Run, root: str | None) -> dict[str, Any]:
     Raises Unverifiable where the record is of no finished run or of other numerics, RecordError where it is damaged, and
     ChoiceError where device or data are missing.
     """
-    run.check(but=layout.PRIVATE)
+    run.check(but=paths.PRIVATE)
     if not run.finished():
         raise Unverifiable(f"{run.name} is not finished ({run.state})")
-    from harness.carry_out import train
-    from harness.environment import describe_machine
+    from harness.training.environment import describe_machine
+    from harness.training.train import train
 
     config = RunConfig.from_mapping(run.config)
     config = replace(config, data=replace(config.data, root=root))
@@ -129,14 +132,14 @@ def verify(run: Run, root: str | None) -> dict[str, Any]:
             f"{run.name} was recorded with other numerics or other defaults: here its choices make {config.run_name()} "
             f"(NUMERICS {NUMERICS})"
         )
-    differs = differences(run.environment, describe_machine(config.device, config.threads_here()))
+    differs = differences(run.environment, describe_machine(config.device, threads_here(config.threads)))
     if run.status.get("resumed_elsewhere"):
         differs.append("one machine throughout")
     with tempfile.TemporaryDirectory() as elsewhere:
         again = train(config, elsewhere)
         difference = exact_difference(run, again) if not differs else loose_difference(run, again)
     kind = "exact" if not differs else f"tolerant ({', '.join(differs)} not those of the record; {TOLERANCE} points)"
-    kept = (run.folder / layout.WEIGHTS).is_file() or run.state == records.DIVERGED
+    kept = (run.folder / paths.WEIGHTS).is_file() or run.state == states.DIVERGED
     same = "the same" if kept else "the same (the weights were not kept)"
     return {"run": run.name, "kind": kind, "same": difference is None, "found": difference or same}
 
@@ -160,12 +163,12 @@ def exact_difference(run: Run, again: Run) -> str | None:
     found = []
     every = ["gradient_norms"] if run.config["gradient_norms"] == GradientNorms.every else []
     for name in (*reversed(run.config["probes"]), *every, "steps", "epochs"):
-        before, now = (records.read_table(one.folder / layout.table(name)) for one in (run, again))
+        before, now = (reader.read_table(one.folder / paths.table(name)) for one in (run, again))
         if difference := table_difference(before.drop(columns="seconds", errors="ignore"), now):
-            found.append((difference[0], f"{layout.table(name)} differs {difference[1]}"))
+            found.append((difference[0], f"{paths.table(name)} differs {difference[1]}"))
     if found:
         return min(found, key=lambda pair: pair[0])[1]  # of equal steps the first, so the layer before the loss
-    return _weights_difference(run.folder / layout.WEIGHTS, again.folder / layout.WEIGHTS)
+    return _weights_difference(run.folder / paths.WEIGHTS, again.folder / paths.WEIGHTS)
 
 
 def table_difference(before: pd.DataFrame, now: pd.DataFrame) -> tuple[float, str] | None:
@@ -192,8 +195,8 @@ def _weights_difference(before: Path, now: Path) -> str | None:
     from safetensors.torch import load
 
     def weights(path: Path) -> dict[str, torch.Tensor]:
-        with records.parsing(path):
-            found: dict[str, torch.Tensor] = load(door.read_bytes(path, door.STATE))
+        with reader.parsing(path):
+            found: dict[str, torch.Tensor] = load(reader.read_bytes(path, reader.STATE))
             return found
 
     recorded, found = weights(before), weights(now)

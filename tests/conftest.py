@@ -22,7 +22,7 @@ UNPACK = ROOT.parent / "shared" / "data" / "unpack_cifar10.py"
 @pytest.fixture(autouse=True)
 def _nothing_is_left_running():
     yield
-    if survival := sys.modules.get("survival"):
+    if survival := sys.modules.get("benchmarks.survival"):
         survival.end_all()
 
 

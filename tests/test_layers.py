@@ -1,4 +1,4 @@
-"""The house's rule: data flow one way, so a module imports only from its own layer's list downwards."""
+"""The rule of the tree: every folder is a layer, imports go one way, and every module directly in harness/ is a command."""
 
 import ast
 import subprocess
@@ -7,156 +7,117 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 
-BASE = {
-    "harness.address_space",
-    "harness.choices",
-    "harness.checks",
-    "harness.config",
-    "harness.console",
-    "harness.contents",
-    "harness.extent",
-    "harness.layout",
-    "harness.locks",
-    "harness.network",
-    "harness.schema",
-    "harness.stopping",
-    "harness.streams",
-}
-RECORDS = {"harness.door", "harness.records"}
-SHARED = RECORDS | {"harness.anatomy", "harness.evaluate"}
-TOOLS = {"harness.schedule", "harness.devices", "harness.environment", "harness.checkpoint", "harness.rows", "harness.scaling"}
-GLOBAL_STATE = "harness.global_state"
-TRAINING = {"harness.training", "harness.stepping"}
-ROOMS = {"data", "models", "probes"}
-ANALYSIS = {
-    f"harness.{name}"
-    for name in ("asked", "tables", "moments", "plots", "stats", "verdicts", "growth", "theory", "published", "ranking")
-}
-LAUNCHING = {f"harness.{name}" for name in ("handover", "launch", "orphans", "trainer", "worker")}
-PAGES = {
-    f"harness.{name}"
-    for name in ("report", "findings", "index", "pages", "svg", "embedded", "figures", "judged", "reproducibility")
-}
-COMMAND_LINE = {f"harness.{name}" for name in ("arguments", "expansion", "sweep")}
-READING = PAGES | {f"harness.{name}" for name in ("progress", "status", "verify")}
-ENTRIES = (
-    LAUNCHING
-    | READING
-    | {f"harness.{name}" for name in ("run", "arguments", "expansion", "sweep", "describe", "reference", "catalogue", "lab")}
+LAYERS = (
+    {"config"},
+    {"system"},
+    {"records"},
+    {"data", "models"},
+    {"probes"},
+    {"training", "analysis"},
+    {"plots"},
+    {"claims"},
+    {"experiments"},
+    {"reporting"},
+    {"launching"},
+    {"commands", "bench", "lab"},
 )
-BENCH = "harness.bench"
-TORCH_FREE = (
-    BASE
-    | ANALYSIS
-    | RECORDS
-    | {"experiments", "harness.schedule"}
-    | {f"harness.data.{name}" for name in ("sources", "cifar", "folders", "image_folder", "memory", "pixels", "places")}
-)
+"""Folders, lowest first; those of one line do not know each other. The commands are the modules directly in harness/."""
+STANDARD_LIBRARY_ALONE = {"config", "system"}
+WITHOUT_TORCH = STANDARD_LIBRARY_ALONE | {"records", "analysis", "plots", "claims", "experiments", "reporting"}
+WITH_TORCH = {"models", "probes", "training"}
+WITH_HYDRA = {"launching", "commands", "bench", "lab"}
+HEAVY = {"torch", "torchvision", "safetensors", "numpy", "pandas", "matplotlib", "scipy", "omegaconf", "hydra", "yaml"}
 
 
-def allowed(module: str) -> set[str]:
-    """Return what of this project `module` may import (prefixes)."""
-    module = "harness.lab" if module.startswith("harness.lab.") else module
-    if module in BASE:
-        return BASE
-    if module == "harness.gang":
-        return BASE | RECORDS | {"harness.devices"}
-    if module in SHARED:
-        return BASE | {"harness.door"}
-    if module == GLOBAL_STATE:
-        return set()
-    if module in TOOLS:
-        return BASE | RECORDS | ({GLOBAL_STATE} if module == "harness.devices" else set())
-    if module == "harness":
-        return BASE | {"harness.carry_out"}
-    room = module.partition(".")[2].split(".")[0]
-    if room in ROOMS:
-        return BASE | SHARED | {f"harness.{room}"}
-    if module in TRAINING:
-        return TRAINING | BASE | SHARED | TOOLS | {f"harness.{room}" for room in ROOMS}
-    if module == "harness.carry_out":
-        return BASE | RECORDS | {"harness.training", "harness.data", "harness.gang"} | TOOLS
-    if any(module == part or module.startswith(part + ".") for part in ANALYSIS):
-        return BASE | RECORDS | ANALYSIS
-    if module.startswith("experiments"):
-        return BASE | RECORDS | {"experiments"} | ANALYSIS
-    if module == BENCH or module.startswith(f"{BENCH}."):
-        return {"harness"}
-    assert module in ENTRIES, f"{module} is in no layer: give it one in tests/test_layers.py"
-    return {"harness", "experiments"}
+def layer(module):
+    """Return the folder that a module of this project lies in."""
+    package, _, rest = module.partition(".")
+    if package == "experiments":
+        return package
+    folder = rest.partition(".")[0]
+    return folder if folder and (ROOT / "harness" / folder).is_dir() else "commands"
 
 
-def imports(source: str) -> set[str]:
-    """Return every module that a source text imports, at its top or inside."""
-    found = set()
+def floor(name):
+    return next(number for number, names in enumerate(LAYERS) if name in names)
+
+
+def imports(source):
+    """Yield every module that a source text imports, at its top or inside."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute here"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def faults(module: str, source: str) -> list[str]:
-    """Return the imports of a module that its layer forbids."""
-    ours = {name for name in imports(source) if name.split(".")[0] in ("harness", "experiments")}
-    right = allowed(module)
-    wrong = [name for name in ours if not any(name == ok or name.startswith(ok + ".") for ok in right | {module})]
-    foreign = {name.split(".")[0] for name in imports(source)}
-    if any(module == part or module.startswith(part + ".") for part in TORCH_FREE):
-        wrong += [name for name in ("torch", "hydra", "safetensors") if name in foreign]
-    if module not in ENTRIES and not module.startswith("harness.lab."):
-        wrong += [name for name in ("hydra", "omegaconf") if name in foreign]
+def faults(module, source):
+    """Return the imports of a module that its layer forbids; `harness` itself is the public API, which commands may use."""
+    own, found = layer(module), list(imports(source))
+    ours = [name for name in found if name.partition(".")[0] in ("harness", "experiments")]
+    wrong = [name for name in ours if layer(name) != own and floor(layer(name)) >= floor(own)]
+    heavy = {name.partition(".")[0] for name in found} & HEAVY
+    if own in STANDARD_LIBRARY_ALONE:
+        wrong += heavy
+    if own in WITHOUT_TORCH:
+        wrong += heavy & {"torch", "torchvision", "safetensors"}
+        wrong += [name for name in ours if layer(name) in WITH_TORCH]
+    if own not in WITH_HYDRA:
+        wrong += heavy & {"hydra"}
     return wrong
 
 
 def modules():
-    for folder in ("harness", "experiments"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+    for path in sorted(path for folder in ("harness", "experiments") for path in (ROOT / folder).rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 
 
 @pytest.mark.parametrize(("module", "path"), list(modules()), ids=lambda value: value if isinstance(value, str) else "")
-def test_imports_go_down_only(module, path):
+def test_imports_go_one_way(module, path):
     assert faults(module, path.read_text()) == []
 
 
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("harness.config", "from harness.records import Run"),
-        ("harness.config", "import harness.training"),
-        ("harness.door", "from harness.records import Run"),
-        ("harness.records", "from harness.training import train"),
-        ("harness.tables", "import torch"),
-        ("harness.stats", "import torch"),
-        ("harness.theory", "import torch"),
-        ("harness.verdicts", "from harness.training import train"),
-        ("harness.plots.errors", "from torch import Tensor"),
-        ("harness.plots.errors", "from harness.models.build import build"),
+        ("harness.config.run", "from harness.records.run import Run"),
+        ("harness.config.run", "import harness.training.loop"),
+        ("harness.config.run", "import numpy"),
+        ("harness.system.locks", "from harness.records import paths"),
+        ("harness.records.run", "from harness.training.train import train"),
         ("harness.models.build", "from harness.data.batches import Batch"),
-        ("harness.training", "from harness.report import conclude"),
-        ("harness.training", "import hydra"),
-        ("experiments.degradation", "from harness.training import train"),
-        ("harness.probes.builtin", "def f():\n    from harness.models.build import build"),
+        ("harness.probes.layers", "def f():\n    from harness.training import loop"),
+        ("harness.analysis.tables", "import torch"),
+        ("harness.analysis.tables", "from harness import plots"),
+        ("harness.plots.errors", "from harness.training import recorder"),
+        ("harness.claims.claim", "from experiments import registry"),
+        ("harness.training.loop", "from harness.reporting.build import conclude"),
+        ("harness.training.loop", "import hydra"),
+        ("harness.reporting.build", "from harness.launching import sweep"),
+        ("harness.launching.sweep", "from harness import report"),
+        ("harness.lab.build", "from harness.bench import timing"),
+        ("experiments.degradation", "from harness.training.train import train"),
     ],
 )
 def test_the_rule_can_fail(module, line):
     assert faults(module, line) != []
 
 
+def test_every_folder_is_a_layer():
+    folders = {path.parent.name for path in (ROOT / "harness").glob("*/__init__.py")}
+    assert folders | {"commands", "experiments"} == set().union(*LAYERS)
+
+
+def test_every_module_directly_in_the_package_is_a_command():
+    for path in (ROOT / "harness").glob("*.py"):
+        assert path.stem == "__init__" or f'console.run("harness.{path.stem}", main)' in path.read_text(), path
+
+
 def test_reading_and_drawing_tables_loads_no_torch():
-    names = ", ".join(["harness", "experiments.judging", "experiments.degradation", *sorted(ANALYSIS)])
-    code = f"import sys, {names}; sys.exit('torch' in sys.modules)"
+    names = [module for module, _ in modules() if layer(module) in WITHOUT_TORCH]
+    code = f"import sys, harness, {', '.join(names)}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
-
-
-def test_layout_and_choices_need_the_standard_library_alone():
-    for module, path in modules():
-        if module in BASE:
-            top = {name.split(".")[0] for name in imports(path.read_text())}
-            assert not top & {"torch", "numpy", "pandas", "yaml", "omegaconf"}, module

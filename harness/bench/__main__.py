@@ -15,10 +15,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import console, records
-from harness.bench import kept, page
-from harness.config import available_cores
-from harness.records import RecordError
+from harness.bench import report, results
+from harness.records import writer
+from harness.records.reader import RecordError
+from harness.system import console
+from harness.system.cores import available_cores
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     try:
         if asked.earlier:
-            result = kept.read(asked.earlier)
+            result = results.read(asked.earlier)
         else:
             from harness.bench.measure import FULL, QUICK, measure
 
@@ -42,10 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command = f"python -m harness.bench --device {asked.device}" + (" --quick" if asked.quick else "")
             result = measure(asked.device, available_cores(), QUICK if asked.quick else FULL, command, _say)
         if asked.json:
-            records.write_json(asked.json, result)
-        print(page.terminal(result))
+            writer.write_json(asked.json, result)
+        print(report.terminal(result))
         if asked.keep is not None:
-            print(f"finding: {kept.keep(result, asked.keep, Path('results'))}")
+            print(f"finding: {results.keep(result, asked.keep, Path('results'))}")
     except (RecordError, OSError, ValueError) as error:
         print(f"harness.bench: {error}", file=sys.stderr)
         return 2

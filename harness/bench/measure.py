@@ -14,18 +14,19 @@ from typing import Any
 
 import torch
 
-from harness import environment
-from harness.bench import figures, rates, targets
-from harness.bench.child import Child
-from harness.bench.kept import SCHEMA
-from harness.bench.steps import Cell, Ours, work
+from harness.bench import machine, metrics, targets
+from harness.bench.process import Child
+from harness.bench.results import SCHEMA
 from harness.bench.timing import Repeat, interleaved
-from harness.config import Precision, available_cores
-from harness.data import memory
-from harness.devices import computes_bf16, exactly
+from harness.bench.workload import Cell, Ours, work
+from harness.config.run import Precision
+from harness.system import memory
+from harness.system.cores import available_cores
+from harness.training import environment
+from harness.training.devices import computes_bf16, exactly
 
 SHORTCUTS = ("none", "identity")
-PRECISIONS = tuple(precision.value for precision in rates.DTYPE)
+PRECISIONS = tuple(precision.value for precision in machine.DTYPE)
 ROOM = 1.25
 """Memory that must be there for a step, in what it holds at least."""
 Say = Callable[[str], None]
@@ -53,13 +54,13 @@ def steps(cell: Cell, form: Form) -> dict[str, Any]:
     """Return the rounds of one net: our step in each precision, the reference's, and the machine's rates.
 
     Of our step: `step`, `probed`, `norms` (of every layer's weight gradient at every step) and `pipeline` (batches alone). The
-    reference is a process of its own: what `harness.devices.exactly` sets for ours is not for it.
+    reference is a process of its own: what `harness.training.devices.exactly` sets for ours is not for it.
     """
     device, threads = torch.device(cell.device), cell.threads
     cells = {precision: Cell(cell.size, cell.shortcut, cell.depth, precision, cell.device, threads) for precision in PRECISIONS}
-    machine = {precision: rates.product(device, Precision(precision), threads) for precision in PRECISIONS}
-    machine["copy"] = rates.copy(device, threads)
-    things: dict[str, Repeat] = {f"rate {name}": repeat for name, (repeat, _) in machine.items()}
+    rates = {precision: machine.product(device, Precision(precision), threads) for precision in PRECISIONS}
+    rates["copy"] = machine.copy(device, threads)
+    things: dict[str, Repeat] = {f"rate {name}": repeat for name, (repeat, _) in rates.items()}
     with Child(cell.as_json(), "reference") as reference, exactly(cell.config):
         for precision, one in cells.items():
             ours = Ours(one)
@@ -75,7 +76,7 @@ def steps(cell: Cell, form: Form) -> dict[str, Any]:
         "bytes": {precision: one.bytes for precision, one in works.items()},
         "reference": found["reference"],
         "ours": {precision: {name: found[f"{precision} {name}"] for name in parts} for precision in PRECISIONS},
-        "rates": {name: [amount / seconds for seconds in found[f"rate {name}"]] for name, (_, amount) in machine.items()},
+        "rates": {name: [amount / seconds for seconds in found[f"rate {name}"]] for name, (_, amount) in rates.items()},
     }
 
 
@@ -132,7 +133,7 @@ def growth(cells: Sequence[Cell], form: Form, say: Say) -> list[dict[str, Any]]:
 
 
 def measure(device: str, threads: int, form: Form, command: str, say: Say) -> dict[str, Any]:
-    """Return the result of a form, as `harness.bench.kept` describes it; `say` is told how far it is.
+    """Return the result of a form, as `harness.bench.results` describes it; `say` is told how far it is.
 
     Raises ChoiceError for a device that this machine does not have.
     """
@@ -181,7 +182,7 @@ def measure(device: str, threads: int, form: Form, command: str, say: Say) -> di
 
 
 def _figures(row: dict[str, Any]) -> dict[str, Any]:
-    found = {precision: figures.of_steps(row, precision) for precision in row["ours"]}
+    found = {precision: metrics.of_steps(row, precision) for precision in row["ours"]}
     return {precision: {name: one.as_json() for name, one in values.items()} for precision, values in found.items()}
 
 

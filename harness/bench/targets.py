@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.bench import figures
+from harness.bench import metrics
 
 Result = Mapping[str, Any]
 DEEPEST = 1202
@@ -40,20 +40,20 @@ def _worst(figure: str, highest: bool, size: int | None = None, depth: int | Non
     def measured(result: Result) -> float | None:
         rows = [row for row in result["steps"] if size in (None, row["size"]) and depth in (None, row["depth"])]
         kinds = ("fp32", "bf16") if precision is None else (precision,)
-        found = [figures.of_steps(row, kind)[figure].median for row in rows for kind in kinds]
+        found = [metrics.of_steps(row, kind)[figure].median for row in rows for kind in kinds]
         return (max if highest else min)(found, default=None)
 
     return measured
 
 
 def _two_workers(result: Result) -> float | None:
-    return min((figures.of_workers(row).median for row in result["workers"]), default=None)
+    return min((metrics.of_workers(row).median for row in result["workers"]), default=None)
 
 
 def _growth(what: str) -> Callable[[Result], float | None]:
     def measured(result: Result) -> float | None:
         rows: Sequence[Any] = result["growth"]
-        return figures.departure(figures.per_layer(rows)[what]) if any(row["depth"] == DEEPEST for row in rows) else None
+        return metrics.departure(metrics.per_layer(rows)[what]) if any(row["depth"] == DEEPEST for row in rows) else None
 
     return measured
 
@@ -74,7 +74,7 @@ TARGETS = (
     Target("8x8: two workers beside one with two threads", "times", 1.35, True, _two_workers),
     Target(
         *("8x8: the sweep in two workers beside the reference loop", "times", 2.5, True),
-        lambda result: figures.sweep_ratio(result["steps"], result["workers"]),
+        lambda result: metrics.sweep_ratio(result["steps"], result["workers"]),
     ),
     Target(f"time a layer, 20 to {DEEPEST} layers: departure from 20 layers", "%", 0.15, False, _growth("seconds")),
     Target(f"memory a layer, 20 to {DEEPEST} layers: departure from 20 layers", "%", 0.15, False, _growth("memory")),

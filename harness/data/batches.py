@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.choices import ChoiceError
-from harness.config import DataConfig, Split
-from harness.data.sources import Facts, Images, Labels, ask, proportional, source, stratified_split
-from harness.streams import stream_seed
+from harness.config.data import DataConfig, Split
+from harness.config.registry import ChoiceError
+from harness.config.seeds import stream_seed
+from harness.data.datasets import Facts, Images, Labels, ask, proportional, source, stratified_split
 
 
 class Batch(NamedTuple):

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness import door
-from harness.choices import ChoiceError
+from harness.config.registry import ChoiceError
 from harness.data import places
+from harness.records import reader
 
 PYTHON = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -53,7 +53,7 @@ DISTRIBUTIONS = {"CIFAR10": ("cifar-10-batches-py", "cifar-10-batches-bin"), "CI
 """The folders that hold a data set, under the name of its class in torchvision."""
 NO_IMAGES = ("meta",)
 RECORD = 1 + 3 * 32 * 32
-LARGEST = 256 * door.MIB
+LARGEST = 256 * reader.MIB
 """Bytes of a file at most: CIFAR-10's archive has 163 MiB, CIFAR-100's `train` 148."""
 
 
@@ -133,7 +133,7 @@ def _fetch(data_set: str, place: Path) -> None:
     except Exception as error:  # torchvision passes on whatever the network raises
         if new and place.is_dir() and not any(place.iterdir()):
             place.rmdir()
-        raise ChoiceError(f"data.download=true: {data_set} could not be fetched: {door.words(error)}") from error
+        raise ChoiceError(f"data.download=true: {data_set} could not be fetched: {reader.words(error)}") from error
 
 
 def _md5(path: Path) -> str:

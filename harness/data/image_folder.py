@@ -23,12 +23,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from harness import door
-from harness.choices import ChoiceError
-from harness.config import available_cores
+from harness.config.registry import ChoiceError
 from harness.data import pixels
 from harness.data.folders import Folder, few, scan
-from harness.schema import printable
+from harness.records import reader
+from harness.records.value_types import printable
+from harness.system.cores import available_cores
 
 __all__ = ["check", "kept", "margin", "read", "scan", "view"]
 
@@ -38,7 +38,7 @@ READING = b"2"
 """Part of what says which images they are: raised when a change of the code makes other pixels of the same files."""
 DARK = 63
 """The brightest of 255 levels that makes one doubt whether images of 16 bits use them all."""
-LARGEST = 512 * door.MIB
+LARGEST = 512 * reader.MIB
 """Bytes of an image's file at most: the most pixels that are decoded, at 6 bytes each."""
 
 
@@ -156,7 +156,7 @@ def _middle(square: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
 def _size(file: Path) -> tuple[int, int] | None:
     """Return width and height of an image; None where they cannot be told, of which `check` says why."""
     try:
-        with door.opened(file) as stream, Image.open(stream, formats=pixels.FORMATS) as image:
+        with reader.opened(file) as stream, Image.open(stream, formats=pixels.FORMATS) as image:
             return image.width, image.height
     except Exception:
         return None
@@ -174,7 +174,7 @@ def _each(folder: Folder, use: Callable[[int, Image.Image], object]) -> str:
     def one(place: int, file: Path) -> tuple[bytes, str | None]:
         try:
             file.stat()  # a link that leads nowhere says so
-            data = door.read_bytes(file, LARGEST)
+            data = reader.read_bytes(file, LARGEST)
             with pixels.opened(data) as image:
                 use(place, image)
         except Exception as error:  # whatever a decoder says to damaged data

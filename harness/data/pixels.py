@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from harness import door
+from harness.records import reader
 
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
 """What is read; told by a file's content, not by its name."""
@@ -59,7 +59,7 @@ def fault(error: Exception) -> str:
         return "there is not enough memory to decode it"
     if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
         return f"has more than {Image.MAX_IMAGE_PIXELS:,} pixels; scale it down"
-    return door.words(error)
+    return reader.words(error)
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness import door
-from harness.choices import ChoiceError, shown
+from harness.config.registry import ChoiceError, shown
+from harness.records import reader
 
 
 def folder(root: str, remedy: str, absent: bool = False) -> Path:
@@ -24,7 +24,7 @@ def folder(root: str, remedy: str, absent: bool = False) -> Path:
             return place
         raise ChoiceError(f"data.root={root}: there is no such folder; {remedy}") from None
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no such user; ValueError: a NUL
-        why = (isinstance(error, OSError) and error.strerror) or door.words(error).rstrip(".")
+        why = (isinstance(error, OSError) and error.strerror) or reader.words(error).rstrip(".")
         raise ChoiceError(f"data.root={shown(root)}: cannot be read: {why}; {remedy}") from error
     if not stat.S_ISDIR(kind):
         raise ChoiceError(f"data.root={root}: is a file, not a folder; {remedy}")
@@ -37,12 +37,12 @@ def reading(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ChoiceError(f"{what}: cannot be read: {door.words(error)}") from error
+        raise ChoiceError(f"{what}: cannot be read: {reader.words(error)}") from error
 
 
 def read(path: Path, most: int) -> bytes:
     """Return the bytes of a regular file of at most `most` bytes; raises ChoiceError naming it."""
     try:
-        return door.read_bytes(path, most)
-    except door.RecordError as error:
+        return reader.read_bytes(path, most)
+    except reader.RecordError as error:
         raise ChoiceError(f"data.root: {error}") from error

@@ -13,8 +13,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from harness import console
 from harness.lab.texts import LANGUAGES
+from harness.system import console
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,14 +25,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--language", choices=[*LANGUAGES, "both"], default="both")
     parser.add_argument("--results", default="results", metavar="FOLDER")
     asked = parser.parse_args(arguments)
-    from harness import worker
-    from harness.choices import ChoiceError
+    from harness.config.registry import ChoiceError
     from harness.lab import build, runs
-    from harness.records import RecordError
-    from harness.sweep import writable
+    from harness.launching.sweep import writable
+    from harness.records.reader import RecordError
+    from harness.system import logs
 
     console.begin()
-    worker.log_to_stderr()
+    logs.log_to_stderr()
     languages = list(LANGUAGES) if asked.language == "both" else [asked.language]
     try:
         results = writable(asked.results)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from harness.config import RunConfig
-from harness.lab.contents import Chapter, Grid, Rows, said
+from harness.config.network import BlockKind, NetworkConfig
+from harness.config.run import RunConfig
+from harness.lab.document import Chapter, Grid, Rows, said
 from harness.lab.matching import size
-from harness.lab.measure import choose, compare, errors, spread
 from harness.lab.runs import Plan, Records
+from harness.lab.summaries import choose, compare, errors, spread
 from harness.models.blocks import Place, convolutions
-from harness.models.inspection import inspect
-from harness.network import BlockKind, NetworkConfig
+from harness.models.summary import inspect
 
 CHANNELS, SIDE = 256, 56
 NETS = {"basic": {"depth": 56, "width": 64}, "bottleneck": {"depth": 56, "width": 64, "block": BlockKind.bottleneck}}

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import layout, records
-from harness.config import RunConfig, available_cores
-from harness.devices import exactly
-from harness.lab import bottleneck, depth, hand, inference, mistakes, norms, page, toy, variants
-from harness.lab.contents import Chapter, Chart, said
+from harness.config.run import RunConfig
+from harness.lab import bottleneck, depth, inference, misconceptions_chapter, norms, page, toy_fit, variants, worked_examples
+from harness.lab.document import Chapter, Chart, said
 from harness.lab.runs import SCHEDULE, SEEDS, Plan, Records
 from harness.lab.texts import LANGUAGES
 from harness.plots.style import save
+from harness.records import paths, writer
+from harness.system.cores import available_cores
+from harness.training.devices import exactly
 
 
-def chapters(plan: Plan, of: Records, shape: tuple[int, int, int, int] = hand.SHAPE) -> list[Chapter]:
+def chapters(plan: Plan, of: Records, shape: tuple[int, int, int, int] = worked_examples.SHAPE) -> list[Chapter]:
     """Return everything that the lab says; `shape` is that of the block of tensors."""
     with exactly(RunConfig(device="cpu", threads=available_cores())):
-        worked = [hand.numbers(), hand.sliders(), hand.tensors(shape)]
+        worked = [worked_examples.numbers(), worked_examples.sliders(), worked_examples.tensors(shape)]
     with exactly(RunConfig(device="cpu", threads=1)):
-        measured = [mistakes.chapter(of), toy.chapter()]
+        measured = [misconceptions_chapter.chapter(of), toy_fit.chapter()]
     return [
         Chapter("about", [said("about.words", steps=SCHEDULE.steps, seeds=len(SEEDS), batch=SCHEDULE.batch_size)]),
         *worked,
@@ -43,9 +44,9 @@ def write(results: Path, plan: Plan, of: Records, languages: Sequence[str]) -> l
     found = chapters(plan, of)
     charts = [part for chapter in found for part in chapter.parts if isinstance(part, Chart)]
     drawn = {chart.name: save(chart.figure)["svg"].decode() for chart in charts}
-    paths = []
+    written = []
     for language in languages:
-        path = results / layout.LAB / LANGUAGES[language]
-        records.write_text(path, page.render(found, drawn, language, [other for other in languages if other != language]))
-        paths.append(path)
-    return paths
+        path = results / paths.LAB / LANGUAGES[language]
+        writer.write_text(path, page.html_of(found, drawn, language, [other for other in languages if other != language]))
+        written.append(path)
+    return written

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from harness.lab.measure import at_step
 from harness.lab.runs import Records
+from harness.lab.summaries import at_step
 from harness.plots.style import drawn, log_axis, panels, series_styles, shared_legend
 
 NAMES = {"none": "shortcut=none", "identity": "shortcut=identity"}

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness import layout
 from harness.lab import charts
-from harness.lab.contents import Chapter, Chart, Grid, Part, Rows, Said, said
-from harness.lab.measure import MOMENTS, BySeed, choose, compare, errors, gradient_ratio, magnitudes, mean, median, spread
+from harness.lab.document import Chapter, Chart, Grid, Part, Rows, Said, said
 from harness.lab.runs import SCHEDULE, Records
+from harness.lab.summaries import MOMENTS, BySeed, choose, compare, errors, gradient_ratio, magnitudes, mean, median, spread
+from harness.records import paths
 
-FINDING = Path(__file__).resolve().parents[2] / "results" / layout.FINDINGS / "2026-11-23-demo"
+FINDING = Path(__file__).resolve().parents[2] / "results" / paths.FINDINGS / "2026-11-23-demo"
 """Evidence that a checkout has and an installed package has not."""
 _ERRORS = [said(f"col.{name}") for name in ("net", "depth", "train_error", "test_error")]
 
@@ -118,7 +118,7 @@ def _fate(ratios: list[float]) -> Said:
 
 def _of_finding() -> list[Part]:
     """Return the errors of the committed demo, with its 110 layers; nothing where there is no checkout around this code."""
-    table = FINDING / layout.RUNS_TABLE
+    table = FINDING / paths.RUNS_TABLE
     if not table.is_file():
         return []
     runs = pd.read_csv(table, keep_default_na=False)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from harness.lab import charts
-from harness.lab.contents import Chapter, Chart, Grid, Rows, said
-from harness.lab.measure import errors, mean, median, spread
+from harness.lab.document import Chapter, Chart, Grid, Rows, said
 from harness.lab.runs import Records
-from harness.records import Run
+from harness.lab.summaries import errors, mean, median, spread
+from harness.records.run import Run
 
 FATAL = 30.0
 """Points of test error from which on a rise is called fatal, as in claim L1."""

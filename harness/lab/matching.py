@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
-from harness.config import RunConfig
-from harness.data.sources import source
-from harness.models.inspection import inspect
-from harness.network import Family
+from harness.config.network import Family
+from harness.config.run import RunConfig
+from harness.data.datasets import source
+from harness.models.summary import inspect
 
 DEPTH = 22
 """Layers of the DenseNets that are sized by their growth: three stages of three layers, near the 20 of the residual net."""

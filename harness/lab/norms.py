@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-from harness.lab.contents import Chapter, Grid, Rows, Words, said
-from harness.lab.measure import median, steps_to
+from harness.lab.document import Chapter, Grid, Rows, Words, said
 from harness.lab.runs import RATES, SCHEDULE, Records
-from harness.records import DIVERGED, Run
+from harness.lab.summaries import median, steps_to
+from harness.records.run import Run
+from harness.records.states import DIVERGED
 
 LOSS = 0.5
 

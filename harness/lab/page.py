@@ -6,27 +6,27 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from harness import pages
-from harness.lab import scalar
-from harness.lab.contents import Chapter, Chart, Grid, Part, Said, Sliders, Subheading, said
-from harness.lab.hand import scalar_symbol
+from harness.lab import scalar_block
+from harness.lab.document import Chapter, Chart, Grid, Part, Said, Sliders, Subheading, said
 from harness.lab.texts import LANGUAGES, say
-from harness.pages import Drawing, Heading, Page, Section, Table, Text, Widget
+from harness.lab.worked_examples import scalar_symbol
+from harness.reporting import document, render
+from harness.reporting.document import Drawing, Heading, Page, Section, Table, Text, Widget
 
 
-def render(chapters: Sequence[Chapter], drawn: Mapping[str, str], language: str, others: Sequence[str]) -> str:
+def html_of(chapters: Sequence[Chapter], drawn: Mapping[str, str], language: str, others: Sequence[str]) -> str:
     """Return the page; `drawn` are the SVGs of its charts by name, `others` the languages that it links to."""
     sections = [Section(_say(f"{chapter.key}.title", language), _parts(chapter, drawn, language)) for chapter in chapters]
     if others:
         sections[0] = Section(sections[0].title, [_links(others), *sections[0].parts])
-    return pages.render(Page(_say("page.title", language), sections, language, scripts=["lab.js"]))[0]
+    return render.render(Page(_say("page.title", language), sections, language, scripts=["lab.js"], package=__package__))[0]
 
 
-def _parts(chapter: Chapter, drawn: Mapping[str, str], language: str) -> list[pages.Part]:
+def _parts(chapter: Chapter, drawn: Mapping[str, str], language: str) -> list[document.Part]:
     return [_part(part, drawn, language) for part in chapter.parts]
 
 
-def _part(part: Part, drawn: Mapping[str, str], language: str) -> pages.Part:
+def _part(part: Part, drawn: Mapping[str, str], language: str) -> document.Part:
     if isinstance(part, Said):
         return Text(say(part, language))
     if isinstance(part, Subheading):
@@ -40,14 +40,15 @@ def _part(part: Part, drawn: Mapping[str, str], language: str) -> pages.Part:
 
 
 def _sliders(part: Sliders, language: str) -> Widget:
-    symbols = {name: symbol for name, (symbol, _) in scalar.FORMULAS.items()}
-    html = pages.html_of(
+    symbols = {name: symbol for name, (symbol, _) in scalar_block.FORMULAS.items()}
+    html = render.html_of(
         "lab_sliders.html",
         _say("sliders.title", language),
-        given=scalar.for_sliders() | {"epsilon": scalar.EPSILON},
-        names={name: scalar_symbol(name) for name in scalar.for_sliders()["weights"]},
-        cases={case.name: _say(f"numbers.{case.name}", language) for case in scalar.CASES},
-        columns=[[(name, symbols[name]) for name in names] for names in (scalar.FORWARD, scalar.BACKWARD)],
+        package=__package__,
+        given=scalar_block.for_sliders() | {"epsilon": scalar_block.EPSILON},
+        names={name: scalar_symbol(name) for name in scalar_block.for_sliders()["weights"]},
+        cases={case.name: _say(f"numbers.{case.name}", language) for case in scalar_block.CASES},
+        columns=[[(name, symbols[name]) for name in names] for names in (scalar_block.FORWARD, scalar_block.BACKWARD)],
         words={key: _say(f"sliders.{key}", language) for key in ("case", "reset", "values", "gradients")},
     )
     return Widget(Markup(html))

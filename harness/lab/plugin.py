@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from harness.choices import DATA, PROBE
-from harness.config import DataConfig
-from harness.data.sources import Arrays, Digits
-from harness.evaluate import evaluate
-from harness.probes.probe import Context, Row
-from harness.streams import stream_seed
+from harness.config.data import DataConfig
+from harness.config.registry import DATA, PROBE
+from harness.config.seeds import stream_seed
+from harness.data.datasets import Arrays, Digits
+from harness.models.evaluation import evaluate
+from harness.probes.base import Context, Row
 
 
 @DATA.register("digits_random")

@@ -7,12 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import launch, layout
-from harness.config import DataConfig, RunConfig, ScheduleConfig
+from harness.config.data import DataConfig
+from harness.config.network import Family, Order
+from harness.config.run import RunConfig
+from harness.config.schedule import ScheduleConfig
 from harness.lab import matching, plugin
-from harness.network import Family, Order
-from harness.records import Run
-from harness.sweep import Sweep
+from harness.launching.launch import carry_out_all, start
+from harness.launching.sweep import Sweep
+from harness.records import paths
+from harness.records.run import Run
 
 SEEDS = (0, 1, 2)
 SCHEDULE = ScheduleConfig(steps=250, batch_size=64, learning_rate=0.01, eval_every=50)
@@ -52,9 +55,9 @@ def carry_out(planned: Plan, results: Path) -> Records:
     """
     configs = {config.run_name(): config for by_seed in planned.values() for config in by_seed.values()}
     sweep = Sweep(tuple(configs.values()), "lab", results, "python -m harness.lab")
-    if not launch.carry_out_all(launch.start(sweep), sweep, []):
+    if not carry_out_all(start(sweep), sweep, []):
         raise KeyboardInterrupt
-    runs = {name: Run(layout.run_folder(results, name)) for name in configs}
+    runs = {name: Run(paths.run_folder(results, name)) for name in configs}
     if failed := [run for run in runs.values() if not run.finished()]:
         raise RunsFailed("; ".join(f"{run.name}: {run.state} {run.status.get('error', '')}".strip() for run in failed))
     return {name: {seed: runs[config.run_name()] for seed, config in by_seed.items()} for name, by_seed in planned.items()}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.lab.contents import Chapter, Grid, Part, Rows, Said, said
+from harness.lab.document import Chapter, Grid, Part, Rows, Said, said
 from harness.lab.matching import Size, size
-from harness.lab.measure import INITIAL, choose, compare, errors, gradient_ratio, magnitudes, mean, spread
 from harness.lab.runs import DENSE, Plan, Records
+from harness.lab.summaries import INITIAL, choose, compare, errors, gradient_ratio, magnitudes, mean, spread
 
 BUDGETS: Mapping[str, Sequence[str]] = {
     "small": ("none-20-narrow", "identity-20-narrow", "preactivation-20-narrow", DENSE["flops"]),

@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harness.config.network import BlockKind, BottleneckStride, NetworkConfig, Order
 from harness.models.convolutions import convolution
 from harness.models.norms import make_norm
 from harness.models.shortcuts import make_shortcut
-from harness.network import BlockKind, BottleneckStride, NetworkConfig, Order
 
 EXPANSION = {BlockKind.basic: 1, BlockKind.bottleneck: 4}
 """How many times the channels of its inner convolutions a block puts out (He et al. 2015, Fig. 5)."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from harness.config import RunConfig
-from harness.models.checkpointing import Staged
+from harness.config.network import Family, NetworkConfig
+from harness.config.run import RunConfig
+from harness.config.seeds import stream_seed
+from harness.models.activation_checkpointing import Staged
 from harness.models.densenet import DenseNet
 from harness.models.initialisation import initialise
 from harness.models.residual import ResidualNet
-from harness.network import Family, NetworkConfig
-from harness.streams import stream_seed
 
 
 def architecture(config: NetworkConfig, channels: int, classes: int) -> Staged:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.models.layouts import every
+from harness.models.channels_last import every
 from harness.models.norms import make_norm, needs_bias
 
 BLOCK = 16

@@ -15,12 +15,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.models.checkpointing import Staged
+from harness.config.network import NetworkConfig
+from harness.models.activation_checkpointing import Staged
+from harness.models.channels_last import global_average
 from harness.models.convolutions import convolution
-from harness.models.layouts import global_average
 from harness.models.norms import make_norm
 from harness.models.shortcuts import make_shortcut
-from harness.network import NetworkConfig
 
 BOTTLENECK = 4
 """Channels of the 1x1 convolution, in growths (section 3, "Bottleneck layers")."""

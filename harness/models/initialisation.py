@@ -10,9 +10,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from harness.choices import INIT
+from harness.config.registry import INIT
+from harness.config.seeds import stream_seed
 from harness.models.shortcuts import Gate
-from harness.streams import stream_seed
 
 
 @INIT.register("he")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from harness.choices import NORM
+from harness.config.registry import NORM
 
 
 @NORM.register("batch")

@@ -19,12 +19,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harness.config.network import BlockKind, Family, NetworkConfig
+from harness.models.activation_checkpointing import Staged
 from harness.models.blocks import EXPANSION, Block, Place, survivals
-from harness.models.checkpointing import Staged
+from harness.models.channels_last import global_average
 from harness.models.convolutions import convolution
-from harness.models.layouts import global_average
 from harness.models.norms import make_norm
-from harness.network import BlockKind, Family, NetworkConfig
 
 
 class Stem(nn.Module):

@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.choices import SHORTCUT
+from harness.config.network import NetworkConfig
+from harness.config.registry import SHORTCUT
+from harness.models.channels_last import every
 from harness.models.convolutions import Conv2d, convolution
-from harness.models.layouts import every
 from harness.models.norms import make_norm
-from harness.network import NetworkConfig
 
 
 class Shortcut(nn.Module):

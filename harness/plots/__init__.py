@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from harness import tables
+from harness.analysis import tables
 from harness.plots import branches, errors, gradients, responses
 
 
@@ -16,7 +16,7 @@ from harness.plots import branches, errors, gradients, responses
 class Picture:
     """A figure that can be asked for: its name (and file name), heading, what it shows, and how it is drawn.
 
-    `table` names the frame of `harness.tables.Tables` that `draw` takes beside the name of the x key. It is drawn where
+    `table` names the frame of `harness.analysis.tables.Tables` that `draw` takes beside the name of the x key. It is drawn where
     that frame has rows, and may give several figures. `x` is the key on its horizontal axis where it varies, instead of the
     one that the sweep's figures have in common.
     """
@@ -116,8 +116,9 @@ BRANCHES = Picture(
     "Residual branch beside its input",
     "Standard deviation of the response of each block's last convolution (the branch's size, before the addition) over the root "
     "mean square of the block's input. Dotted, for identity shortcuts with batch normalisation at initialisation: theory, about "
-    "1/sqrt(l) at block l of a stage (derived in harness/theory.py); a new stage begins with new channels, which are zero, so "
-    "the ratio rises. De and Smith 2020: batch normalisation makes branches small beside what they are added to. Powers of l are "
+    "1/sqrt(l) at block l of a stage (derived in harness/analysis/theory.py); a new stage begins with new "
+    "channels, which are zero, so the ratio rises. "
+    "De and Smith 2020: batch normalisation makes branches small beside what they are added to. Powers of l are "
     "by the slope of logarithms over the blocks of stage 1, of theory too; the 95 % interval is over seeds.",
     "branches",
     branches.branch_over_input,

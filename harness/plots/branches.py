@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from harness import stats, theory
-from harness.moments import MOMENTS
-from harness.plots import predicted
-from harness.plots.marks import belongs
+from harness.analysis import stats, theory
+from harness.analysis.phases import MOMENTS
+from harness.analysis.stats import Estimate
+from harness.plots import theory_lines
+from harness.plots.run_tags import belongs
 from harness.plots.style import ordered_colours, pages, panels, shared_legend, short, wrapped
-from harness.stats import Estimate
 
 SHOWN = (MOMENTS[0], MOMENTS[2])
 ORDERS = ("original", "preactivation")
@@ -24,7 +24,7 @@ ORDERS = ("original", "preactivation")
 def branch_over_input(branches: pd.DataFrame, x: str) -> Iterator[Figure]:
     """Yield branch over input against block: one line a depth (median over seeds), a row an arm, at the first and last moment.
 
-    `branches` is that of `harness.tables.Tables`.
+    `branches` is that of `harness.analysis.tables.Tables`.
     """
     finite = branches.assign(value=branches["branch"] / branches["input"])
     finite = finite[np.isfinite(finite["value"]) & (finite["value"] > 0)]
@@ -40,7 +40,7 @@ def branch_over_input(branches: pd.DataFrame, x: str) -> Iterator[Figure]:
                     look = {"color": colours[value], "linewidth": 1.4, "label": f"{short(x)} {value}"}
                     belongs(ax.plot(median.index, median, **look), group)
                     if moment == SHOWN[0] and (theirs := _theory(group)) is not None:
-                        belongs(ax.plot(theirs.index, theirs, color=colours[value], **predicted.THEORY), group)
+                        belongs(ax.plot(theirs.index, theirs, color=colours[value], **theory_lines.THEORY), group)
                         theory_drawn = True
                 title = [wrapped(series) if moment == SHOWN[0] else "", moment]
                 if moment == SHOWN[0]:
@@ -52,7 +52,7 @@ def branch_over_input(branches: pd.DataFrame, x: str) -> Iterator[Figure]:
         for ax in axes[-2:]:
             ax.set_xlabel("block l, from the input")
         if theory_drawn:
-            predicted.name_theory(axes[-1])
+            theory_lines.name_theory(axes[-1])
         shared_legend(figure, axes)
         yield figure
 
@@ -69,7 +69,7 @@ def _power(block: pd.Series, value: pd.Series) -> float:
 
 def _theory(group: pd.DataFrame) -> pd.Series | None:
     """Return what theory says by block of nets with identity shortcuts and BN, in the two orders that it knows."""
-    net = predicted.net_of(group)
+    net = theory_lines.net_of(group)
     if (
         net is None
         or net.shortcut != "identity"
@@ -78,7 +78,7 @@ def _theory(group: pd.DataFrame) -> pd.Series | None:
         or net.init not in theory.INITS
     ):
         return None
-    side = predicted.side_of(net, group["elements"].iloc[0])
+    side = theory_lines.side_of(net, group["elements"].iloc[0])
     if side is None or group["block"].max() > net.depth:
         return None
     line = theory.branch_over_input(net.order, net.depth, net.width, side, net.init)

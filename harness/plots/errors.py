@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from harness.plots.marks import belongs, belongs_each
+from harness.plots.run_tags import belongs, belongs_each
 from harness.plots.style import (
     ARMS,
     dots,

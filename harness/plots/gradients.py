@@ -12,10 +12,10 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from harness import theory
-from harness.moments import MOMENTS
-from harness.plots import predicted
-from harness.plots.marks import belongs
+from harness.analysis import theory
+from harness.analysis.phases import MOMENTS
+from harness.plots import theory_lines
+from harness.plots.run_tags import belongs
 from harness.plots.style import (
     ARMS,
     dots,
@@ -45,18 +45,18 @@ Line = Callable[[pd.DataFrame], pd.Series | None]
 def by_layer(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
     """Yield the norm of dL/dW against layer: one line a depth (median over seeds), a row an arm, a column a moment.
 
-    `layers`, as `blocks` below, holds the moments of every run (`harness.moments`), with its series, x and seed, and `net`
-    where theory is to stand beside them.
+    `layers`, as `blocks` below, holds the moments of every run (`harness.analysis.phases`), with its series, x and seed, and
+    `net` where theory is to stand beside them.
     """
     yield from _against_place(
-        layers, x, "layer", "layer, from the input", "gradient norm ||dL/dW||", predicted.gradient_of_weights
+        layers, x, "layer", "layer, from the input", "gradient norm ||dL/dW||", theory_lines.gradient_of_weights
     )
 
 
 def by_block(blocks: pd.DataFrame, x: str) -> Iterator[Figure]:
     """Yield the norm of dL/d(block output) against block, in the same manner."""
     place = "block, from the input (0: stem)"
-    yield from _against_place(blocks, x, "block", place, "||dL/d output||", predicted.gradient_of_outputs)
+    yield from _against_place(blocks, x, "block", place, "||dL/d output||", theory_lines.gradient_of_outputs)
 
 
 def forward_by_block(blocks: pd.DataFrame, x: str) -> Iterator[Figure]:
@@ -64,7 +64,7 @@ def forward_by_block(blocks: pd.DataFrame, x: str) -> Iterator[Figure]:
     forward = blocks.assign(value=blocks["forward_norm"] / blocks["elements"] ** 0.5)
     label = "root mean square of the output"
     yield from _against_place(
-        forward, x, "block", "block, from the input (0: stem)", label, predicted.signal_of_outputs, "value", at_first=True
+        forward, x, "block", "block, from the input (0: stem)", label, theory_lines.signal_of_outputs, "value", at_first=True
     )
 
 
@@ -96,8 +96,8 @@ def _against_place(
                     belongs(ax.plot(median.index, drawn(median, level), **look), group)
                     if name == MOMENTS[0] and (theirs := line(group)) is not None:
                         start = median.iloc[0] / theirs.iloc[0] if at_first else median.iloc[-1] / theirs.iloc[-1]
-                        shown = predicted.visible(theirs * start)
-                        belongs(ax.plot(shown.index, shown, color=colours[value], **predicted.THEORY), group)
+                        shown = theory_lines.visible(theirs * start)
+                        belongs(ax.plot(shown.index, shown, color=colours[value], **theory_lines.THEORY), group)
                         theory_drawn = True
                 titles = [wrapped(series) if name == MOMENTS[0] else "", name, _ratio(frame, x, place)]
                 if name == MOMENTS[0] and (growth := _growth(frame, x, place, line)):
@@ -108,7 +108,7 @@ def _against_place(
         for ax in axes[-3:]:
             ax.set_xlabel(place_label)
         if theory_drawn:
-            predicted.name_theory(axes[-1])
+            theory_lines.name_theory(axes[-1])
         shared_legend(figure, axes)
         yield figure
 
@@ -133,8 +133,8 @@ def _growth(frame: pd.DataFrame, x: str, place: str, line: Line) -> str:
     theirs = line(deepest) if len(deepest) else None
     if theirs is None:
         return ""
-    growth = predicted.growth_by_place(deepest, place)
-    words = predicted.in_words(growth, predicted.growth_of(theirs, place))
+    growth = theory_lines.growth_by_place(deepest, place)
+    words = theory_lines.in_words(growth, theory_lines.growth_of(theirs, place))
     return f"per layer towards the input: {words}"
 
 
@@ -190,17 +190,17 @@ def first_layer_by_step(norms: pd.DataFrame, x: str) -> Iterator[Figure]:
 def _growth_with_depth(ax: Axes, frame: pd.DataFrame, page: list[str], styles: Mapping[str, Mapping[str, Any]]) -> str:
     """Draw what theory says of plain nets with BN, from the measured value at the least depth; say their growth."""
     arms = {series: frame[frame["series"] == series] for series in page}
-    arms = {series: arm for series, arm in arms.items() if predicted.grows_with_depth(arm) and arm["x"].nunique() > 1}
+    arms = {series: arm for series, arm in arms.items() if theory_lines.grows_with_depth(arm) and arm["x"].nunique() > 1}
     for series, arm in arms.items():
         median = arm.groupby("x")["value"].median()
         theirs = median.iloc[0] * theory.GROWTH ** (median.index - median.index[0])
-        belongs(ax.plot(median.index, theirs, color=styles[series]["color"], **predicted.THEORY), arm)
+        belongs(ax.plot(median.index, theirs, color=styles[series]["color"], **theory_lines.THEORY), arm)
     if not arms:
         return ""
-    predicted.name_theory(ax)
-    found = sorted((predicted.growth_by_depth(arm) for arm in arms.values()), key=lambda growth: growth.value)
+    theory_lines.name_theory(ax)
+    found = sorted((theory_lines.growth_by_depth(arm) for arm in arms.values()), key=lambda growth: growth.value)
     if len(found) == 1:
-        return f"\nplain with BN, per layer of depth: {predicted.in_words(found[0], theory.GROWTH)}"
+        return f"\nplain with BN, per layer of depth: {theory_lines.in_words(found[0], theory.GROWTH)}"
     known = [growth for growth in found if growth.known]
     hull = f", within [{min(one.low for one in known):.3f}, {max(one.high for one in known):.3f}]" if known else ""
     range_ = f"{found[0].value:.3f} to {found[-1].value:.3f}{hull}"

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from harness.moments import MOMENTS
-from harness.plots.marks import belongs
+from harness.analysis.phases import MOMENTS
+from harness.plots.run_tags import belongs
 from harness.plots.style import label_outer, ordered_colours, pages, panels, shared_legend, short, span, wrapped
 
 
@@ -17,7 +17,7 @@ def response_std(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
     """Yield the standard deviation of each convolution's response at the end: one line a depth, one panel an arm.
 
     The response is the output after the norm, before ReLU and addition. At initialisation with batch normalisation it
-    is |gamma| = 1 by construction, so only the end is drawn. `layers` holds the moments of every run (`harness.moments`).
+    is |gamma| = 1 by construction, so only the end is drawn. `layers` holds the moments of every run (`harness.analysis.phases`).
     """
     last = layers[layers["moment"] == MOMENTS[-1]]
     last = last[np.isfinite(last["response_std"]) & (last["response_std"] > 0)]

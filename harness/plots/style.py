@@ -21,8 +21,8 @@ from matplotlib.ticker import LogFormatter
 from matplotlib.transforms import ScaledTranslation
 from PIL import Image
 
-from harness.plots import marks
-from harness.schema import printable
+from harness.plots import run_tags
+from harness.records.value_types import printable
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito 2008, without the yellow, which is lost on white."""
@@ -69,7 +69,7 @@ def save(figure: Figure) -> dict[str, bytes]:
         for kind, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, metadata=metadata, dpi=110)
-            files[kind] = marks.readable(buffer.getvalue()) if kind == "svg" else _small(buffer)
+            files[kind] = run_tags.readable(buffer.getvalue()) if kind == "svg" else _small(buffer)
             figure.set_layout_engine(None)  # laid out once, for both
     return files
 
@@ -174,7 +174,7 @@ def dots(ax: Axes, frame: pd.DataFrame, y: pd.Series, style: Mapping[str, Any], 
     look = {"color": style["color"], "marker": style["marker"], "s": 16 if len(y) <= 100 else 4, "alpha": 0.55, "linewidths": 0}
     finite = np.isfinite(y)
     x, y = frame["x"][finite], y[finite]
-    marks.belongs_each(ax.scatter(x, y, transform=ax.transData + aside, **look), frame[finite])
+    run_tags.belongs_each(ax.scatter(x, y, transform=ax.transData + aside, **look), frame[finite])
     ax.update_datalim(np.column_stack([x, y]))  # which what is moved aside does not do by itself
     ax.autoscale_view()
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.choices import PROBE
-from harness.probes.probe import Context, Row
+from harness.config.registry import PROBE
+from harness.probes.base import Context, Row
 
 
 @PROBE.register("lesions")

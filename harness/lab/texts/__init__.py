@@ -12,8 +12,8 @@ from typing import cast
 
 from omegaconf import OmegaConf
 
-from harness.lab.contents import Said, Words
-from harness.pages import word
+from harness.lab.document import Said, Words
+from harness.reporting.document import word
 
 LANGUAGES: Mapping[str, str] = {"en": "index.html", "zh-TW": "index.zh-TW.html"}
 """The languages, and the file of each one's page."""

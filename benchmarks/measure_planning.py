@@ -1,0 +1,40 @@
+"""Measure how long a sweep takes to plan and to prepare before its first run starts.
+
+    python -m benchmarks.measure_planning [RUNS]
+
+RUNS, 10,000 unless given, are seeds of a small net on digits. Prints milliseconds a run: planning (overrides to configs), the
+runs' folders made for the first time, and the same with all folders there.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from harness.launching import sweep
+from harness.launching.launch import start
+
+
+def main() -> None:
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    with tempfile.TemporaryDirectory() as results:
+        keys = ["depth=8", "width=4", "schedule.steps=2", f"results={results}"]
+        sweep.plan(keys, False, [])  # imports torch
+        planned = timed("planning", runs, lambda: sweep.plan([f"seed=range({runs})", *keys], True, []))
+        timed("folders, new", runs, lambda: start(planned))
+        timed("folders, old", runs, lambda: start(planned))
+
+
+def timed(name: str, runs: int, work: Callable[[], Any]) -> Any:
+    begun = time.perf_counter()
+    found = work()
+    print(f"{name:13} {1000 * (time.perf_counter() - begun) / runs:8.3f} ms a run")
+    return found
+
+
+if __name__ == "__main__":
+    main()

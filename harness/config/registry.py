@@ -1,0 +1,183 @@
+"""The open choices: names that a user may add to (shortcut, norm, init, data, probe).
+
+A built-in name is declared here with the sentence that describes it, so that it can be checked without importing
+torch; the module that implements it attaches itself with `register`. A user's module adds a new name the same way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from types import FunctionType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+MANY = 12
+"""Names that a message still lists when one of them is close."""
+LONGEST = 80
+"""Characters of a given value that a message repeats."""
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+"""What a registered name may be: it becomes part of folder and file names, and is typed on the command line."""
+
+
+class ChoiceError(ValueError):
+    """A choice that cannot be run; the message says what was given, what is allowed and what is nearest."""
+
+
+def shown(value: object) -> str:
+    """Return a value as a message repeats it: on one line, at most `LONGEST` characters."""
+    try:
+        text = "null" if value is None else str(value)
+    except Exception:  # an integer beyond Python's limit of digits, a list nested too deeply, or somebody's own __str__
+        return f"(a value that cannot be printed, {type(value).__name__})"
+    text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[: LONGEST + 1])
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+def unknown(key: str, given: object, allowed: Iterable[str]) -> ChoiceError:
+    """Return the error for a name outside `allowed`, with the nearest valid name where one is close, or else all of them."""
+    names = list(allowed)
+    close = get_close_matches(shown(given), names, n=1)
+    words = [] if close and len(names) > MANY else [f"allowed: {', '.join(names)}"]
+    if close:
+        words.append(f"did you mean {close[0]}?")
+    return ChoiceError(f"{shown(key)}={shown(given)}: unknown; {'; '.join(words)}")
+
+
+class Choice:
+    """One open choice: its names, a sentence for each (`built_in`: the project's own), and, once loaded, what implements them.
+
+    `reserved` names cannot be registered. What implements one has the method `method`, if it is named.
+    """
+
+    def __init__(
+        self, key: str, home: str, sentences: Mapping[str, str], reserved: Collection[str] = (), method: str = ""
+    ) -> None:
+        self.key = key
+        self._method = method
+        self.reserved = frozenset(reserved)
+        self.sentences = dict(sentences)
+        self.built_in = dict(sentences)
+        self._home = home
+        self._implementations: dict[str, Any] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.sentences)
+
+    def register(self, name: str, sentence: str = "") -> Callable[[T], T]:
+        """Return a decorator that makes its function or class the implementation of `name`.
+
+        Raises ChoiceError for a name that is not plain (`NAME`), is built in or reserved, or already has another
+        implementation, and for an implementation that is neither a function nor a class.
+        """
+        self._check_name(name)
+
+        def attach(implementation: T) -> T:
+            if not isinstance(implementation, type | FunctionType):
+                kind = type(implementation).__name__
+                raise ChoiceError(f"{self.key}={name}: must be implemented by a function or a class, not by {kind}")
+            if name in self.built_in and implementation.__module__.partition(".")[0] != "harness":
+                raise ChoiceError(f"{self.key}={name}: is built in and cannot be registered twice; give yours another name")
+            present = self._implementations.get(name)
+            if present is not None and _source(present) != _source(implementation):
+                raise ChoiceError(f"{self.key}={name}: registered twice, by {_source(present)} and {_source(implementation)}")
+            if self._method and not callable(getattr(implementation, self._method, None)):
+                raise ChoiceError(f"{self.key}={name}: must be a class with the method {self._method}")
+            self.sentences.setdefault(name, sentence or (implementation.__doc__ or "").split("\n")[0])
+            self._implementations[name] = implementation
+            return implementation
+
+        return attach
+
+    def _check_name(self, name: object) -> None:
+        if not isinstance(name, str) or not NAME.fullmatch(name) or _not_text(name):
+            raise ChoiceError(
+                f"{self.key}={shown(name)}: cannot be a name; a name is of at most 64 letters, digits, _, - and ., "
+                "begins with none of the last two, and is neither a number nor true, false or null"
+            )
+        if name in self.reserved:
+            raise ChoiceError(f"{self.key}={name}: is the name of a table that every run has; give yours another name")
+
+    def check(self, given: object) -> str:
+        """Return `given` if it is one of the names; raises ChoiceError otherwise."""
+        if not isinstance(given, str) or given not in self.sentences:
+            raise unknown(self.key, given, self.names)
+        return given
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the implementation of `name`, importing the built-in ones first; raises ChoiceError if unknown."""
+        self.check(name)
+        import_module(self._home)
+        return self._implementations[name]
+
+
+def _not_text(name: str) -> bool:
+    """Return whether the command line reads a word as something other than text."""
+    try:
+        return isinstance(float(name), float)
+    except ValueError:
+        return name.lower() in ("true", "false", "null")
+
+
+def _source(implementation: Any) -> tuple[str, str]:
+    return implementation.__module__, implementation.__qualname__
+
+
+SHORTCUT = Choice(
+    "shortcut",
+    "harness.models.shortcuts",
+    {
+        "identity": "option A: identity; where the shape changes, subsampling and zero channels (no parameters)",
+        "none": "no shortcut: the plain net",
+        "projection": "option B: 1x1 convolution and norm where the shape changes, identity elsewhere",
+        "projection_all": "option C: 1x1 convolution and norm at every block (the 1x1 convolution of He et al. 2016, 3)",
+        "scaling": "shortcut_scale times option A, plus branch_scale times the branch",
+        "exclusive_gate": "g times the branch plus (1 - g) times option A; g is a 1x1 convolution's sigmoid, its bias gate_bias",
+        "shortcut_only_gate": "the branch plus (1 - g) times option A",
+        "dropout": "option A with dropout, of rate shortcut_dropout",
+        "concatenation": "the branch's channels join those of its input (family densenet alone)",
+    },
+)
+NORM = Choice(
+    "norm",
+    "harness.models.norms",
+    {
+        "batch": "batch normalisation after every convolution",
+        "none": "no normalisation; convolutions get biases",
+    },
+)
+INIT = Choice(
+    "init",
+    "harness.models.initialisation",
+    {
+        "he": "He normal, fan-out: std = sqrt(2 / (k*k*out_channels))",
+        "he_fan_in": "He normal, fan-in: std = sqrt(2 / (k*k*in_channels))",
+        "xavier": "Glorot uniform: variance 2 / (fan_in + fan_out)",
+        "torch": "PyTorch's default: uniform within 1/sqrt(fan_in), biases too",
+    },
+)
+DATA = Choice(
+    "data",
+    "harness.data.datasets",
+    {
+        "digits": "1,797 real 8x8 images of handwritten digits, embedded (scikit-learn)",
+        "cifar10": "60,000 real 32x32 colour images in 10 classes, read below data.root",
+        "cifar100": "60,000 real 32x32 colour images in 100 classes, read below data.root",
+        "image_folder": "your own images, data.root/train/CLASS/* and data.root/test/CLASS/*, cut to data.image_size",
+    },
+)
+PROBE = Choice(
+    "probes",
+    "harness.probes.layers",
+    {
+        "layers": "each weighted layer's gradient, weight and update norms, nonzero count and response std",
+        "blocks": "each block's output norm and the norm of the loss gradient with respect to it",
+        "lesions": "loss and error on the test images without each block in turn, at the end",
+    },
+    reserved=("steps", "epochs", "gradient_norms"),
+    method="watch",
+)
+BUILT_IN = (SHORTCUT, NORM, INIT, DATA, PROBE)

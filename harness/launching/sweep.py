@@ -1,0 +1,175 @@
+"""A command line becomes a sweep: the list of runs that it asks for, each once, all checked before the first starts."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+
+from harness.config.flat import varying
+from harness.config.registry import ChoiceError, shown
+from harness.config.run import Precision, RunConfig
+from harness.data.datasets import check_all
+from harness.launching.arguments import TEXTS, check_launcher, first_words, is_launcher_override, parse, quoted
+from harness.launching.expansion import Product, check_group, composed
+from harness.records import paths
+
+Tell = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Runs that were asked for together: their configs, resolved and without duplicates, and the experiment's name.
+
+    A run that starts from another stands after it. `decided` says in one line what `auto` became on this machine where that
+    changes the runs' numbers by more than rounding; it may be empty.
+    """
+
+    configs: tuple[RunConfig, ...]
+    experiment: str
+    results: Path
+    command: str
+    decided: str = ""
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of the runs' folders, in the order of the configs."""
+        return [config.run_name() for config in self.configs]
+
+    @cached_property
+    def folder(self) -> Path:
+        """The sweep's folder, the same for the same runs: what varies in it, and a hash of the runs."""
+        differing = "-".join(varying([config.flat() for config in self.configs]))
+        label = self.experiment if self.experiment != "none" else differing or "single"
+        digest = sha256(" ".join(sorted(self.names)).encode()).hexdigest()[:10]
+        return paths.sweep_folder(self.results, f"{label[:80]}-{digest}")
+
+
+def plan(overrides: Sequence[str], multirun: bool, command: Sequence[str], tell: Tell = lambda done, asked: None) -> Sweep:
+    """Return the sweep that the overrides ask for; nothing is written but an empty results folder.
+
+    `tell` is called with the number of combinations planned so far, 0 first, and of all. Raises ChoiceError for whatever
+    cannot be run.
+    """
+    launcher = [override for override in overrides if is_launcher_override(override)]
+    check_launcher(launcher)
+    own = parse([override for override in overrides if not is_launcher_override(override)])
+    if launcher:
+        try:
+            composed("launch", ["folder=none", "job=0", *launcher], return_hydra_config=True)
+        except ChoiceError as error:
+            raise ChoiceError(f"{shown(' '.join(launcher))}: {error}") from error
+    for override in own:
+        _check_sweep(override, multirun)
+    experiment, params = _experiment(own)
+    if experiment != "none" and not multirun:
+        raise ChoiceError(f"experiment={experiment}: is a sweep: add -m")
+    product = Product([*params, *own])
+    tell(0, product.count)
+    configs, results = [], ""
+    for values in product.compose():
+        config, results = from_composed(values)
+        configs.append(config)
+        tell(len(configs), product.count)
+    to_fetch = [config for config in configs if config.data.download]
+    resolved = _resolved([*check_all([config for config in configs if not config.data.download]), *to_fetch])
+    folder = writable(results)
+    check_all(to_fetch)
+    return Sweep(resolved, experiment, folder, published(command), _decided(configs, resolved))
+
+
+def _check_sweep(override: Override, multirun: bool) -> None:
+    """Raise ChoiceError for several values where there may be one alone."""
+    if override.is_sweep_override():
+        key, _, value = str(override.input_line).partition("=")
+        comma = f"; a text with a comma is quoted: {quoted(key, value)}" if key in TEXTS else ""
+        if key in ("results", "experiment"):
+            raise ChoiceError(f"{shown(override.input_line)}: a sweep has one {key}{comma}")
+        if not multirun:
+            raise ChoiceError(f"{shown(override.input_line)}: several values need a sweep: add -m{comma}")
+
+
+def _experiment(own: Sequence[Override]) -> tuple[str, list[Override]]:
+    """Return the experiment that is asked for, and the axes of its sweep."""
+    asked = [override for override in own if override.key_or_group == "experiment"]
+    if not asked:
+        return "none", []
+    for override in asked:
+        check_group("experiment", override)
+    base = composed("config", [str(override.input_line) for override in asked], return_hydra_config=True)
+    params = base.hydra.sweeper.get("params") or {}
+    return str(base.hydra.runtime.choices.experiment), parse([f"{key}={value}" for key, value in params.items()])
+
+
+def published(command: Sequence[str]) -> str:
+    """Return a command line fit for others to read: every value that holds an absolute path is replaced by PATH."""
+    parts = []
+    for part in command:
+        key, equals, value = part.rpartition("=")
+        parts.append(f"{key}{equals}PATH" if re.search(r"(^|[\s'\"\[(,:])[~/\\]", value) else part)
+    return shlex.join(parts)
+
+
+def from_composed(values: Mapping[str, Any]) -> tuple[RunConfig, str]:
+    """Return the run's config, and the results folder, of a combination's plain values."""
+    results = values["results"]
+    if not isinstance(results, str) or not results:
+        raise ChoiceError(f"results={shown(results)}: must be a folder's path; a number is one as in results=./7")
+    return RunConfig.from_mapping({key: value for key, value in values.items() if key != "results"}), results
+
+
+def _resolved(configs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:
+    """Return the configs for this machine, each once, and the runs that they start from, which nobody need have asked for.
+
+    A run that is asked for on several GPUs, `device=cuda:0,cuda:1`, is put on the one with the least to do. torch is imported
+    only now that all else is right.
+    """
+    from harness.training.devices import resolve
+
+    asked = [resolve(config) for config in configs]
+    shallower = [config.shallower() for config in asked]
+    by_name: dict[str, list[RunConfig]] = {}
+    for config in (*shallower, *asked):
+        if config is not None:
+            by_name.setdefault(config.run_name(), []).append(config)
+    placed: dict[str, RunConfig] = {}
+    load = Counter[str]()
+    for name, same in sorted(by_name.items(), key=lambda named: -cost(named[1][0])):
+        placed[name] = min(same, key=lambda config: load[config.device])
+        load[placed[name].device] += cost(placed[name])
+    return tuple(placed[name] for name in by_name)
+
+
+def cost(config: RunConfig) -> int:
+    """Return what a run costs, in a unit of its own, to compare runs by."""
+    return config.depth * config.schedule.steps * config.schedule.batch_size
+
+
+def _decided(asked: Sequence[RunConfig], resolved: Sequence[RunConfig]) -> str:
+    if all(config.precision is not Precision.auto for config in asked):
+        return ""
+    found = sorted({f"{config.precision.value} on {config.device}" for config in resolved})
+    return f"precision=auto: {', '.join(found)}"
+
+
+def writable(results: str) -> Path:
+    """Return a results folder, made if need be; raises ChoiceError where nothing can be written there."""
+    try:
+        folder = Path(results).expanduser().resolve()
+        str(folder).encode()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no such user, links in a loop; ValueError: a NUL
+        why = (isinstance(error, OSError) and error.strerror) or first_words(error)
+        raise ChoiceError(f"results={shown(results)}: cannot be written: {why}") from error
+    return folder

@@ -1,0 +1,27 @@
+"""Whether runs can be kept below a results folder."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from harness.config.registry import ChoiceError
+from harness.records import paths
+from harness.system.locks import LockError, held
+
+
+def check(results: Path) -> None:
+    """Raise ChoiceError where no run can be kept or locked below `results`, an existing folder; nothing is left there."""
+    for place in (results, *(results / name for name in (paths.RUNS, paths.SWEEPS, paths.LOCKS, paths.LAUNCH))):
+        if os.path.lexists(place) and not os.access(f"{place}{os.sep}", os.R_OK | os.W_OK | os.X_OK):
+            kind = "a folder without permission to write" if place.is_dir() else "not a folder"
+            raise ChoiceError(f"{place}: is {kind}; move it away, or choose another folder by results=FOLDER")
+    try:
+        with held(results / paths.LOCKS / f".{os.getpid()}"):
+            pass
+    except LockError as error:
+        raise ChoiceError(str(error)) from error
+    finally:
+        with suppress(OSError):
+            (results / paths.LOCKS).rmdir()

@@ -1,0 +1,219 @@
+"""A run on disk: how its files are written, and its folder as it is read back (`harness.records.schema` says what they hold).
+
+With `harness.records.reader`, through which every file is read, the sole owner of file formats. Files appear whole or not at
+all (written aside, then renamed). Numbers are written so that reading gives the same bits; the text `none` stays text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.config.flat import flatten
+from harness.config.registry import ChoiceError, shown
+from harness.config.run import GradientNorms, RunConfig, with_defaults
+from harness.records import paths
+from harness.records.reader import RecordError, opened, read_json, read_table
+from harness.records.schema import RUN_FILES
+from harness.records.states import FINISHED, INTERRUPTED, RUNNING, WAITING
+from harness.records.writer import set_aside, write_json
+from harness.system import locks
+
+log = logging.getLogger("harness")
+
+PIECE = 2**22
+"""Bytes of a file that are hashed at a time."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, read from disk when asked."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The choices, as in config.json, with the defaults of keys that came later."""
+        return with_defaults(read_json(self.folder / paths.CONFIG))
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """The state, step, times and error text, as they stand now."""
+        return read_json(self.folder / paths.STATUS)
+
+    @property
+    def state(self) -> str:
+        return str(self.status["state"])
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        return read_json(self.folder / paths.ENVIRONMENT)
+
+    @cached_property
+    def steps(self) -> pd.DataFrame:
+        return read_table(self.folder / paths.STEPS)
+
+    @cached_property
+    def epochs(self) -> pd.DataFrame:
+        return read_table(self.folder / paths.EPOCHS)
+
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        return self.probe("layers")
+
+    @cached_property
+    def blocks(self) -> pd.DataFrame:
+        return self.probe("blocks")
+
+    def probe(self, name: str) -> pd.DataFrame:
+        """Return the rows of the probe `name`."""
+        return read_table(self.folder / paths.probe_table(name))
+
+    @property
+    def train_error(self) -> float:
+        """Error on the training images at the end, without augmentation, in evaluation mode, in percent."""
+        return float(self.epochs["train_error"].iloc[-1])
+
+    @property
+    def test_error(self) -> float:
+        """Error on the test images at the end, in percent."""
+        return float(self.epochs["test_error"].iloc[-1])
+
+    @property
+    def state_now(self) -> str:
+        """The state, interrupted where the status says running and no process holds the run's lock."""
+        state, results = self.state, self.folder.parent.parent
+        running = state == RUNNING and not locks.is_held(paths.lock(results, self.name))
+        return INTERRUPTED if running else state
+
+    @property
+    def has_status(self) -> bool:
+        """Whether anything stands where the status belongs."""
+        return os.path.lexists(self.folder / paths.STATUS)
+
+    @property
+    def checked_files(self) -> tuple[str, ...]:
+        """The files whose checksums a finished run records: all but its status and its log."""
+        tables = [paths.table(name) for name in ("steps", "epochs", *self.config["probes"])]
+        if self.config["gradient_norms"] == GradientNorms.every:
+            tables.append(paths.GRADIENT_NORMS)
+        return (paths.CONFIG, paths.ENVIRONMENT, paths.WEIGHTS, *tables)
+
+    def check(self, but: Collection[str] = ()) -> None:
+        """Raise RecordError naming the first file that is missing, unreadable or not what its checksum says.
+
+        `but` names files that need not be there. Of an unfinished run, which has no checksums, only the status is read.
+        """
+        if not self.folder.is_dir():
+            raise RecordError(f"{self.folder}: {'is no folder' if os.path.lexists(self.folder) else 'the folder is missing'}")
+        if not self.has_status:
+            if (self.folder / paths.CONFIG).exists() or not any(self.folder.iterdir()):
+                return  # made, and cut off before it began
+            raise RecordError(f"{self.folder / paths.STATUS}: missing")
+        status = self.status
+        if status["state"] in FINISHED:
+            if "sha256" not in status:
+                raise RecordError(f"{self.folder / paths.STATUS}: sha256: missing")
+            for name, expected in status["sha256"].items():
+                path = self.folder / name
+                if name in but and not os.path.lexists(path):
+                    continue
+                if _sha256(path) != expected:
+                    raise RecordError(f"{path}: damaged: its checksum is not the recorded one")
+
+    def misplaced(self) -> list[Path]:
+        """Return what stands where a file of the run belongs, its status aside, and is none (a folder, a pipe)."""
+        names = {*RUN_FILES, paths.RESERVE} - {paths.STATUS} | {path.name for path in self.folder.glob("*.csv.gz")}
+        return [path for name in sorted(names) if os.path.lexists(path := self.folder / name) and not path.is_file()]
+
+    def finished(self) -> bool:
+        """Return whether the run came to a result, a diverged one included."""
+        try:
+            return self.state in FINISHED
+        except RecordError:
+            return False
+
+
+def create(config: RunConfig, results: Path) -> Run:
+    """Return the run of `config` below `results`, its folder made, and waiting unless it was begun before.
+
+    A folder that is not what its records say is set aside, never deleted. The caller holds the run's lock. Raises ChoiceError
+    where the folder is of other choices than these: only those away from their defaults are in its name.
+    """
+    run = Run(paths.run_folder(results, config.run_name()))
+    if os.path.lexists(run.folder):
+        _mend(run)
+        if run.finished() or (run.folder / paths.CHECKPOINT).exists():
+            _check_same_choices(run, config)
+    if not run.finished():
+        run.folder.mkdir(parents=True, exist_ok=True)
+        write_json(run.folder / paths.CONFIG, config.choices())
+        begun = (run.folder / paths.CHECKPOINT).exists()
+        facts = {key: value for key, value in run.status.items() if key != "state"} if begun and run.has_status else {}
+        write_status(run, INTERRUPTED if begun else WAITING, **({"step": 0, "steps": config.schedule.steps} | facts))
+    return run
+
+
+def _check_same_choices(run: Run, config: RunConfig) -> None:
+    """Raise ChoiceError where a run was recorded with another value of a key, as one that followed a default of that time."""
+    try:
+        before = flatten(run.config)
+    except RecordError as error:  # of an unfinished run: what its checkpoint is of is not known
+        log.warning("%s; the checkpoint is kept as %s", error, set_aside(run.folder / paths.CHECKPOINT).name)
+        return
+    asked = flatten(config.choices())
+    keys = [key for key in dict.fromkeys([*before, *asked]) if before.get(key) != asked.get(key) and key != "plugins"]
+    if keys:
+        words = [f"{key}={shown(before.get(key))} there, {key}={shown(asked.get(key))} now" for key in keys]
+        raise ChoiceError(f"{run.folder}: is a run of other choices ({'; '.join(words)}); move it away to train these")
+
+
+def _mend(run: Run) -> None:
+    """Set aside what cannot be part of a run's record, and remove what a killed process left in the middle of a write."""
+    try:
+        for path in run.misplaced():
+            log.warning("%s: is no file; it is kept as %s", path, set_aside(path).name)
+        run.check()
+        for path in run.folder.glob(".*"):
+            if not path.is_dir():  # a folder is nothing that a write leaves behind
+                path.unlink()
+        if run.finished():
+            (run.folder / paths.CHECKPOINT).unlink(missing_ok=True)
+    except (RecordError, OSError) as error:
+        begun = run.has_status and (run.folder / paths.CHECKPOINT).exists()
+        aside = set_aside(run.folder / paths.STATUS if begun else run.folder)
+        log.warning("%s; it is kept as %s, and the run is done again", error, aside.name)
+
+
+def write_status(run: Run, state: str, durable: bool = True, **facts: Any) -> None:
+    """Replace status.json by `state` and `facts`."""
+    write_json(run.folder / paths.STATUS, {"state": state, **facts}, durable)
+
+
+def conclude(run: Run, state: str, **facts: Any) -> None:
+    """Write the state in which a run ended; of a finished one with the checksums of its files, its checkpoint removed."""
+    if state in FINISHED:
+        facts["sha256"] = {path.name: _sha256(path) for path in sorted(run.folder.iterdir()) if path.name in run.checked_files}
+    write_status(run, state, **facts)
+    if state in FINISHED:
+        (run.folder / paths.CHECKPOINT).unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with opened(path) as file:
+        while piece := file.read(PIECE):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,16 @@
+"""The harness's log on stderr."""
+
+from __future__ import annotations
+
+import logging
+
+log = logging.getLogger("harness")
+
+
+def log_to_stderr() -> None:
+    """Show the harness's log lines on stderr, once."""
+    if not any(type(handler) is logging.StreamHandler for handler in log.handlers):
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)

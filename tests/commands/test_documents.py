@@ -1,0 +1,178 @@
+"""What the pages say can be followed: links lead somewhere, commands are accepted, examples run, errors are said."""
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+from experiments import all_claims, registry
+from harness import describe
+from harness.analysis.verdicts import Verdict
+from harness.claims.judging import judge_sweep
+from harness.config.registry import BUILT_IN, ChoiceError
+from harness.launching.arguments import is_launcher_override
+from harness.launching.sweep import plan
+from harness.records import paths
+from harness.reporting.reference_tables import USAGE
+from support.fabricate import digits, nets, sweep
+from support.helpers import KEYS, asked_by
+from support.pages import PAGES, ROOT, anchors, code_lines, commands, examples, links
+
+README, GUIDE, DESIGN = (ROOT / place for place in ("README.md", "docs/guide.md", "docs/design.md"))
+
+
+def test_anchors_are_github_s():
+    text = "# What's `new`\n## A (short) list, of 2\n## A (short) list, of 2\n```python\n# no heading\n```\n"
+    assert anchors(text) == ["whats-new", "a-short-list-of-2", "a-short-list-of-2-1"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    wrong = []
+    for target in links(page.read_text()):
+        place, _, anchor = target.partition("#")
+        if place.startswith("https:"):
+            continue
+        other = page if not place else (page.parent / place).resolve()
+        if not other.exists() or (anchor and anchor not in anchors(other.read_text())):
+            wrong.append(target)
+    assert wrong == []
+    assert page.name == "CHANGELOG.md" or len(links(page.read_text())) > 3
+
+
+def test_every_page_is_linked_from_the_readme():
+    targets = {(ROOT / target.partition("#")[0]).resolve() for target in links(README.read_text())}
+    assert set(PAGES) - {README} <= targets
+    assert {ROOT / "LICENSE", ROOT / "CITATION.cff"} <= targets
+
+
+@pytest.fixture
+def plugins(tmp_path, monkeypatch):
+    """The pages' examples as files in the current folder, importable; what they register is forgotten afterwards."""
+    files = examples(DESIGN.read_text()) | {
+        "half.py": next(code for code in examples(GUIDE.read_text()).values() if "half" in code)
+    }
+    files = {name: code for name, code in files.items() if "/" not in name}
+    for name, code in files.items():
+        (tmp_path / name).write_text(code)
+    before = [set(choice.sentences) for choice in BUILT_IN]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    for name in files:
+        sys.modules.pop(name.removesuffix(".py"), None)
+    for choice, known in zip(BUILT_IN, before, strict=True):
+        for name in set(choice.sentences) - known:
+            del choice.sentences[name], choice._implementations[name]
+
+
+def test_every_run_that_a_page_asks_for_can_be_composed(plugins):
+    """All but the data, which a reader has to have."""
+    found = commands("harness.run")
+    assert len(found) > 15
+    for page, arguments in found:
+        if "--help" in arguments:
+            continue
+        overrides = [word for word in arguments if word != "-m" and not is_launcher_override(word)]
+        assert all("=" in word for word in overrides), (page, arguments)
+        experiments = [word.partition("=")[2] for word in overrides if word.startswith("experiment=")]
+        if experiments:
+            assert "-m" in arguments
+            assert experiments[0] in registry()
+        configs = asked_by(overrides)
+        assert configs
+        assert len(configs) == 1 or "-m" in arguments, (page, arguments)
+
+
+@pytest.mark.slow
+def test_every_net_that_a_page_describes_is_described(capsys):
+    found = [arguments for _, arguments in commands("harness.describe")]
+    assert len({tuple(arguments) for arguments in found}) >= 3
+    for arguments in found:
+        assert describe.main(arguments) == 0
+    assert "0.64" in capsys.readouterr().out  # of the parameters, as the guide says of bottleneck blocks
+
+
+def test_other_commands_name_what_there_is():
+    makefile = (ROOT / "Makefile").read_text()
+    for page in PAGES:
+        for line in code_lines(page.read_text()):
+            words = line.split()
+            if words and words[0] == "make":
+                assert re.search(rf"^{words[1]}:", makefile, flags=re.MULTILINE), line
+            if "-m" in words and words[words.index("-m") + 1].startswith("harness."):
+                module = words[words.index("-m") + 1]
+                entry = importlib.import_module(module)
+                text = (importlib.import_module(f"{module}.__main__") if hasattr(entry, "__path__") else entry).__doc__
+                assert module.partition(".")[2] in USAGE.findall(text)
+                assert all(word in text or word in ("-m", "--help") for word in words if word.startswith("-")), line
+        for module in re.findall(r"python\s-m\s(benchmarks[\w.]+)", page.read_text()):
+            assert (ROOT / module.replace(".", "/")).with_suffix(".py").is_file(), module
+
+
+def test_the_readme_s_table_of_experiments_is_that_of_the_code():
+    rows = re.findall(r"^\| `(\w+)` \| ([A-Z]\d.*?) \| .+ \|$", README.read_text(), flags=re.MULTILINE)
+    said = {}
+    for name, claims in rows:
+        spans = re.findall(r"([A-Z])(\d+)(?: to [A-Z](\d+))?", claims)
+        said[name] = {f"{kind}{number}" for kind, first, last in spans for number in range(int(first), int(last or first) + 1)}
+    assert said == {name: {claim.id for claim in experiment.claims} for name, experiment in registry().items()}
+    assert set().union(*said.values()) == {claim.id for claim in all_claims()}
+
+
+def test_examples_of_additions_run_in_one_sweep(plugins):
+    """The norm, the initial values, the data set, the probe and the shortcut of the pages, in two tiny runs."""
+    modules = ["half", "group_norm", "small_init", "stripes", "signs"]
+    keys = ["norm=batch,group", "init=small", "shortcut=half", "data.name=stripes", "probes=[layers,signs]", "depth=8", *KEYS]
+    command = [sys.executable, "-m", "harness.run", "-m", f"plugins=[{','.join(modules)}]", *keys, "hydra/launcher=basic"]
+    done = subprocess.run(
+        command, cwd=plugins, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    runs = list((plugins / "results" / "runs").iterdir())
+    assert len(runs) == 2
+    assert all((run / paths.probe_table("signs")).is_file() for run in runs)
+    assert all(run.name.startswith("stripes-half-8-seed0-") for run in runs)
+
+
+@pytest.mark.parametrize(("deep", "verdict"), [([9, 9.1, 9.2], Verdict.REPRODUCED), ([5, 5.1, 5.2], Verdict.CONTRADICTED)])
+def test_the_example_of_an_experiment_judges(deep, verdict, tmp_path):
+    """Means 5.1 and 9.1, or equal ones, with a tenth of a point between seeds: above 1 point, or below."""
+    namespace = {}
+    exec(examples(DESIGN.read_text())["experiments/rising_error.py"], namespace)
+    tables = sweep(tmp_path, nets(tmp_path, digits, {(20, "none"): [5, 5.1, 5.2], (56, "none"): deep}))
+    (outcome,) = judge_sweep(tables, namespace["EXPERIMENT"].claims)
+    assert outcome.verdict is verdict
+
+
+def said_by(overrides, multirun):
+    try:
+        plan(overrides, multirun, ["command"])
+    except ChoiceError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["depth=21"], "depth=21: this family"),
+        (["shortcut=none", "gate_bias=-3"], "gate_bias=-3: is for"),
+        (["depth=20,56"], "several values"),
+        (["data=cifar10", "data.root=."], "data.root="),
+        (["schedule.batch_size=2000"], "schedule.batch_size="),
+        (["results=file/below"], "results="),
+    ],
+)
+def test_common_errors_are_said_as_the_guide_has_them(overrides, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    table = GUIDE.read_text().split("## Common errors")[1]
+    (row,) = [row for row in re.findall(r"^\| `(.+?)` \|", table, flags=re.MULTILINE) if row.startswith(words)]
+    pattern = "*" + re.sub(r"\.\.\.", "*", row) + "*"
+    assert fnmatchcase(said_by(overrides, False), pattern)

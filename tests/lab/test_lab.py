@@ -1,0 +1,308 @@
+"""The lab: hand-worked values are right, formula equals autograd, errors are errors, and the command builds both pages."""
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.config.network import BlockKind, NetworkConfig, Order
+from harness.config.run import RunConfig
+from harness.lab import __main__ as command
+from harness.lab import (
+    bottleneck,
+    build,
+    matching,
+    misconceptions,
+    page,
+    plugin,
+    runs,
+    scalar_block,
+    tensor_block,
+    toy_fit,
+    worked_examples,
+)
+from harness.lab.document import Chapter, Grid
+from harness.lab.texts import LANGUAGES
+from harness.models.blocks import Block, Place
+
+ROOT = Path(__file__).resolve().parents[2]
+EVALUATION, ALONE, FOUR_EVALUATION, FOUR = scalar_block.CASES
+
+
+def formula(case, weights=None):
+    return scalar_block.by_formula(weights or scalar_block.Weights(), scalar_block.Running(), case)
+
+
+def test_forward_of_one_number_worked_with_fractions():
+    """Running variances whose roots are 1/2 and 2, but for epsilon: every value is a fraction."""
+    epsilon = Fraction(1, 100_000)
+    running = scalar_block.Running(0.3, float(Fraction(1, 4) - epsilon), 0.2, float(4 - epsilon))
+    weights = scalar_block.Weights(W1=0.5, b1=0.1, gamma1=2.0, beta1=0.25, W2=-1.5, b2=0.5, gamma2=3.0, beta2=0.125)
+    found = scalar_block.by_formula(weights, running, EVALUATION)
+    x1 = Fraction(1, 2) + Fraction(1, 10)
+    a1 = 2 * (x1 - Fraction(3, 10)) / Fraction(1, 2) + Fraction(1, 4)
+    x3 = Fraction(-3, 2) * a1 + Fraction(1, 2)
+    branch = 3 * (x3 - Fraction(1, 5)) / 2 + Fraction(1, 8)
+    for name, value in {"x1": x1, "a1": a1, "x2": a1, "x3": x3, "F": branch, "s": branch + 1, "y": 0}.items():
+        assert found[name][0] == pytest.approx(float(value), abs=1e-12), name
+
+
+def test_gradient_of_one_number_is_the_product_along_the_branch_plus_one():
+    """dL/dx0 = 1 + gamma2/sigma2 W2 gamma1/sigma1 W1, both ReLUs being open."""
+    found, w, r = formula(EVALUATION), scalar_block.Weights(), scalar_block.Running()
+    assert found["a1"][0] > 0
+    assert found["s"][0] > 0
+    slope = w.gamma1 * w.W1 * w.gamma2 * w.W2 / ((r.variance1 + 1e-5) * (r.variance2 + 1e-5)) ** 0.5
+    assert found["dx0"][0] == pytest.approx(1 + slope, abs=1e-14)
+    assert found["dx0_shortcut"] == [1.0]
+
+
+def test_a_batch_of_one_in_training_mode_puts_out_beta_and_passes_nothing_back():
+    found = formula(ALONE)
+    assert found["a1"] == [scalar_block.Weights().beta1]
+    assert found["F"] == [scalar_block.Weights().beta2]
+    for name in ("dx3", "dW2", "db2", "dgamma2", "dgamma1", "dbeta1", "dW1", "db1", "dx0_branch"):
+        assert found[name] == [0.0], name
+    assert found["dx0"] == [1.0]
+    with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+        torch.nn.functional.batch_norm(torch.ones(1, 1), torch.zeros(1), torch.ones(1), training=True)
+
+
+def test_in_training_mode_gradients_behind_a_norm_sum_to_zero_and_do_not_see_the_size_of_weights():
+    found = formula(FOUR)
+    assert sum(found["dx3"]) == pytest.approx(0, abs=1e-15)
+    assert sum(found["dx1"]) == pytest.approx(0, abs=1e-15)
+    double = formula(FOUR, replace(scalar_block.Weights(), W1=1.6, b1=7.0))
+    assert double["y"] == pytest.approx(found["y"], abs=1e-4)  # equal but for epsilon, 1e-5 beside variances near 1
+    assert formula(FOUR_EVALUATION, replace(scalar_block.Weights(), W1=1.6))["y"] != pytest.approx(
+        formula(FOUR_EVALUATION)["y"], abs=0.1
+    )
+
+
+@pytest.mark.parametrize("case", scalar_block.CASES, ids=lambda case: case.name)
+def test_formula_equals_autograd_on_numbers(case):
+    """To a few units in the last place of float64 values near 1."""
+    for weights in (scalar_block.Weights(), scalar_block.Weights(W1=-2.0, gamma1=0.3, W2=1.7, beta2=-2.0)):
+        mine, autograd = (f(weights, scalar_block.Running(), case) for f in (scalar_block.by_formula, scalar_block.by_autograd))
+        assert list(mine) == list(autograd) == [*scalar_block.FORWARD, *scalar_block.BACKWARD]
+        assert max(scalar_block.difference(mine[name], autograd[name]) for name in mine) < 1e-13
+
+
+def test_gradients_are_slopes():
+    """Central differences of L = sum y dL/dy in every weight, in training mode."""
+
+    def loss(weights):
+        return sum(g * y for g, y in zip(FOUR.dy, formula(FOUR, weights)["y"], strict=True))
+
+    found, start = formula(FOUR), scalar_block.Weights()
+    for name in ("W1", "b1", "gamma1", "beta1", "W2", "b2", "gamma2", "beta2"):
+        up, down = (loss(replace(start, **{name: getattr(start, name) + step})) for step in (1e-6, -1e-6))
+        assert (up - down) / 2e-6 == pytest.approx(found[f"d{name}"][0], abs=1e-8), name
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js here; the Chromium test covers it")
+def test_the_page_s_script_gives_the_same_numbers():
+    settings = [
+        scalar_block.Weights(),
+        scalar_block.Weights(W1=-1.3, b1=0.4, gamma1=0.0, W2=2.5, beta2=-0.7),
+        scalar_block.Weights(gamma2=-3.0),
+    ]
+    calls = [
+        [vars(weights), vars(scalar_block.Running()), scalar_block.EPSILON, case.x0, case.dy, case.training]
+        for weights in settings
+        for case in scalar_block.CASES
+    ]
+    script = f"const {{ residualBlock }} = require({json.dumps(str(ROOT / 'harness/lab/templates/lab.js'))});"
+    script += f"console.log(JSON.stringify({json.dumps(calls)}.map((given) => residualBlock(...given))));"
+    done = subprocess.run([shutil.which("node"), "-e", script], capture_output=True, text=True, check=True)
+    expected = [
+        scalar_block.by_formula(weights, scalar_block.Running(), case) for weights in settings for case in scalar_block.CASES
+    ]
+    for one, other in zip(json.loads(done.stdout), expected, strict=True):
+        assert list(one) == list(other)
+        for name in one:
+            assert one[name] == pytest.approx(other[name], abs=1e-12), name
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_formula_equals_autograd_on_tensors(training):
+    """Float64, to rounding; dL/db, which cancels to nothing, beside what it sums."""
+    weights, running = tensor_block.parameters(6, torch.float64), tensor_block.untrained(6, torch.float64)
+    rows, flips = tensor_block.compare(weights, running, *tensor_block.example((3, 6, 5, 5), torch.float64), training)
+    assert flips == 0
+    assert [row.name for row in rows if row.name != "dy"] == [row.name for row in rows]
+    assert {row.name for row in rows} == {*scalar_block.FORWARD, *scalar_block.BACKWARD} - {"dy", "dF"}
+    assert max(row.apart for row in rows) < 1e-13
+    biases = {row.name: row.norm for row in rows if row.name in ("db1", "db2")}
+    assert all(norm < 1e-12 for norm in biases.values()) is training
+
+
+def test_the_block_of_tensors_is_the_harness_s():
+    weights, running = tensor_block.parameters(6, torch.float64), tensor_block.untrained(6, torch.float64)
+    x0, dy = tensor_block.example((3, 6, 5, 5), torch.float64)
+    module = Block(NetworkConfig(), Place(6, 6, 1)).double()
+    for n in (1, 2):
+        weights[f"b{n}"].zero_()
+        module.get_submodule(f"conv{n}").weight.data = weights[f"W{n}"]
+        norm = module.get_submodule(f"norm{n}")
+        norm.weight.data, norm.bias.data = weights[f"gamma{n}"], weights[f"beta{n}"]
+    for training in (True, False):
+        found = dict(tensor_block.by_formula(weights, running, x0, dy, training))
+        assert torch.allclose(module.train(training)(x0), found["y"], rtol=0, atol=1e-13)
+    assert torch.allclose(module.get_submodule("norm2").running_var, running["variance2"], rtol=0, atol=1e-14)
+
+
+def test_the_input_is_added_before_the_last_relu():
+    found = misconceptions.position_of_the_addition()
+    assert found["paper"] < 1e-14
+    assert found["after_relu"] > 1
+    assert found["no_relu"] > 1
+    assert found["below_after_relu"] == 0 < found["below_paper"]
+
+
+def test_the_gradient_of_a_sum():
+    slopes = misconceptions.gradient_of_the_sum()
+    assert slopes["half"][:3] == (1.0, 1.5, 1.5)
+    for slope in slopes.values():
+        assert slope.right == pytest.approx(slope.autograd, rel=1e-12)
+        assert slope.measured == pytest.approx(slope.autograd, rel=1e-6)
+        assert abs(slope.note - slope.autograd) > 0.1
+
+
+def test_the_backward_pass_of_batch_norm_is_no_multiplication_by_gamma():
+    found = misconceptions.backward_of_batch_norm()
+    for one in found.values():
+        assert one.note > 0.1
+        assert one.right < 1e-14
+    assert found["training"].batch_sum < 1e-12 < 1 < found["evaluation"].batch_sum
+    assert found["training"].along < 1e-3 < 1 < found["evaluation"].along  # zero but for epsilon
+
+
+def test_a_gradient_is_unchanged_only_where_nothing_else_is_on_its_way():
+    found = misconceptions.unchanged_gradient()
+    assert found["preactivation"] == (0, 100, 1)
+    assert 0 < found["original"].zero < 100
+    assert found["option_a"].zero == 75
+    assert found["option_b"].unchanged == 0
+
+
+def test_a_bias_before_batch_norm_gets_no_gradient_while_training():
+    found = misconceptions.bias_before_norm()
+    assert found["training"][0] < 1e-12 < 1 < found["evaluation"][0]
+    assert found["training"][1] > 1
+
+
+@pytest.mark.slow
+def test_nets_of_equal_size():
+    """The residual net of 20 layers and width 8 has 67,906 parameters; no growth comes nearer than the ones found."""
+    like = RunConfig(width=8, device="cpu")
+    assert matching.size(like).parameters == 67_906
+    for what in ("parameters", "flops"):
+        growth = matching.nearest_growth(like, what)
+        gap = {
+            g: abs(getattr(matching.size(matching.dense(like, g)), what) - getattr(matching.size(like), what))
+            for g in (growth - 1, growth, growth + 1)
+        }
+        assert min(gap, key=gap.get) == growth
+
+
+def test_a_bottleneck_s_share():
+    """Two 3x3 convolutions on 256 channels, and 256 to 64, 3x3 on 64, 64 to 256."""
+    assert bottleneck.block_counts(BlockKind.basic) == (2 * 9 * 256**2, 2 * 2 * 9 * 256**2 * 56**2)
+    assert bottleneck.block_counts(BlockKind.bottleneck)[0] == 256 * 64 + 9 * 64 * 64 + 64 * 256
+
+
+def test_random_labels_are_the_digits_labels_shuffled():
+    from harness.config.data import DataConfig
+    from harness.data.datasets import Digits
+
+    true, random = (source.read(DataConfig()) for source in (Digits, plugin.RandomLabels))
+    assert (true.train_images == random.train_images).all()
+    assert (true.test_labels == random.test_labels).all()
+    assert sorted(true.train_labels) == sorted(random.train_labels)
+    assert 0.05 < (true.train_labels == random.train_labels).mean() < 0.15  # one in ten by chance
+
+
+def test_a_block_without_its_shortcut_is_its_branch():
+    """In order relu_before_addition nothing follows the sum, so with the shortcut it is more by the input exactly."""
+    module = Block(NetworkConfig(order=Order.relu_before_addition), Place(4, 4, 1)).eval()
+    x = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = module(x)
+        with plugin.branches_alone([module]):
+            branch = module(x)
+        assert torch.equal(branch + x, whole)
+        assert torch.equal(module(x), whole)
+
+
+def test_a_toy_fit_starts_where_the_arithmetic_says(monkeypatch):
+    """Before the first step the arm with the shortcut errs by F alone where H(x) = x, the other by F - x."""
+    monkeypatch.setattr(toy_fit, "STEPS", 2)
+    x = torch.ones(toy_fit.SEEDS, 4, toy_fit.INPUTS, dtype=torch.float64)
+    residual, plain = (toy_fit._descend(x, x, factor, 0.1) for factor in (1.0, 0.0))
+    silent = toy_fit._descend(x, torch.zeros_like(x), 0.0, 0.1)
+    assert torch.equal(residual[0], silent[0])
+    assert (plain[0] != residual[0]).all()
+    assert (residual[2] < residual[0]).all()
+
+
+def test_what_the_page_says_is_escaped():
+    chapter = Chapter("about", [Grid(["<script>alert(1)</script>"], [["<img src=x>"]])])
+    html = page.html_of([chapter], {}, "en", [])
+    assert "<script>alert" not in html
+    assert "<img src=x>" not in html
+    assert "&lt;img src=x&gt;" in html
+
+
+def test_a_wrong_language_or_folder_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["--language", "fr"])
+    (tmp_path / "file").write_text("")
+    assert command.main(["--results", str(tmp_path / "file" / "results")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_less_memory_means_a_smaller_batch(monkeypatch):
+    monkeypatch.setattr(worked_examples.memory, "available", lambda: worked_examples.COPIES * 4 * 4 * 3 * 3 * 3 * 2)
+    chapter = worked_examples.tensors((8, 3, 3, 3))
+    assert chapter.parts[0].values["shape"] == "[4, 3, 3, 3]"
+
+
+@pytest.mark.slow
+def test_the_lab_from_end_to_end(tmp_path, monkeypatch, capsys):
+    """The command with every run at three steps of two seeds and a small block of tensors; the second time it trains nothing."""
+    short, chapters = runs.plan(seeds=(0, 1), steps=3), build.chapters
+    monkeypatch.setattr(runs, "plan", lambda: short)
+    monkeypatch.setattr(build, "chapters", lambda plan, of: chapters(plan, of, shape=(2, 4, 6, 6)))
+    assert command.main(["--results", str(tmp_path)]) == 0
+    paths = [tmp_path / "lab" / name for name in LANGUAGES.values()]
+    assert capsys.readouterr().out.splitlines() == [f"lab: {path}" for path in paths]
+    first = [path.read_bytes() for path in paths]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/status.json")}
+    assert command.main(["--results", str(tmp_path)]) == 0
+    assert [path.read_bytes() for path in paths] == first
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/status.json")} == before
+    english, chinese = (text.decode() for text in first)
+    assert '<html lang="zh-TW">' in chinese
+    assert 'href="index.zh-TW.html"' in english
+    assert 'href="index.html"' in chinese
+    assert english.count("<figure") == chinese.count("<figure") == 5
+    assert len(re.findall("[\u4e00-\u9fff]", english)) == len("繁體中文")
+    for text in (english, chinese):
+        assert "http" not in text.replace("http-equiv", "").replace("http://www.w3.org/", "")
+
+
+def test_a_run_that_fails_is_named(tmp_path, monkeypatch, capsys):
+    def carry_out(plan, results):
+        raise runs.RunsFailed("digits-none-20: failed OSError")
+
+    monkeypatch.setattr(runs, "carry_out", carry_out)
+    monkeypatch.setattr(runs, "plan", dict)
+    assert command.main(["--results", str(tmp_path)]) == 1
+    assert "digits-none-20" in capsys.readouterr().err

@@ -1,0 +1,37 @@
+"""The lab speaks two languages from one source: every text and every number stands in both."""
+
+import re
+import string
+
+import pytest
+
+from harness.lab.document import said
+from harness.lab.texts import LANGUAGES, say, table
+
+
+def placeholders(text):
+    return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name is not None)
+
+
+def test_both_languages_have_the_same_keys_and_placeholders():
+    english, chinese = (table(language) for language in LANGUAGES)
+    assert list(english) == list(chinese)
+    for key in english:
+        assert placeholders(english[key]) == placeholders(chinese[key]), key
+
+
+def test_chinese_is_chinese_and_english_has_none_of_it():
+    """Names and symbols apart, every text of a sentence's length has Chinese characters, none of them simplified ones."""
+    english, chinese = (table(language) for language in LANGUAGES)
+    assert not any(re.search("[\u4e00-\u9fff]", text) for text in english.values())
+    for key, text in chinese.items():
+        assert len(text) < 24 or re.search("[\u4e00-\u9fff]", text), key
+        assert not re.search("[络习训练归层块径权误网们这样过]", text), key
+
+
+def test_a_text_in_a_text_and_a_placeholder_that_is_not_filled_in():
+    words = said("budgets.best.more", budget=said("budgets.small"), first="A", second="B", difference="+1")
+    assert "small" in say(words, "en")
+    assert "小" in say(words, "zh-TW")
+    with pytest.raises(KeyError):
+        say(said("budgets.best.more", first="A"), "en")

@@ -1,0 +1,40 @@
+"""Runs that take seconds."""
+
+from dataclasses import replace
+
+from harness.config.run import RunConfig
+from harness.config.schedule import ScheduleConfig
+from harness.launching.arguments import parse
+from harness.launching.expansion import Product
+from harness.launching.sweep import from_composed
+
+TINY = ScheduleConfig(steps=12, batch_size=32, learning_rate=0.02, eval_every=6)
+KEYS = [
+    "width=4",
+    "device=cpu",
+    "schedule.steps=12",
+    "schedule.batch_size=32",
+    "schedule.learning_rate=0.02",
+    "schedule.eval_every=6",
+]
+"""The same on the command line."""
+
+
+def keys(*given):
+    """Return these overrides, and those of KEYS whose key they do not give."""
+    own = {override.split("=")[0] for override in given}
+    return [*given, *(override for override in KEYS if override.split("=")[0] not in own)]
+
+
+def tiny(**choices):
+    """Return a run of 8 layers, 4 channels, 12 steps of batch 32 on digits."""
+    return RunConfig(**({"depth": 8, "width": 4, "device": "cpu", "schedule": TINY} | choices))
+
+
+def tiny_schedule(**choices):
+    return replace(TINY, **choices)
+
+
+def asked_by(overrides):
+    """Return the config of every combination that overrides ask for."""
+    return [from_composed(values)[0] for values in Product(parse(overrides)).compose()]

@@ -1,0 +1,56 @@
+"""The pages that people read, and what is in them: links, anchors, commands, examples."""
+
+import re
+import shlex
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def prose(text):
+    """Return a page without its fenced code, in which nothing is a link or a heading."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(text):
+    """Return the anchors that GitHub gives a page's headings: small letters, no punctuation, hyphens for spaces."""
+    found = []
+    for heading in re.findall(r"^#+ (.+)$", prose(text), flags=re.MULTILINE):
+        anchor = re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).replace(" ", "-")
+        found.append(f"{anchor}-{found.count(anchor)}" if anchor in found else anchor)
+    return found
+
+
+def links(text):
+    """Return every target of a link or picture."""
+    return re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", prose(text)))
+
+
+def code_lines(text):
+    """Return the lines of code: indented by four after an empty line or another such line, comments left out."""
+    found, inside, before = [], False, ""
+    for line in prose(text).splitlines():
+        inside = line.startswith("    ") and (inside or not before)
+        if inside:
+            found.append(line.partition(" # ")[0].strip())
+        before = line.strip()
+    return found
+
+
+def commands(module):
+    """Return (page, arguments) of every `python -m module ...` that stands as code in a page."""
+    found = []
+    for page in PAGES:
+        for line in code_lines(page.read_text()):
+            words = shlex.split(line) if re.match(r"\S*python -m ", line) else []
+            if words[1:3] == ["-m", module] and not any("[" in word and "=" not in word for word in words):
+                found.append((page.name, words[3:]))
+    return found
+
+
+def examples(text):
+    """Return the Python examples of a page, by the name of the file that their first line says, or by number."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    named = [re.match(r"# (\S+\.py)\n", block) for block in blocks]
+    return {name[1] if name else str(number): block for number, (name, block) in enumerate(zip(named, blocks, strict=True))}

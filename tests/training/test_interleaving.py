@@ -1,0 +1,186 @@
+"""Runs that take turns in one process: each is to the bit the run alone, and what one suffers costs no other."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness import run
+from harness.config.registry import SHORTCUT
+from harness.config.run import ChoiceError, RunConfig
+from harness.launching import worker
+from harness.launching.launch import GANG_ON_A_GPU, gangs
+from harness.models.shortcuts import Identity
+from harness.records import paths, states
+from harness.records.run import Run
+from harness.training.train import train
+from support.helpers import KEYS, tiny, tiny_schedule
+from support.interruption import SUICIDE, StopAfter
+from support.on_a_gpu import as_on_a_gpu, content
+
+ROOT = Path(__file__).resolve().parents[2]
+UNTIL = tiny_schedule(steps=60, milestones=(), warmup="until_error", warmup_learning_rate=0.02, warmup_max_steps=55)
+MEMBERS = [
+    tiny(shortcut="dropout", gradient_norms="every"),  # two nets that draw from torch's one generator
+    tiny(survival=0.5, seed=1),
+    tiny(schedule=UNTIL),
+    tiny(precision="bf16", threads=2, depth=14),
+    tiny(norm="none", schedule=tiny_schedule(steps=60, learning_rate=20.0)),  # diverges
+]
+
+
+def jobs(configs, results):
+    common = {"results": str(results), "command": "made by hand", "quiet": True}
+    return [common | {"run": c.run_name(), "choices": c.choices(), "places": c.places()} for c in configs]
+
+
+def runs_of(configs, results):
+    return [Run(paths.run_folder(results, config.run_name())) for config in configs]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    results = tmp_path_factory.mktemp("alone")
+    return [train(config, results) for config in MEMBERS]
+
+
+@pytest.mark.parametrize("windows", [False, True], ids=["step by step", "as on a GPU"])
+def test_each_member_is_to_the_bit_the_run_alone(windows, alone, tmp_path, monkeypatch):
+    if windows:
+        as_on_a_gpu(monkeypatch)
+    outside, threads = torch.get_rng_state(), torch.get_num_threads()
+    states = worker.carry_out_jobs(jobs(MEMBERS, tmp_path))
+    assert states == [one.state for one in alone] == ["done", "done", "done", "done", "diverged"]
+    for member, single in zip(runs_of(MEMBERS, tmp_path), alone, strict=True):
+        assert content(member) == content(single)
+        assert (member.environment["gang"], single.environment["gang"]) == (5, 1)
+        member.check()
+    assert torch.equal(torch.get_rng_state(), outside)
+    assert torch.get_num_threads() == threads
+
+
+def test_they_take_turns_and_each_log_is_of_its_own_run(tmp_path, caplog):
+    configs = [tiny(seed=seed) for seed in range(3)]
+    assert worker.carry_out_jobs(jobs(configs, tmp_path)) == ["done"] * 3
+    names = [config.run_name() for config in configs]
+    said = [record.getMessage().partition(":")[0] for record in caplog.records if "step 6 of 12" in record.getMessage()]
+    first_to_end = next(place for place, record in enumerate(caplog.records) if "step 12 of 12" in record.getMessage())
+    assert said == names  # all were at step 6 before one was at its end
+    assert sum("step 6 of 12" in record.getMessage() for record in caplog.records[:first_to_end]) == 3
+    for name in names:
+        lines = (paths.run_folder(tmp_path, name) / paths.LOG).read_text().splitlines()
+        assert len(lines) == 3
+        assert all(f" {name}: step " in line for line in lines)
+
+
+def test_a_member_that_fails_costs_no_other(alone, tmp_path):
+    class Failing(Identity):
+        passes = 0
+
+        def forward(self, x, branch):
+            self.passes += 1
+            if self.passes == 5:
+                raise RuntimeError("no way through")
+            return super().forward(x, branch)
+
+    SHORTCUT.register("failing-for-a-test", "fails in its fifth pass")(Failing)
+    try:
+        configs = [MEMBERS[0], tiny(shortcut="failing-for-a-test"), MEMBERS[1]]
+        assert worker.carry_out_jobs(jobs(configs, tmp_path)) == ["done", "failed", "done"]
+    finally:
+        SHORTCUT.sentences.pop("failing-for-a-test")
+    first, failed, last = runs_of(configs, tmp_path)
+    assert failed.status["error"] == "RuntimeError: no way through"
+    assert "Traceback" in (failed.folder / paths.LOG).read_text()
+    assert "Traceback" not in (first.folder / paths.LOG).read_text()
+    assert content(first) == content(alone[0])
+    assert content(last) == content(alone[1])
+
+
+@pytest.mark.parametrize("looks", [3, 20, 70])
+def test_a_gang_that_is_stopped_saves_all_and_goes_on_to_the_same_bits(looks, alone, tmp_path, monkeypatch):
+    @contextmanager
+    def stopping():
+        yield StopAfter(looks)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.launching.worker.stop_on_signals", stopping)
+        ended = worker.carry_out_jobs(jobs(MEMBERS, tmp_path))
+    assert states.INTERRUPTED in ended
+    assert set(ended) <= {states.INTERRUPTED, *states.FINISHED}
+    for member, state in zip(runs_of(MEMBERS, tmp_path), ended, strict=True):
+        assert (member.folder / paths.CHECKPOINT).exists() == (state == states.INTERRUPTED)
+    worker.carry_out_jobs(jobs(MEMBERS, tmp_path))
+    for member, single in zip(runs_of(MEMBERS, tmp_path), alone, strict=True):
+        assert content(member) == content(single)
+
+
+def test_a_sweep_of_gangs_is_the_sweep_of_single_runs(tmp_path, capsys):
+    sweep = ["-m", "depth=8,14", "shortcut=none,identity", "hydra.launcher.n_jobs=1", *KEYS]
+    for gang in (1, 3):
+        assert run.main([*sweep, f"gang={gang}", f"results={tmp_path / str(gang)}"]) == 0
+    assert capsys.readouterr().out.count(" done ") == 8
+    single, ganged = (sorted((tmp_path / gang / paths.RUNS).iterdir()) for gang in ("1", "3"))
+    assert [folder.name for folder in single] == [folder.name for folder in ganged]
+    for one, other in zip(single, ganged, strict=True):
+        assert content(Run(one)) == content(Run(other))
+    assert sorted(Run(folder).environment["gang"] for folder in ganged) == [1, 3, 3, 3]
+
+
+BROKEN = """
+from harness.training import devices
+from harness.config.registry import SHORTCUT
+from harness.models.shortcuts import Identity
+
+@SHORTCUT.register("deadly", "fails, and takes the device along")
+class Deadly(Identity):
+    def forward(self, x, branch):
+        devices.works = lambda device: False
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+"""
+
+
+@pytest.mark.parametrize(("plugin", "state"), [(SUICIDE, "killed"), (BROKEN, "failed")])
+def test_where_a_gang_loses_its_process_or_device_each_goes_on_alone_and_one_run_is_to_blame(plugin, state, tmp_path):
+    (tmp_path / "deadly.py").write_text(plugin)
+    arguments = ["-m", "plugins=[deadly]", "shortcut=none,deadly,identity", "depth=8", *KEYS, "gang=3", "results=results"]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    command = [sys.executable, "-m", "harness.run", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "the process of 3 runs was lost; each goes on alone" in done.stderr
+    found = {folder.name.split("-")[1]: Run(folder) for folder in (tmp_path / "results" / "runs").iterdir()}
+    assert {name: one.state for name, one in found.items()} == {"none": "done", "deadly": state, "identity": "done"}
+    assert ("illegal memory access" if state == "failed" else "SIGKILL") in found["deadly"].status["error"]
+    assert not list((tmp_path / "results").glob(".locks/*"))
+
+
+def test_gangs_are_of_one_device_and_as_large_as_they_are_asked_to_be():
+    def sizes(configs):
+        return [len(gang) for gang in gangs(configs)]
+
+    assert sizes([tiny(seed=seed) for seed in range(5)]) == [1] * 5
+    assert sizes([tiny(seed=seed, gang=2) for seed in range(5)]) == [2, 2, 1]
+    on_gpu = [RunConfig(8, device="cuda", seed=seed) for seed in range(6)]
+    assert sizes(on_gpu) == [GANG_ON_A_GPU, 6 - GANG_ON_A_GPU]
+    first_of_each = [gang[0].device for gang in gangs([RunConfig(8, device=f"cuda:{seed // 4}", seed=seed) for seed in range(8)])]
+    assert first_of_each == ["cuda:0", "cuda:1"]
+    mixed = [RunConfig(8, device=device, seed=seed, gang=8) for seed in range(2) for device in ("cuda:0", "cuda:1")]
+    assert [[config.device for config in gang] for gang in gangs(mixed)] == [["cuda:0"] * 2, ["cuda:1"] * 2]
+    assert [config for gang in gangs([tiny(seed=seed, gang=2) for seed in range(5)]) for config in gang] == [
+        tiny(seed=seed, gang=2) for seed in range(5)
+    ]
+
+
+def test_the_gang_is_no_part_of_what_a_run_is():
+    assert tiny(gang=4).identity() == tiny().identity()
+    assert "gang" not in tiny(gang=4).choices()
+    assert RunConfig.from_mapping(json.loads(json.dumps(tiny(gang=4).choices()))) == tiny()
+    for wrong in (0, "many", 1.5):
+        with pytest.raises(ChoiceError, match=f"gang={wrong}: must be a whole number of at least 1, or auto"):
+            tiny(gang=wrong)

@@ -1,0 +1,98 @@
+"""Steps of equal relative size: worked by hand, blind to the size of gradients, and leaving them as they are to see."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from harness.config.run import RunConfig, UpdateScaling
+from harness.models.build import build
+from harness.training.optimizer import make_optimizer
+from harness.training.train import train
+from harness.training.update_scaling import RELATIVE, equal_steps, rescaled
+from support.helpers import tiny, tiny_schedule
+
+
+def test_worked_by_hand():
+    """|w| = 5, |g| = 2: g becomes r * 5 / 2 g; of a norm with four values it is r * 2 / |g| g."""
+    weight, gradient = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, -2.0]])
+    assert rescaled(weight, gradient).tolist() == [[0.0, pytest.approx(-5 * RELATIVE)]]
+    gamma, of_gamma = torch.zeros(4), torch.tensor([0.0, 0.0, 30.0, -40.0])
+    assert rescaled(gamma, of_gamma).tolist() == pytest.approx([0.0, 0.0, 1.2 * RELATIVE, -1.6 * RELATIVE])
+
+
+@pytest.mark.parametrize("power", [-80, 40])
+def test_the_size_of_one_layers_gradient_changes_nothing(power):
+    """2^-80 is about 1e-24; powers of two change no digit."""
+    torch.manual_seed(0)
+    weight, gradient = torch.randn(8, 4, 3, 3), torch.randn(8, 4, 3, 3)
+    assert torch.equal(rescaled(weight, gradient * 2.0**power), rescaled(weight, gradient))
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-42, 1e38])
+def test_gradients_far_outside_float32s_reach_of_squares_are_scaled(size):
+    weight = torch.full((2, 3), 0.5)
+    found = rescaled(weight, torch.full((2, 3), size))
+    assert found.flatten().tolist() == pytest.approx([0.5 * RELATIVE] * 6, rel=1e-3)  # 1e-42 has three digits left
+
+
+def test_zero_stays_zero_and_what_is_not_finite_stays_so():
+    weight = torch.ones(2, 2)
+    assert torch.equal(rescaled(weight, torch.zeros(2, 2)), torch.zeros(2, 2))
+    assert not rescaled(torch.zeros(2, 2), torch.ones(2, 2)).any()
+    for wrong in (math.inf, math.nan):
+        assert not torch.isfinite(rescaled(weight, torch.tensor([[wrong, 1.0], [1.0, 1.0]]))).all()
+
+
+def test_afterwards_every_parameter_has_its_own_gradient_back():
+    layer = nn.Linear(2, 2)
+    layer.weight.grad = given = torch.full((2, 2), 3.0)
+    with equal_steps(layer.parameters()):
+        assert layer.weight.grad is not given
+        assert layer.bias.grad is None
+    assert layer.weight.grad is given
+    assert given.eq(3.0).all()
+
+
+def test_layout_and_type_are_kept():
+    weight = torch.randn(4, 4, 3, 3).to(memory_format=torch.channels_last)
+    found = rescaled(weight, torch.randn(4, 4, 3, 3).to(memory_format=torch.channels_last))
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert found.dtype == torch.float32
+
+
+def test_every_parameter_of_a_net_takes_its_share_of_a_step():
+    """Plain, 110 layers: between first and last layer the gradients differ by orders of magnitude."""
+    config = RunConfig(110, shortcut="none", width=4)
+    net = build(config, 1, 10)
+    optimizer = make_optimizer(net, replace(config.schedule, weight_decay=0.0))
+    nn.functional.cross_entropy(net(torch.randn(16, 1, 8, 8)), torch.arange(16) % 10).backward()
+    before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
+    sizes = [float(parameter.grad.double().norm()) for parameter in net.parameters() if parameter.ndim > 1]
+    assert max(sizes) > 1e3 * min(sizes) > 0
+    with equal_steps(net.parameters()):
+        optimizer.step()
+    for name, parameter in net.named_parameters():
+        moved = float((parameter.detach() - before[name]).double().norm())
+        whole = float(before[name].norm()) if parameter.ndim > 1 else math.sqrt(parameter.numel())
+        assert moved == pytest.approx(config.schedule.learning_rate * RELATIVE * whole, rel=1e-3), name  # float32 of w - t g
+
+
+def test_the_probe_sees_the_gradient_as_it_is_and_the_update_as_it_was(tmp_path):
+    """At step 0 the nets are the same, so are their gradients; the updates are of equal relative size."""
+    schedule = tiny_schedule(weight_decay=0.0)
+    plain = train(tiny(schedule=schedule), tmp_path).layers.query("step == 0")
+    scaled = train(tiny(schedule=schedule, update_scaling="layerwise"), tmp_path).layers.query("step == 0")
+    assert scaled["grad_norm"].tolist() == plain["grad_norm"].tolist()
+    share = scaled["update_norm"] / scaled["weight_norm"]
+    assert share.tolist() == pytest.approx([0.02 * RELATIVE] * len(share), rel=1e-3)
+    assert plain["update_norm"].tolist() != pytest.approx(scaled["update_norm"].tolist(), rel=0.1)
+
+
+def test_the_choice_is_part_of_a_runs_identity_and_record():
+    scaled = RunConfig(device="cpu", update_scaling="layerwise")
+    assert scaled.update_scaling is UpdateScaling.layerwise
+    assert scaled.choices()["update_scaling"] == "layerwise"
+    assert scaled.identity() != RunConfig(device="cpu").identity() == RunConfig(device="cpu", update_scaling="none").identity()
