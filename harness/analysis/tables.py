@@ -1,7 +1,7 @@
 """Run folders as DataFrames: everything that a report shows is read here, and nothing here needs torch.
 
 Frames of several runs carry, beside a table's own columns, `run`, `seed`, `x` (the value of the key that figures put on
-their horizontal axis or give one line each: depth unless only another number varies) and `series` (the other keys that
+their horizontal axis or give one line each: depth unless only another number varies) and `arm` (the other keys that
 vary, as text: the arms of the comparison; a key that does nothing in an arm, as the bias of a gate that it lacks, is left out).
 
 The rows of thousands of runs do not fit into one frame in reasonable memory and time, so a question is put to one run's
@@ -77,15 +77,15 @@ class Tables(Asked):
         if key not in self.varying or key == self.x or frame.empty:
             return frame
         runs = {run.name: flat for run, flat in zip(self.all_runs, self.flat, strict=True)}
-        series = {name: self.arm(flat, key) for name, flat in runs.items()}
-        return frame.assign(x=[runs[name][key] for name in frame["run"]], series=frame["run"].map(series))
+        arms = {name: self.arm(flat, key) for name, flat in runs.items()}
+        return frame.assign(x=[runs[name][key] for name in frame["run"]], arm=frame["run"].map(arms))
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """One row a run: every key, the results, `error` (text) of a failed one, `x` and `series`."""
+        """One row a run: every key, the results, `error` (text) of a failed one, `x` and `arm`."""
         with ThreadPoolExecutor(available_cores()) as pool:  # hashing, unpacking and parsing leave the interpreter free
             rows = list(pool.map(self._row, self.all_runs, self.flat))
-        return pd.DataFrame(rows, columns=None if rows else [*self.keys, *RESULTS, *OPTIONAL_RESULTS, "error", "series", "x"])
+        return pd.DataFrame(rows, columns=None if rows else [*self.keys, *RESULTS, *OPTIONAL_RESULTS, "error", "arm", "x"])
 
     def with_lost(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return a table with one row a run, and after them a row for each run whose choices cannot be read."""
@@ -139,7 +139,7 @@ class Tables(Asked):
             self._taken.update(zip(together, self._reduce_all(name, [_of(one) for one in together], columns), strict=True))
 
     def measured(self, measure: Measure) -> pd.DataFrame:
-        """Return a measure's rows, run after run, with `run`, `series`, `x` and `seed`; taken now if it was not before."""
+        """Return a measure's rows, run after run, with `run`, `arm`, `x` and `seed`; taken now if it was not before."""
         self.take([measure])
         return self._taken[measure]
 
@@ -153,7 +153,7 @@ class Tables(Asked):
         """Return what `function` makes of each finished run's table `name` (steps, epochs, layers, ...), run after run.
 
         `function` is given one run's table at a time, only its `columns` if they are named, and returns the rows to keep,
-        at best few: a statistic is a frame of one row. To them `run`, `series`, `x` and `seed` are added. `runs` are the
+        at best few: a statistic is a frame of one row. To them `run`, `arm`, `x` and `seed` are added. `runs` are the
         rows of `finished` to go through, all unless given. Empty where no run has the table. Raises Unreadable, a
         RecordError, where tables cannot be read.
 
@@ -238,7 +238,7 @@ class Tables(Asked):
         before = blocks.assign(block=blocks["block"] + 1.0, input=blocks["forward_norm"] / blocks["elements"] ** 0.5)
         found = lasts.merge(before[["code", "moment_code", "block", "input"]], on=["code", "moment_code", "block"])
         found = found.assign(elements=found["code"].map(stems))
-        return found[["run", "series", "x", "seed", "net", "moment", "block", "branch", "input", "elements"]]
+        return found[["run", "arm", "x", "seed", "net", "moment", "block", "branch", "input", "elements"]]
 
     def _with_net(self, frame: pd.DataFrame) -> pd.DataFrame:
         if frame.empty:
@@ -254,7 +254,7 @@ class Tables(Asked):
         There is one run for each arm and `x`, that of the lowest seed; of more than MAPS those are kept that lie evenly
         spread over the arms.
         """
-        cells = self._having("layers").sort_values(["series", "x", "seed"]).drop_duplicates(["series", "x"])
+        cells = self._having("layers").sort_values(["arm", "x", "seed"]).drop_duplicates(["arm", "x"])
         count = min(MAPS, len(cells))
         spread = cells.iloc[[place * len(cells) // count for place in range(count)]]
         return self.reduce("layers", _counted, ("step", "layer", "grad_norm"), spread)
@@ -278,7 +278,7 @@ class Tables(Asked):
             status = {"state": states.DAMAGED, "error": self.words(error)}
         facts = {name: status.get(name) for name in ("seconds", "parameters", "warmup_end")}
         about = {"status": status["state"], "error": status.get("error", ""), "run": run.name}
-        return flat | results | facts | about | {"series": self.arm(flat, self.x), "x": flat[self.x]}
+        return flat | results | facts | about | {"arm": self.arm(flat, self.x), "x": flat[self.x]}
 
 
 def _at_end(run: Run, state: str) -> dict[str, Any]:
@@ -308,7 +308,7 @@ def _joined(frames: Sequence[pd.DataFrame], runs: pd.DataFrame) -> pd.DataFrame:
     if not frames:
         return pd.DataFrame()
     lengths = [len(frame) for frame in frames]
-    about = {key: np.repeat(runs[key].to_numpy(), lengths) for key in ("run", "series", "x", "seed")}
+    about = {key: np.repeat(runs[key].to_numpy(), lengths) for key in ("run", "arm", "x", "seed")}
     return pd.concat(frames, ignore_index=True).assign(**about)
 
 

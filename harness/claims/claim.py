@@ -1,19 +1,19 @@
-"""What an experiment declares: its question, its figures, and the published sentences that its runs can settle.
+"""Declare an experiment: its question, its figures, and the published claims that its runs can test.
 
-A claim is declared beside the figures that show it. It says which runs it needs, and has one function from a `Setting`, the
-finished runs that differ in nothing but the keys that the claim speaks of, to what was found in them; `harness.claims.judging`
-does the rest (settings, verdicts, missing runs, commands). A claim sees tables only:
+A claim is declared beside the figures that show it. It lists the runs that it needs and has one function, `find`. That function
+takes a `Setting` (the finished runs that differ only in the claim's keys and the seed) and returns the evidence found in it.
+`harness.claims.judging` does the rest: settings, verdicts, missing runs, commands. A claim sees tables, never models:
 
     PLAIN = {"shortcut": "none"}
 
-    def rise(setting: Setting) -> Found | Missing:
+    def rise(setting: Setting) -> Evidence | MissingRuns:
         depths = setting.depths(**PLAIN)
         if 20 not in depths or depths[-1] == 20:
-            return Missing("plain nets of 20 layers and deeper")
+            return MissingRuns("plain nets of 20 layers and deeper")
         shallow, deep = (setting.values("train_error", depth=depth, **PLAIN) for depth in (20, depths[-1]))
         change = stats.difference(list(deep.values()), list(shallow.values()))
         values = {"plain, 20 layers": shallow, f"plain, {depths[-1]} layers": deep}
-        return Found(Part("rise of the training error", change, above(1), values, "points"))
+        return Evidence(Statistic("rise of the training error", change, above(1), values, "points"))
 """
 
 from __future__ import annotations
@@ -33,49 +33,52 @@ from harness.analysis.verdicts import Allowed, Judgement, judge
 from harness.plots import Picture
 
 Grid = Mapping[str, Sequence[Any]]
-"""Runs asked for: every combination of these values of these keys, as a command line has them."""
+"""Runs to train: every combination of these values of these keys, written as on the command line."""
 
 
 class Protocol(Enum):
-    """Where a claim may be judged for good; elsewhere its verdict is a direction, consistent or inconsistent."""
+    """The runs that can decide a claim. Other runs only indicate a direction: consistent or inconsistent."""
 
     PAPER = "paper"
-    """CIFAR-10, batch 128, 64,000 steps (He et al. 2015, 4.2), every other key as there."""
+    """CIFAR-10, batch size 128, 64,000 steps, every other key as in He et al. 2015, 4.2."""
     ANY = "any"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """The finished runs of a sweep that differ in the claim's keys and the seed alone."""
+    """The finished runs of a sweep that differ only in the claim's keys and the seed.
+
+    The methods select runs by values of keys. A key with a dot is passed as **{"schedule.warmup": "none"}.
+    """
 
     tables: Tables
     runs: pd.DataFrame
-    """Rows of `Tables.finished`: one a run, every key and every result."""
+    """Rows of `Tables.finished`: one per run, with every key and every result."""
     keys: tuple[str, ...]
-    """The keys that the claim speaks of: whatever asks for values fixes all of those in which runs differ."""
+    """The claim's keys. A selection must fix each of them in which the runs differ."""
 
     def where(self, **keys: Any) -> pd.DataFrame:
-        """Return the rows of the runs with these values of keys; names with a dot are given as **{"schedule.warmup": "none"}."""
-        return self.runs[self._chosen(keys)]
+        """Return the rows of the selected runs."""
+        return self.runs[self._selected(keys)]
 
     def distinct(self, key: str, **keys: Any) -> list[Any]:
-        """Return the values of `key`, rising, that finished runs with these values of keys have."""
-        return sorted(set(self.runs[key].to_numpy()[self._chosen(keys)].tolist()))
+        """Return the distinct values of `key` in the selected runs, ascending."""
+        return sorted(set(self.runs.loc[self._selected(keys), key].tolist()))
 
     def depths(self, **keys: Any) -> list[int]:
-        """Return the depths, rising, of which there are finished runs with these values of keys."""
+        """Return the depths of the selected runs, ascending."""
         return self.distinct("depth", **keys)
 
     def values(self, column: str, **keys: Any) -> dict[int, float]:
-        """Return a column of the runs with these values of keys, by seed: train_error, test_error, ... at the end, in percent.
+        """Return a column (train_error, test_error, ... in percent, at the end) of the selected runs by seed.
 
-        A diverged run has the error of a guess. Raises ValueError where the runs differ in a key of the claim, so that nothing
-        is mixed.
+        A diverged run has the error of a guess. Raises ValueError if the runs differ in a key of the claim.
         """
-        return self.by_seed(self.runs[list(dict.fromkeys(["seed", column, *self.keys]))][self._chosen(keys)], column)
+        columns = list(dict.fromkeys(["seed", column, *self.keys]))
+        return self.by_seed(self.runs.loc[self._selected(keys), columns], column)
 
     def measured(self, measure: Measure, **keys: Any) -> pd.DataFrame:
-        """Return the rows of a measure (declared in the claim's `measures`) of the runs with these values of keys.
+        """Return the rows of a measure (declared in the claim's `measures`) for the selected runs.
 
         Beside the measure's own columns they have `run`, `seed` and the claim's keys. Runs without the table have no rows.
         """
@@ -84,101 +87,104 @@ class Setting:
     def reduce(
         self, name: str, function: Callable[[pd.DataFrame], pd.DataFrame], columns: Sequence[str], **keys: Any
     ) -> pd.DataFrame:
-        """Return what `function` makes of table `name` of each run with these values of keys, read now.
+        """Apply `function` to table `name` of each selected run, read now, and return the rows with the columns of `measured`.
 
-        For what is too large to be read of every run of a large sweep (steps); columns are added as in `measured`.
+        For tables that are too large to be read for every run of a large sweep (steps).
         """
-        chosen = self.where(**keys)
-        return self._with_keys(self.tables.reduce(name, function, columns, chosen), chosen)
+        selected = self.where(**keys)
+        return self._with_keys(self.tables.reduce(name, function, columns, selected), selected)
 
     def by_seed(self, frame: pd.DataFrame, column: str) -> dict[int, float]:
-        """Return a column of a frame with one row a run (of `where`, `measured`, `reduce`) by seed, as `values` does."""
+        """Return a column of a frame with one row per run (from `where`, `measured` or `reduce`) by seed.
+
+        Raises ValueError if the runs differ in a key of the claim. Of runs with equal seeds, which differ only in their probes,
+        the first counts.
+        """
         mixed = [key for key in self.keys if frame[key].nunique() > 1]
         if mixed:
-            raise ValueError(f"{column}: runs with different {', '.join(mixed)} were asked for as one sample")
-        alone = frame.drop_duplicates("seed")  # others differ in what is looked at, not in what is trained
-        return dict(sorted(zip(map(int, alone["seed"]), map(float, alone[column]), strict=True)))
+            raise ValueError(f"{column}: one sample must not mix runs with different {', '.join(mixed)}")
+        unique = frame.drop_duplicates("seed")
+        return dict(sorted(zip(map(int, unique["seed"]), map(float, unique[column]), strict=True)))
 
-    def _chosen(self, keys: Mapping[str, Any]) -> NDArray[np.bool_]:
-        """Return which runs have these values of keys."""
-        chosen = np.ones(len(self.runs), dtype=bool)
+    def _selected(self, keys: Mapping[str, Any]) -> NDArray[np.bool_]:
+        """Return a mask over `runs`; much faster than comparing frames, for sweeps of thousands of runs."""
+        selected = np.ones(len(self.runs), dtype=bool)
         for key, value in keys.items():
-            chosen &= self.runs[key].to_numpy() == value
-        return chosen
+            selected &= self.runs[key].to_numpy() == value
+        return selected
 
-    def _with_keys(self, frame: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
-        about = chosen[list(dict.fromkeys(["run", "seed", *self.keys]))]
+    def _with_keys(self, frame: pd.DataFrame, selected: pd.DataFrame) -> pd.DataFrame:
+        keys = selected[list(dict.fromkeys(["run", "seed", *self.keys]))]
         if frame.empty:
-            return about.iloc[:0]
-        own = [name for name in frame.columns if name == "run" or name not in (*about.columns, "series", "x")]
-        return frame[own].merge(about, on="run", how="inner")
+            return keys.iloc[:0]
+        own = [name for name in frame.columns if name == "run" or name not in (*keys.columns, "arm", "x")]
+        return frame[own].merge(keys, on="run", how="inner")
 
 
 @dataclass(frozen=True)
-class Part:
-    """One number that a claim is about, and what the claim allows it to be."""
+class Statistic:
+    """A number that tests a claim, and the values that the claim allows it to have."""
 
     name: str
     estimate: Estimate
     allowed: Allowed
     values: Mapping[str, Mapping[int, float]]
-    """Every value that the estimate is from: by sample (in words: arm and depth), then by seed."""
+    """The values behind the estimate: by sample (arm and depth, in words), then by seed."""
     unit: str = ""
-    """Of the estimate: "points" (of percent), "times", "steps", ..."""
-    by: Callable[[bool], Judgement] | None = None
-    """How it is judged, given whether the protocol is the claim's, where not by the interval
+    """Unit of the estimate: "points" (of percent), "times", "steps", ..."""
+    rule: Callable[[bool], Judgement] | None = None
+    """Judges the statistic, given whether the runs follow the claim's protocol, if its interval does not decide
     (`harness.analysis.growth_models`)."""
 
-    def judged(self, protocol: bool) -> Judgement:
-        return self.by(protocol) if self.by else judge(self.estimate, self.allowed, protocol=protocol)
+    def judge(self, protocol: bool) -> Judgement:
+        return self.rule(protocol) if self.rule else judge(self.estimate, self.allowed, protocol=protocol)
 
 
-class Found:
-    """What a claim's function found: one part, or several that all have to hold.
+class Evidence:
+    """The statistics that a claim's function found in a setting. The claim holds if each of them has an allowed value.
 
-    `notes` say in words what else must be known: runs that were censored, or a depth that was left out. `used` overrides the
-    claim's needs by what was compared here, for the command that would add seeds: {"depth": (20, 56)}.
+    `notes` are sentences for the report: censored runs, depths left out. `used` overrides the claim's needs by the values
+    compared here, {"depth": (20, 56)}, for the command that adds seeds.
     """
 
-    def __init__(self, *parts: Part, notes: Sequence[str] = (), used: Grid | None = None) -> None:
-        self.parts, self.notes, self.used = parts, tuple(notes), dict(used or {})
+    def __init__(self, *statistics: Statistic, notes: Sequence[str] = (), used: Grid | None = None) -> None:
+        self.statistics, self.notes, self.used = statistics, tuple(notes), dict(used or {})
 
 
 @dataclass(frozen=True)
-class Missing:
-    """What a setting lacks for the claim to be judged there, in words: "plain nets of 20 layers"."""
+class MissingRuns:
+    """The runs that a setting lacks for the claim to be judged there, in words: "plain nets of 20 layers"."""
 
     runs: str
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A published sentence with the rule by which it is judged, fixed before the runs."""
+    """A published sentence with the rule that judges it, fixed before the runs."""
 
     id: str
     source: str
     """Paper and place: "He et al. 2015, Fig. 6 left"."""
     sentence: str
-    """What is claimed, in words."""
     rule: str
     """The statistic and its threshold, in words."""
     protocol: Protocol
     keys: tuple[str, ...]
-    """The keys that the claim fixes or compares; within each combination of all other keys (but the seed) it is judged apart."""
+    """The keys that the claim fixes or compares. It is judged separately for each combination of all others but the seed."""
     needs: tuple[Grid, ...]
-    """The runs that settle it, one command a grid; the keys of a setting and seeds are added."""
-    find: Callable[[Setting], Found | Missing]
+    """The runs that decide it, one command per grid. The keys of the setting and the seeds are added."""
+    find: Callable[[Setting], Evidence | MissingRuns]
     tables: tuple[str, ...] = ()
-    """Tables of probes that it needs of its runs (layers, blocks, ...)."""
+    """The probes whose tables it needs (layers, blocks, ...)."""
     measures: tuple[Measure, ...] = ()
-    """Statistics of every run that `find` asks for with `Setting.measured`: all claims' are taken in one reading of a table."""
+    """The per-run measures that `find` uses through `Setting.measured`. One pass over a table computes those of all claims."""
     paper: Mapping[str, Any] | None = None
-    """Keys of the paper's protocol beside those of He et al. 2015, 4.2: {"schedule.warmup": "steps"}."""
+    """Keys in which the paper's protocol differs from He et al. 2015, 4.2: {"schedule.warmup": "steps"}."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A question put to a sweep, the pictures that its report shows first to last, and the claims that it is judged by."""
+    """A question, the figures of its report in order, and the claims that its runs test."""
 
     question: str
     pictures: tuple[Picture, ...]

@@ -29,12 +29,12 @@ def branch_over_input(branches: pd.DataFrame, x: str) -> Iterator[Figure]:
     finite = branches.assign(value=branches["branch"] / branches["input"])
     finite = finite[np.isfinite(finite["value"]) & (finite["value"] > 0)]
     colours = ordered_colours(sorted(finite["x"].unique()))
-    for page in pages(finite["series"], 4):
+    for page in pages(finite["arm"], 4):
         figure, axes = panels(len(page), 2, height=2.9, sharex=True, sharey="row")
         theory_drawn = False
-        for row, series in enumerate(page):
+        for row, arm in enumerate(page):
             for ax, moment in zip(axes[2 * row : 2 * row + 2], SHOWN, strict=True):
-                frame = finite[(finite["series"] == series) & (finite["moment"] == moment)]
+                frame = finite[(finite["arm"] == arm) & (finite["moment"] == moment)]
                 for value, group in frame.groupby("x"):
                     median = group.groupby("block")["value"].median()
                     look = {"color": colours[value], "linewidth": 1.4, "label": f"{short(x)} {value}"}
@@ -42,7 +42,7 @@ def branch_over_input(branches: pd.DataFrame, x: str) -> Iterator[Figure]:
                     if moment == SHOWN[0] and (theirs := _theory(group)) is not None:
                         belongs(ax.plot(theirs.index, theirs, color=colours[value], **theory_lines.THEORY), group)
                         theory_drawn = True
-                title = [wrapped(series) if moment == SHOWN[0] else "", moment]
+                title = [wrapped(arm) if moment == SHOWN[0] else "", moment]
                 if moment == SHOWN[0]:
                     title.append(_power_in_words(frame[frame["x"] == frame["x"].max()], x))
                     _root(ax, frame)

@@ -18,6 +18,7 @@ from harness.plots import theory_lines
 from harness.plots.run_tags import belongs
 from harness.plots.style import (
     ARMS,
+    arm_styles,
     dots,
     drawn,
     key_axis,
@@ -27,7 +28,6 @@ from harness.plots.style import (
     ordered_colours,
     pages,
     panels,
-    series_styles,
     shared_legend,
     short,
     span,
@@ -45,7 +45,7 @@ Line = Callable[[pd.DataFrame], pd.Series | None]
 def by_layer(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
     """Yield the norm of dL/dW against layer: one line a depth (median over seeds), a row an arm, a column a moment.
 
-    `layers`, as `blocks` below, holds the moments of every run (`harness.analysis.phases`), with its series, x and seed, and
+    `layers`, as `blocks` below, holds the moments of every run (`harness.analysis.phases`), with its arm, x and seed, and
     `net` where theory is to stand beside them.
     """
     yield from _against_place(
@@ -83,13 +83,13 @@ def _against_place(
     values = sorted(table["x"].unique())
     colours = ordered_colours(values)
     found = _by_moment(table, column)
-    for page in pages(table["series"], 4):
+    for page in pages(table["arm"], 4):
         figure, axes = panels(len(page), 3, height=2.9, sharex=True, sharey="row")
         theory_drawn = False
-        for row, series in enumerate(page):
-            arms = {name: frame[frame["series"] == series] for name, frame in found.items()}
+        for row, arm in enumerate(page):
+            arms = {name: frame[frame["arm"] == arm] for name, frame in found.items()}
             for ax, (name, frame) in zip(axes[3 * row : 3 * row + 3], arms.items(), strict=True):
-                level = log_axis(ax, pd.concat([arm["value"] for arm in arms.values()]))
+                level = log_axis(ax, pd.concat([rows["value"] for rows in arms.values()]))
                 for value, group in frame.groupby("x"):
                     median = group.groupby(place)["value"].median()
                     look = {"color": colours[value], "linewidth": 1.4, "label": f"{short(x)} {value}"}
@@ -99,7 +99,7 @@ def _against_place(
                         shown = theory_lines.visible(theirs * start)
                         belongs(ax.plot(shown.index, shown, color=colours[value], **theory_lines.THEORY), group)
                         theory_drawn = True
-                titles = [wrapped(series) if name == MOMENTS[0] else "", name, _ratio(frame, x, place)]
+                titles = [wrapped(arm) if name == MOMENTS[0] else "", name, _ratio(frame, x, place)]
                 if name == MOMENTS[0] and (growth := _growth(frame, x, place, line)):
                     titles.append(growth)
                 ax.set_title("\n".join(titles), fontsize=9)
@@ -141,19 +141,19 @@ def _growth(frame: pd.DataFrame, x: str, place: str, line: Line) -> str:
 def first_layer(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
     """Yield the first layer's ||dL/dW|| against the key `x`: one line an arm (median over seeds), one dot a run."""
     found = _by_moment(layers[layers["layer"] == 1], "grad_norm")
-    styles = series_styles(layers["series"])
-    for page in pages(layers["series"], ARMS):
-        shown = {name: frame[frame["series"].isin(page)] for name, frame in found.items()}
+    styles = arm_styles(layers["arm"])
+    for page in pages(layers["arm"], ARMS):
+        shown = {name: frame[frame["arm"].isin(page)] for name, frame in found.items()}
         everything = pd.concat([frame["value"] for frame in shown.values()])
         figure, axes = panels(1, 3, sharey=True)
         for ax, (name, frame) in zip(axes, shown.items(), strict=True):
             level = log_axis(ax, everything)
-            for arm, series in enumerate(page):
-                group = frame[frame["series"] == series]
+            for number, arm in enumerate(page):
+                group = frame[frame["arm"] == arm]
                 median = group.groupby("x")["value"].median()
-                line = ax.plot(median.index, drawn(median, level), **styles[series], linewidth=1.6, markersize=4, label=series)
+                line = ax.plot(median.index, drawn(median, level), **styles[arm], linewidth=1.6, markersize=4, label=arm)
                 belongs(line, group)
-                dots(ax, group, drawn(group["value"], level), styles[series], arm, len(page))
+                dots(ax, group, drawn(group["value"], level), styles[arm], number, len(page))
             growth = _growth_with_depth(ax, frame, page, styles) if name == MOMENTS[0] and x == "depth" else ""
             ax.set_title(f"{name}\n{_ends(frame)}{growth}", fontsize=9)
             key_axis(ax, x, layers["x"])
@@ -170,17 +170,17 @@ def first_layer_by_step(norms: pd.DataFrame, x: str) -> Iterator[Figure]:
     """
     values = sorted(norms["x"].unique())
     colours = ordered_colours(values)
-    for page in pages(norms["series"], 6):
-        shown = norms[norms["series"].isin(page)]
+    for page in pages(norms["arm"], 6):
+        shown = norms[norms["arm"].isin(page)]
         figure, axes = panels((len(page) + 2) // 3, min(len(page), 3), sharex=True, sharey=True)
-        for ax, series in zip(axes, page, strict=False):
+        for ax, arm in zip(axes, page, strict=False):
             level = log_axis(ax, shown["norm"])
-            of = shown[shown["series"] == series]
+            of = shown[shown["arm"] == arm]
             for value, group in of.groupby("x"):
                 median = group.groupby("step")["norm"].median()
                 ax.plot(median.index + 1, drawn(median, level), color=colours[value], linewidth=1.0, label=f"{short(x)} {value}")
             last = of[of["step"] == of.groupby("run")["step"].transform("max")].groupby("x")["norm"].median()
-            ax.set_title(f"{wrapped(series)}\nat the end, {span(x, last, '.1e')}", fontsize=9)
+            ax.set_title(f"{wrapped(arm)}\nat the end, {span(x, last, '.1e')}", fontsize=9)
             ax.set_xscale("log")
         label_outer(axes, len(page), "step (the first is 1)", "||dL/dW|| of the first layer")
         shared_legend(figure, axes)
@@ -189,16 +189,16 @@ def first_layer_by_step(norms: pd.DataFrame, x: str) -> Iterator[Figure]:
 
 def _growth_with_depth(ax: Axes, frame: pd.DataFrame, page: list[str], styles: Mapping[str, Mapping[str, Any]]) -> str:
     """Draw what theory says of plain nets with BN, from the measured value at the least depth; say their growth."""
-    arms = {series: frame[frame["series"] == series] for series in page}
-    arms = {series: arm for series, arm in arms.items() if theory_lines.grows_with_depth(arm) and arm["x"].nunique() > 1}
-    for series, arm in arms.items():
-        median = arm.groupby("x")["value"].median()
+    arms = {arm: frame[frame["arm"] == arm] for arm in page}
+    arms = {arm: rows for arm, rows in arms.items() if theory_lines.grows_with_depth(rows) and rows["x"].nunique() > 1}
+    for arm, rows in arms.items():
+        median = rows.groupby("x")["value"].median()
         theirs = median.iloc[0] * theory.GROWTH ** (median.index - median.index[0])
-        belongs(ax.plot(median.index, theirs, color=styles[series]["color"], **theory_lines.THEORY), arm)
+        belongs(ax.plot(median.index, theirs, color=styles[arm]["color"], **theory_lines.THEORY), rows)
     if not arms:
         return ""
     theory_lines.name_theory(ax)
-    found = sorted((theory_lines.growth_by_depth(arm) for arm in arms.values()), key=lambda growth: growth.value)
+    found = sorted((theory_lines.growth_by_depth(rows) for rows in arms.values()), key=lambda growth: growth.value)
     if len(found) == 1:
         return f"\nplain with BN, per layer of depth: {theory_lines.in_words(found[0], theory.GROWTH)}"
     known = [growth for growth in found if growth.known]
@@ -209,7 +209,7 @@ def _growth_with_depth(ax: Axes, frame: pd.DataFrame, page: list[str], styles: M
 
 def _ends(frame: pd.DataFrame) -> str:
     """Say how the value of each of at most two arms changes from the smallest to the largest x."""
-    arms = [(str(series), group.groupby("x")["value"].median()) for series, group in frame.groupby("series", sort=False)]
+    arms = [(str(arm), group.groupby("x")["value"].median()) for arm, group in frame.groupby("arm", sort=False)]
     if len(arms) > 2 or any(len(median) < 2 for _, median in arms):
         return f"{len(arms)} arm{'s' if len(arms) > 1 else ''}" if arms else "not probed"
     return ", ".join(f"{named(name)} {m.iloc[0]:.2g} → {m.iloc[-1]:.2g}" for name, m in arms)
@@ -220,7 +220,7 @@ def heat_maps(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
 
     `layers` holds the rows of these runs at every probed step.
     """
-    ordered = layers.drop_duplicates("run").sort_values(["series", "x", "seed"])["run"]
+    ordered = layers.drop_duplicates("run").sort_values(["arm", "x", "seed"])["run"]
     finite = layers["grad_norm"][np.isfinite(layers["grad_norm"]) & (layers["grad_norm"] > 0)]
     least, most = (finite.min(), finite.max()) if len(finite) else (LEAST, 1.0)
     scale = LogNorm(min(max(least, LEAST), MOST), 1.0001 * min(max(most, LEAST), MOST))
@@ -237,7 +237,7 @@ def heat_maps(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
             mesh = ax.pcolormesh(*edges, masked, norm=scale, cmap="cividis", rasterized=True)
             _step_ticks(ax, [int(step) for step in grid.columns])
             ax.set_title(
-                f"{wrapped(rows['series'].iloc[0])}\n{short(x)} {rows['x'].iloc[0]}, seed {rows['seed'].iloc[0]}", fontsize=9
+                f"{wrapped(rows['arm'].iloc[0])}\n{short(x)} {rows['x'].iloc[0]}, seed {rows['seed'].iloc[0]}", fontsize=9
             )
             ax.grid(False)
             ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))

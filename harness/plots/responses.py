@@ -24,15 +24,15 @@ def response_std(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
     values = sorted(last["x"].unique())
     colours = ordered_colours(values)
     wide = len(last) and last["response_std"].max() / last["response_std"].min() > 100
-    for page in pages(last["series"], 6):
+    for page in pages(last["arm"], 6):
         figure, axes = panels((len(page) + 2) // 3, min(len(page), 3), sharex=True, sharey=True)
-        for ax, series in zip(axes, page, strict=False):
-            arm = last[last["series"] == series]
-            for value, group in arm.groupby("x"):
+        for ax, arm in zip(axes, page, strict=False):
+            rows = last[last["arm"] == arm]
+            for value, group in rows.groupby("x"):
                 mean = group.groupby("layer")["response_std"].mean()
                 belongs(ax.plot(mean.index, mean, color=colours[value], linewidth=1.3, label=f"{short(x)} {value}"), group)
-            medians = arm.groupby("x")["response_std"].median()
-            ax.set_title(f"{wrapped(series)}\nmedian {span(x, medians, '.2g')}")
+            medians = rows.groupby("x")["response_std"].median()
+            ax.set_title(f"{wrapped(arm)}\nmedian {span(x, medians, '.2g')}")
         if wide:
             axes[0].set_yscale("log")
         else:

@@ -95,9 +95,9 @@ def _small(png: io.BytesIO) -> bytes:
     return file.getvalue()
 
 
-def series_styles(series: Iterable[str]) -> dict[str, dict[str, Any]]:
+def arm_styles(arms: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return colour, marker and line for each arm, no two alike up to 56; the shortcuts keep theirs from sweep to sweep."""
-    names = list(dict.fromkeys(series))
+    names = list(dict.fromkeys(arms))
     places = [FIXED[name] for name in names] if all(name in FIXED for name in names) else range(len(names))
     return {
         name: {
@@ -165,12 +165,12 @@ def drawn(values: pd.Series, level: float) -> pd.Series:
     return values.where(values != 0, level).where(np.isfinite(values))
 
 
-def dots(ax: Axes, frame: pd.DataFrame, y: pd.Series, style: Mapping[str, Any], arm: int, arms: int) -> None:
-    """Draw one dot a run at its `x` of the frame, those of the `arm`-th of `arms` (from 0) beside those of the others.
+def dots(ax: Axes, frame: pd.DataFrame, y: pd.Series, style: Mapping[str, Any], number: int, arms: int) -> None:
+    """Draw one dot a run at its `x` of the frame, those of arm `number` of `arms` (from 0) beside those of the others.
 
     They are smaller where there are many; what is not finite is left out.
     """
-    aside = ScaledTranslation((arm - (arms - 1) / 2) * 3 / 72, 0, ax.figure.dpi_scale_trans)
+    aside = ScaledTranslation((number - (arms - 1) / 2) * 3 / 72, 0, ax.figure.dpi_scale_trans)
     look = {"color": style["color"], "marker": style["marker"], "s": 16 if len(y) <= 100 else 4, "alpha": 0.55, "linewidths": 0}
     finite = np.isfinite(y)
     x, y = frame["x"][finite], y[finite]
@@ -184,10 +184,10 @@ def short(key: str) -> str:
     return key.rpartition(".")[2]
 
 
-def named(series: str) -> str:
+def named(arm: str) -> str:
     """Return an arm's name for a title: without its key, unless the value alone is a number."""
-    value = series.rpartition("=")[2]
-    return cut(series if value.lstrip("-").replace(".", "").isdigit() else value)
+    value = arm.rpartition("=")[2]
+    return cut(arm if value.lstrip("-").replace(".", "").isdigit() else value)
 
 
 def span(key: str, values: pd.Series, form: str) -> str:
@@ -203,14 +203,14 @@ def span(key: str, values: pd.Series, form: str) -> str:
     return f"at {short(key)} {ends[0]}: {ends[1]}"
 
 
-def wrapped(series: str) -> str:
+def wrapped(arm: str) -> str:
     """Return the name of an arm in lines that fit over a panel."""
-    return textwrap.fill(cut(series), 48)
+    return textwrap.fill(cut(arm), 48)
 
 
-def cut(series: str) -> str:
+def cut(arm: str) -> str:
     """Return the name of an arm as far as a figure has room for it."""
-    return series if len(series) <= LONGEST else f"{series[: LONGEST - 1]}…"
+    return arm if len(arm) <= LONGEST else f"{arm[: LONGEST - 1]}…"
 
 
 def pages(values: Iterable[Any], size: int) -> list[list[Any]]:

@@ -12,7 +12,7 @@ ROWS = 40_000
 """Rows at most; of longer tables a summary by arm and place is given, or nothing."""
 CELLS = 80_000
 """Gradient norms at most that the heat map with a slider has: of more, steps are left out, evenly."""
-PLACES = ("series", "x", "moment", "step", "layer", "block")
+PLACES = ("arm", "x", "moment", "step", "layer", "block")
 DIGITS = 7
 """Significant digits: those of float32."""
 MEANS = ("epochs",)
@@ -44,4 +44,4 @@ def steps_of(norms: pd.DataFrame) -> pd.DataFrame:
     steps = np.sort(norms["step"].unique())
     count = min(len(steps), max(2, CELLS * len(steps) // max(len(norms), 1)))
     kept = steps[np.linspace(0, len(steps) - 1, count).round().astype(int)]
-    return norms.loc[norms["step"].isin(kept), ["run", "series", "x", "seed", "step", "layer", "grad_norm"]]
+    return norms.loc[norms["step"].isin(kept), ["run", "arm", "x", "seed", "step", "layer", "grad_norm"]]

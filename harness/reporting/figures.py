@@ -56,9 +56,9 @@ def drawn(tables: Tables, picture: Picture) -> Drawn:
     parts: list[document.Part] = []
     if frame.empty:
         return Drawn(Section(picture.title, parts))
-    arms = frame["series"].unique()
+    arms = frame["arm"].unique()
     if len(arms) > ARMS:
-        frame = frame[frame["series"].isin(arms[:ARMS])]
+        frame = frame[frame["arm"].isin(arms[:ARMS])]
         parts.append(Text(f"The first {ARMS} of {len(arms)} arms are drawn; the tables hold all."))
     files: dict[str, bytes] = {}
     name, packed = _behind(picture, frame, x, tables.x)
@@ -90,10 +90,10 @@ def _behind(picture: Picture, frame: pd.DataFrame, x: str, usual: str) -> tuple[
 
 def _switches(frame: pd.DataFrame, x: str) -> Iterator[Switches]:
     """Yield what runs can be switched off by: arm, value of `x`, seed, each where there are several."""
-    runs = frame[["run", "series", "x", "seed"]].drop_duplicates("run")
-    for name, column in (("arm", "series"), (short(x), "x"), ("seed", "seed")):
+    runs = frame[["run", "arm", "x", "seed"]].drop_duplicates("run")
+    for name, column in (("arm", "arm"), (short(x), "x"), ("seed", "seed")):
         choices = [
-            (str(value), [key(run) for run in group["run"]]) for value, group in runs.groupby(column, sort=column != "series")
+            (str(value), [key(run) for run in group["run"]]) for value, group in runs.groupby(column, sort=column != "arm")
         ]
         if 1 < len(choices) <= CHOICES:
             yield Switches(name, choices)

@@ -184,7 +184,7 @@ def moments_of(net, place, values, runs=3):
     start = 1 if place == "layer" else 0
     steps = {"grad_norm": values, "forward_norm": values, place: range(start, start + len(values))}
     frames = [pd.DataFrame(steps).assign(run=f"run {seed}", seed=seed) for seed in range(runs)]
-    table = pd.concat(frames, ignore_index=True).assign(series="all runs", x=net.depth, moment=MOMENTS[0], elements=32 * 4 * 64)
+    table = pd.concat(frames, ignore_index=True).assign(arm="all runs", x=net.depth, moment=MOMENTS[0], elements=32 * 4 * 64)
     return table.assign(net=[net] * len(table))
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from experiments import all_claims
 from harness.analysis.verdicts import Verdict
-from harness.claims.claim import Found, Missing
+from harness.claims.claim import Evidence, MissingRuns
 from harness.claims.judging import judge_sweep
 from harness.records import paths
 from harness.reporting import build
@@ -50,16 +50,16 @@ def test_gates_are_judged_by_bias_and_need_them_all(tmp_path):
     }
     outcome = only(sweep(tmp_path, [name for names in runs.values() for name in names]), "S4")
     assert outcome.verdict is Verdict.REPRODUCED
-    assert [part.estimate.value for part in outcome.found.parts] == pytest.approx([50.1, 40.1, 8.8, 9.9])
-    lacking = only(sweep(tmp_path, runs[0.0] + runs[-6.0], label="lacking"), "S4").found
-    assert isinstance(lacking, Missing)
+    assert [part.estimate.value for part in outcome.evidence.statistics] == pytest.approx([50.1, 40.1, 8.8, 9.9])
+    lacking = only(sweep(tmp_path, runs[0.0] + runs[-6.0], label="lacking"), "S4").evidence
+    assert isinstance(lacking, MissingRuns)
     assert "bias -5 and exclusive gate of bias -7" in lacking.runs
 
 
 def test_a_published_error_says_nothing_of_other_images(tmp_path):
     outcome = only(sweep(tmp_path, of(tmp_path, [6.6, 6.6, 6.6], make=digits)), "S1")
     assert outcome.verdict is Verdict.NOT_RUN
-    assert "CIFAR-10" in outcome.found.runs
+    assert "CIFAR-10" in outcome.evidence.runs
     assert "data=cifar10" in outcome.commands[0]
 
 
@@ -73,11 +73,11 @@ def test_an_order_of_activations_is_judged_at_both_depths(tmp_path):
     assert only(sweep(tmp_path, shallow, label="half"), "A5").verdict is Verdict.NOT_RUN
     outcome = only(sweep(tmp_path, shallow + deep), "A5")
     assert outcome.verdict is Verdict.REPRODUCED
-    assert outcome.found.notes[0].startswith("Not run here: 1001 layers (Table 3: 4.92)")
+    assert outcome.evidence.notes[0].startswith("Not run here: 1001 layers (Table 3: 4.92)")
     deepest = of(tmp_path, [7.6, 7.6, 7.7], order="preactivation", **BOTTLENECK | {"depth": 1001})
     outcome = only(sweep(tmp_path, shallow + deep + deepest, label="all"), "A5")
     assert outcome.verdict is Verdict.CONTRADICTED  # 7.6 is what the original order has there
-    assert [part.allowed.low for part in outcome.found.parts] == pytest.approx([5.87, 4.96, 4.42])
+    assert [part.allowed.low for part in outcome.evidence.statistics] == pytest.approx([5.87, 4.96, 4.42])
     assert only(sweep(tmp_path, shallow + deep, label="other"), "A1").verdict is Verdict.NOT_RUN
 
 
@@ -104,10 +104,10 @@ def test_half_a_skip(deep, verdict, tmp_path):
     errors = {(20, 0.5): [0.2] * count, (20, 1.0): [0.1] * count, (56, 0.5): deep, (56, 1.0): [0] * count, (56, 0.9): [2] * count}
     outcome = only(sweep(tmp_path, strengths(tmp_path, errors)), "K1")
     assert outcome.verdict is verdict
-    assert isinstance(outcome.found, Found)
-    assert outcome.found.notes[0].endswith("at lambda none, of 0.5.")
+    assert isinstance(outcome.evidence, Evidence)
+    assert outcome.evidence.notes[0].endswith("at lambda none, of 0.5.")
     if verdict is Verdict.REPRODUCED:
-        assert outcome.found.notes[1].endswith("at lambda 0.5, 0.9, of 0.5, 0.9.")
+        assert outcome.evidence.notes[1].endswith("at lambda 0.5, 0.9, of 0.5, 0.9.")
 
 
 def test_arms_are_named_by_what_does_something_in_them(tmp_path):
@@ -115,8 +115,8 @@ def test_arms_are_named_by_what_does_something_in_them(tmp_path):
     names += of(tmp_path, [8], shortcut="exclusive_gate", gate_bias=-5.0)
     tables = sweep(tmp_path, names, "shortcuts")
     assert tables.x == "depth"  # not the scale of a branch, which two of them lack
-    series = ["shortcut=identity", "shortcut=scaling, branch_scale=1", "shortcut=exclusive_gate, gate_bias=-5"]
-    assert tables.runs["series"].tolist() == series
+    arms = ["shortcut=identity", "shortcut=scaling, branch_scale=1", "shortcut=exclusive_gate, gate_bias=-5"]
+    assert tables.runs["arm"].tolist() == arms
     assert build.conclude(tables.folder) == 0
     rows = [line for line in (tables.folder / paths.REPORT_MARKDOWN).read_text().splitlines() if "| done |" in line]
     assert [row.split("|")[1:4] for row in rows] == [
@@ -130,8 +130,8 @@ def test_arms_are_named_by_what_does_something_in_them(tmp_path):
 def test_a_picture_may_have_an_axis_of_its_own(tmp_path):
     names = strengths(tmp_path, {(depth, strength): [1] for depth in (20, 56) for strength in (0.0, 1.0)})
     tables = sweep(tmp_path, names, "skip_strength")
-    assert (tables.x, tables.runs["series"].tolist()) == ("depth", [f"shortcut_scale={end}" for end in (0, 1, 0, 1)])
+    assert (tables.x, tables.runs["arm"].tolist()) == ("depth", [f"shortcut_scale={end}" for end in (0, 1, 0, 1)])
     turned = tables.along("shortcut_scale", tables.finished)
     assert turned["x"].tolist() == [0.0, 1.0, 0.0, 1.0]
-    assert turned["series"].tolist() == ["depth=20", "depth=20", "depth=56", "depth=56"]
+    assert turned["arm"].tolist() == ["depth=20", "depth=20", "depth=56", "depth=56"]
     assert tables.along("gate_bias", tables.finished) is tables.finished

@@ -22,7 +22,7 @@ RUNS = pd.DataFrame(
     {
         "run": ["plain-20-aa", "plain-110-bb", "residual-20-cc", "residual-110-dd"],
         "x": [20, 110, 20, 110],
-        "series": ["shortcut=none"] * 2 + ["shortcut=identity"] * 2,
+        "arm": ["shortcut=none"] * 2 + ["shortcut=identity"] * 2,
         "seed": 0,
         "status": ["done", "diverged", "done", "done"],
         "train_error": [10.0, 90.0, 5.0, np.nan],
@@ -38,7 +38,7 @@ def unpacked(text):
 def layers(runs, count=110):
     """Return a gradient norm for each of so many runs, of one arm, and layer: that of run r is r."""
     run = np.repeat(np.arange(runs), count)
-    table = {"series": "s", "x": count, "moment": "m", "layer": np.tile(np.arange(count), runs), "run": run, "seed": run}
+    table = {"arm": "s", "x": count, "moment": "m", "layer": np.tile(np.arange(count), runs), "run": run, "seed": run}
     return pd.DataFrame(table).assign(grad_norm=run.astype(float))
 
 
@@ -65,7 +65,7 @@ def test_of_a_long_table_the_summary_over_seeds_travels_and_of_a_longer_one_noth
 def test_of_many_probed_steps_the_map_keeps_the_first_and_the_last():
     steps = np.arange(300)
     norms = pd.DataFrame({"step": np.repeat(steps, 500), "layer": np.tile(np.arange(500), 300), "grad_norm": 1.0})
-    kept = embedded_tables.steps_of(norms.assign(run="r", series="s", x=500, seed=0))
+    kept = embedded_tables.steps_of(norms.assign(run="r", arm="s", x=500, seed=0))
     assert 0.9 * embedded_tables.CELLS < len(kept) <= embedded_tables.CELLS
     assert (kept["step"].min(), kept["step"].max()) == (0, 299)
     assert kept.groupby("step").size().unique().tolist() == [500]

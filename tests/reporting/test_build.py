@@ -149,7 +149,7 @@ def test_any_sweep_gets_what_its_columns_allow(arguments, x, arms, tmp_path):
     (folder,) = (tmp_path / paths.SWEEPS).iterdir()
     tables = Tables(folder)
     assert tables.x == x
-    assert list(dict.fromkeys(tables.runs["series"])) == arms
+    assert list(dict.fromkeys(tables.runs["arm"])) == arms
     assert (folder / paths.FIGURES / "error.png").is_file()
 
 
@@ -157,7 +157,7 @@ def layer_rows(values, depth=3):
     """Return the moments of one run of `depth` layers, probed at steps 0, 5 and 20, with these gradient norms."""
     steps = np.repeat([0, 5, 20], depth)
     table = pd.DataFrame({"step": steps, "layer": [*range(1, depth + 1)] * 3, "grad_norm": values, "kind": "conv"})
-    return moments(table.drop(columns="kind"), "layer").assign(run="r", series="shortcut=none", x=depth, seed=0)
+    return moments(table.drop(columns="kind"), "layer").assign(run="r", arm="shortcut=none", x=depth, seed=0)
 
 
 def test_true_zeros_stand_at_a_labelled_floor_below_everything_else():
@@ -186,7 +186,7 @@ def test_a_diverged_run_is_marked_and_titles_say_what_is_seen():
     runs = pd.DataFrame(
         {
             "x": [20, 110, 20, 110],
-            "series": ["shortcut=none"] * 2 + ["shortcut=identity"] * 2,
+            "arm": ["shortcut=none"] * 2 + ["shortcut=identity"] * 2,
             "status": ["done", "diverged", "done", "done"],
             "train_error": [10.0, 90.0, 5.0, 4.0],
             "test_error": [12.0, 90.0, 8.0, 7.5],
@@ -199,9 +199,7 @@ def test_a_diverged_run_is_marked_and_titles_say_what_is_seen():
 
 
 def test_every_value_lies_inside_its_panel():
-    runs = pd.DataFrame(
-        {"x": [20, 110], "series": "s", "status": "done", "train_error": [10.0, 30.0], "test_error": [20.0, 60.0]}
-    )
+    runs = pd.DataFrame({"x": [20, 110], "arm": "s", "status": "done", "train_error": [10.0, 30.0], "test_error": [20.0, 60.0]})
     (figure,) = error_against(runs, "depth")
     for ax in figure.axes:
         low, high = ax.get_ylim()
@@ -211,7 +209,7 @@ def test_every_value_lies_inside_its_panel():
 
 
 def test_twelve_arms_are_told_apart():
-    styles = style.series_styles(f"arm {number}" for number in range(12))
+    styles = style.arm_styles(f"arm {number}" for number in range(12))
     assert len({tuple(one.values()) for one in styles.values()}) == 12
 
 

@@ -56,7 +56,7 @@ def frames(tables, value, places=3):
     """Yield each picture with frames in which one of its columns has this value: in all rows, in one arm's, in the first row."""
     for picture, columns in DRAWN.items():
         frame = getattr(tables, picture.table)
-        where = (np.ones(len(frame), bool), frame["series"] == frame["series"].iloc[0], np.arange(len(frame)) == 0)
+        where = (np.ones(len(frame), bool), frame["arm"] == frame["arm"].iloc[0], np.arange(len(frame)) == 0)
         for column in columns:
             for place in where[:places]:
                 yield picture, frame.assign(**{column: frame[column].astype(float).where(~place, value)})

@@ -256,7 +256,7 @@ def colours_of(page):
 
 def test_zeros_and_what_is_not_finite_are_no_colours_of_the_scale(browser, tmp_path):
     norms = [(0, 1, 1.0), (0, 2, 0.0), (0, 3, np.nan), (5, 1, 1e-30), (5, 2, np.inf), (5, 3, 1.0)]
-    table = pd.DataFrame(norms, columns=["step", "layer", "grad_norm"]).assign(run="r-1", series='a, "b"', x=3, seed=0)
+    table = pd.DataFrame(norms, columns=["step", "layer", "grad_norm"]).assign(run="r-1", arm='a, "b"', x=3, seed=0)
     section = Section("s", [Widget(PLAYER.format("heat-maps", "depth"))])
     page = browser.open(written(tmp_path, [section], embedded={"heat-maps": embedded_tables.packed(table)}))
     page.until("!document.querySelector('.heat').hidden")
@@ -298,7 +298,7 @@ def test_text_is_shown_and_never_run(browser, tmp_path):
     """Labels from configs and errors reach headings, cells, attributes, switches and embedded tables."""
     bad = "<script>document.title = 'run'</script><img src=x onerror=\"document.title='run'\">'\"&</style></script>"
     runs = pd.DataFrame(
-        {"run": ["a-1", "b-2"], "x": [20, 56], "series": bad, "seed": 0, "status": "done", "train_error": 1.0, "test_error": 2.0}
+        {"run": ["a-1", "b-2"], "x": [20, 56], "arm": bad, "seed": 0, "status": "done", "train_error": 1.0, "test_error": 2.0}
     )
     svg = save(next(error_against(runs, "depth")))["svg"].decode()
     drawing = Drawing("error", bad, svg, bad, [Switches(bad, [(bad, ["1"]), ("other", ["2"])])], "finished")
@@ -319,8 +319,8 @@ def test_text_is_shown_and_never_run(browser, tmp_path):
     page.close()
 
 
-def norms_of(series):
-    return pd.DataFrame({"run": "a-1", "series": series, "x": 20, "seed": 0, "step": 0, "layer": [1, 2], "grad_norm": [1.0, 2.0]})
+def norms_of(arm):
+    return pd.DataFrame({"run": "a-1", "arm": arm, "x": 20, "seed": 0, "step": 0, "layer": [1, 2], "grad_norm": [1.0, 2.0]})
 
 
 def test_without_scripts_and_in_print_all_is_there(browser, demo):

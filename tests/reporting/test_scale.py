@@ -46,7 +46,7 @@ def naive(tables, name):
     frames = []
     for row in tables.finished.itertuples():
         table = reader.read_table(paths.runs_of(tables.folder) / row.run / paths.table(name))
-        frames.append(table.assign(run=row.run, series=row.series, x=row.x, seed=row.seed))
+        frames.append(table.assign(run=row.run, arm=row.arm, x=row.x, seed=row.seed))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -55,7 +55,7 @@ def test_a_table_is_the_tables_of_the_runs_one_after_the_other(results, name):
     tables = Tables(sweep(results, RUNS))
     pd.testing.assert_frame_equal(tables.table(name), naive(tables, name), check_exact=True)
     some = ["grad_norm", "step"] if name != "epochs" else ["test_error", "step"]
-    kept = [*some, "run", "series", "x", "seed"]
+    kept = [*some, "run", "arm", "x", "seed"]
     pd.testing.assert_frame_equal(tables.table(name, some), naive(tables, name)[kept], check_exact=True)
 
 
@@ -109,7 +109,7 @@ def test_a_statistic_of_each_run_needs_one_run_at_a_time(results):
 
     found = tables.reduce("layers", ratio, columns=("step", "layer", "grad_norm"))
     assert lengths == [8 * len(PROBED)] * RUNS
-    assert list(found.columns) == ["ratio", "run", "series", "x", "seed"]
+    assert list(found.columns) == ["ratio", "run", "arm", "x", "seed"]
     assert found["run"].tolist() == tables.finished["run"].tolist()
     rows = naive(tables, "layers")
     last = rows[(rows["run"] == found["run"][7]) & (rows["step"] == 12)].set_index("layer")["grad_norm"]
@@ -120,11 +120,11 @@ def test_heat_maps_are_of_the_lowest_seed_of_every_arm_and_at_most_so_many(resul
     tables = Tables(sweep(results, RUNS))
     cells = tables.heat_maps.drop_duplicates("run")
     assert len(cells) == 8 <= MAPS
-    assert not cells.duplicated(["series", "x"]).any()
+    assert not cells.duplicated(["arm", "x"]).any()
     assert set(cells["seed"]) == {0}
     monkeypatch.setattr("harness.analysis.tables.MAPS", 4)
     few = Tables(tables.folder).heat_maps.drop_duplicates("run")
-    assert len(few) == few["series"].nunique() == 4
+    assert len(few) == few["arm"].nunique() == 4
 
 
 def test_what_cannot_be_read_is_named(results, tmp_path):
@@ -142,9 +142,7 @@ def test_of_many_arms_the_first_are_drawn_and_the_report_says_so(results, monkey
 
 
 def test_every_run_is_a_dot_inside_its_panel_at_its_own_value():
-    runs = pd.DataFrame(
-        [{"x": x, "series": f"arm {arm}", "seed": seed} for x in (20, 56) for arm in range(14) for seed in range(9)]
-    )
+    runs = pd.DataFrame([{"x": x, "arm": f"arm {arm}", "seed": seed} for x in (20, 56) for arm in range(14) for seed in range(9)])
     runs = runs.assign(status="done", train_error=np.linspace(1, 90, len(runs)), test_error=np.linspace(3, 95, len(runs)))
     figures = list(error_against(runs, "depth"))
     assert len(figures) == 2  # twelve arms and two

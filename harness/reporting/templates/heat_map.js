@@ -16,7 +16,7 @@
     for (const line of lines) {
       const [run, step, layer, text] = [line[at.run], Number(line[at.step]), Number(line[at.layer]), line[at.grad_norm]];
       const norm = text === "" ? NaN : text === "inf" ? Infinity : Number(text);
-      if (!rows.has(run)) rows.set(run, { run: run.slice(run.lastIndexOf("-") + 1), arm: line[at.series], x: line[at.x], depth: 0, norms: new Map() });
+      if (!rows.has(run)) rows.set(run, { run: run.slice(run.lastIndexOf("-") + 1), arm: line[at.arm], x: line[at.x], depth: 0, norms: new Map() });
       const row = rows.get(run);
       if (!row.norms.has(step)) row.norms.set(step, []);
       row.norms.get(step)[layer - 1] = norm;
