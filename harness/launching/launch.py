@@ -28,6 +28,8 @@ from omegaconf import DictConfig
 
 from harness.config.conf import conf_folder
 from harness.config.registry import ChoiceError
+from harness.config.execution import ExecutionConfig
+from harness.config.flat import plain
 from harness.config.run import RunConfig
 from harness.launching import handover
 from harness.launching.display import Display
@@ -45,7 +47,7 @@ from harness.system.signals import Stop, outer_stop, stop_on_signals
 log = logging.getLogger("harness")
 
 GANG_ON_A_GPU = 4
-"""Runs that share a process on a GPU where `gang` is auto; not measured yet: benchmarks/gpu/check.py does."""
+"""Runs that share a process on a GPU where `runs_per_process` is auto; not measured yet: benchmarks/gpu/check.py does."""
 MOVED = "it, or .launch in it, was moved or removed while its runs were trained; what they had not saved before is lost"
 FRUITLESS_ROUNDS = 3
 """Launches in a row that bring no run to its end before the rest is given up."""
@@ -84,7 +86,7 @@ def start(sweep: Sweep, tell: Tell = lambda done, asked: None) -> list[RunConfig
 
 def _done_before(config: RunConfig, results: Path) -> bool:
     """Make the run's folder unless it is there; return whether the run is finished. Another process's run is left alone."""
-    with locks.held(paths.lock(results, config.run_name())) as mine:
+    with locks.try_lock(paths.lock(results, config.run_name())) as mine:
         if mine:
             return create(config, results).finished()
     return False
@@ -191,8 +193,8 @@ def gangs(configs: Sequence[RunConfig]) -> list[list[RunConfig]]:
     """Return the runs in their order, in gangs of one device and number of threads, each for one process."""
     found: dict[Any, list[list[RunConfig]]] = {}
     for config in configs:
-        size = (GANG_ON_A_GPU if _on_a_gpu(config) else 1) if config.gang == "auto" else int(config.gang)
-        alike = found.setdefault((config.device, config.threads, size), [[]])
+        size = (GANG_ON_A_GPU if _on_a_gpu(config) else 1) if config.execution.runs_per_process == "auto" else int(config.execution.runs_per_process)
+        alike = found.setdefault((config.torch_device, config.threads, size), [[]])
         if len(alike[-1]) == size:
             alike.append([])
         alike[-1].append(config)
@@ -202,7 +204,7 @@ def gangs(configs: Sequence[RunConfig]) -> list[list[RunConfig]]:
 
 def _at_a_time(configs: Sequence[RunConfig]) -> int:
     """Return how many processes train at a time: one for each GPU, else as many as the cores have room for."""
-    if gpus := {config.device for config in configs if _on_a_gpu(config)}:
+    if gpus := {config.torch_device for config in configs if _on_a_gpu(config)}:
         return len(gpus)
     return available_cores() // max(threads_here(config.threads) for config in configs)
 
@@ -212,14 +214,14 @@ def _on_a_gpu(config: RunConfig) -> bool:
 
 
 def _job(config: RunConfig) -> dict[str, Any]:
-    return {"run": config.run_name(), "choices": config.choices(), "places": _absolute(config.places())}
+    return {"run": config.run_name(), "choices": config.choices(), "execution": _absolute(config.execution)}
 
 
 def _give_up(configs: Sequence[RunConfig], results: Path) -> None:
     """Mark what could not be brought to an end although it was launched again and again."""
     for config in configs:
         run = Run(paths.run_folder(results, config.run_name()))
-        with locks.held(paths.lock(results, run.name)) as mine:
+        with locks.try_lock(paths.lock(results, run.name)) as mine:
             if mine and not run.finished():
                 note(run, states.KILLED, error=f"its worker was lost in {FRUITLESS_ROUNDS} launches")
 
@@ -229,10 +231,10 @@ def quoted(value: str) -> str:
     return "'" + value.replace("\\'", "\\\\'").replace("'", "\\'") + "'"
 
 
-def _absolute(places: dict[str, Any]) -> dict[str, Any]:
-    root = places["data"]["root"]
-    absolute = None if root is None else str(Path(root).expanduser().resolve())
-    return places | {"data": places["data"] | {"root": absolute}}
+def _absolute(execution: ExecutionConfig) -> dict[str, Any]:
+    """Return the plain values of `execution`, its data folder as an absolute path."""
+    root = execution.data_root
+    return plain(execution) | {"data_root": None if root is None else str(Path(root).expanduser().resolve())}
 
 
 @contextmanager

@@ -141,7 +141,7 @@ def _lost(job: dict[str, Any], reason: str, asked: bool) -> str | None:
     """Note what became of a run whose process ended for this reason; return its state."""
     results = Path(job["results"])
     run = Run(paths.run_folder(results, job["run"]))
-    with locks.held(paths.lock(results, run.name)) as mine:
+    with locks.try_lock(paths.lock(results, run.name)) as mine:
         if not mine:
             return None
         if run.finished() or run.state == states.FAILED:

@@ -17,9 +17,11 @@ import signal
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from harness.config.execution import ExecutionConfig
 from harness.config.run import RunConfig
 from harness.launching.parent_watch import end_with_input
 from harness.records import paths, states
@@ -46,10 +48,10 @@ def _carry_out_job(job: dict[str, Any], stop: Stop, gang: int) -> Generator[None
 
     results = Path(job["results"])
     try:
-        with locks.held(paths.lock(results, job["run"])) as mine:
+        with locks.try_lock(paths.lock(results, job["run"])) as mine:
             if not mine:
                 return None
-            config = RunConfig.from_mapping(job["choices"]).at(**job["places"])
+            config = _config(job)
             run = create(config, results)
             if run.finished():
                 return run.state
@@ -77,12 +79,16 @@ def main() -> int:
     return 0
 
 
+def _config(job: dict[str, Any]) -> RunConfig:
+    return replace(RunConfig.from_mapping(job["choices"]), execution=ExecutionConfig(**job["execution"]))
+
+
 def _device_works(job: dict[str, Any]) -> bool:
     import torch
 
     from harness.training import devices
 
-    return devices.works(torch.device(RunConfig.from_mapping(job["choices"]).at(**job["places"]).device))
+    return devices.works(torch.device(_config(job).torch_device))
 
 
 def _read(asked_for: TextIO, jobs: queue.Queue[str | None]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.config.registry import ChoiceError
 from harness.records import paths
-from harness.system.locks import LockError, held
+from harness.system.locks import LockError, try_lock
 
 
 def check(results: Path) -> None:
@@ -18,7 +18,7 @@ def check(results: Path) -> None:
             kind = "a folder without permission to write" if place.is_dir() else "not a folder"
             raise ChoiceError(f"{place}: is {kind}; move it away, or choose another folder by results=FOLDER")
     try:
-        with held(results / paths.LOCKS / f".{os.getpid()}"):
+        with try_lock(results / paths.LOCKS / f".{os.getpid()}"):
             pass
     except LockError as error:
         raise ChoiceError(str(error)) from error

@@ -1,4 +1,8 @@
-"""One writer per run: a lock that its process holds and that the system frees when the process ends, however it ends."""
+"""One writer per run: lock files, which the system frees when the process that holds them ends, however it ends.
+
+filelock does the locking. Here is what it does not do: it leaves lock files behind, while a results folder shall hold nothing
+but results; it locks whatever a path names, while only regular files are locked here; it cannot inspect a lock without taking it.
+"""
 
 from __future__ import annotations
 
@@ -10,41 +14,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import Timeout, UnixFileLock
+
 TRIES = 100
-"""Attempts to lock a file that other processes keep removing; each failure takes another process in a window of microseconds."""
+"""Attempts to lock a file whose folder other processes keep removing; each failure takes one of them a window of microseconds."""
 UNSUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
-"""What flock answers where the file system keeps no locks: Lustre without `-o flock`, some NFS and FUSE mounts."""
-_open: set[int] = set()
+"""Errors of flock where the file system keeps no locks: Lustre without `-o flock`, some NFS and FUSE mounts."""
 
 
 class LockError(OSError):
-    """A lock that cannot be had, and that nobody else holds; the message names the path and the remedy."""
+    """A lock that nobody can take; the message names the path and the remedy."""
 
 
 @contextmanager
-def held(path: Path) -> Iterator[bool]:
-    """Give whether the lock file `path` could be locked for the block; False if another process holds it.
+def try_lock(path: Path) -> Iterator[bool]:
+    """Lock the file `path` for the block, without waiting; yields False if another process holds the lock.
 
-    The folder of the lock file is made if need be, the folder above must exist. Raises LockError where the file cannot be locked.
+    The folder of the lock file is created if needed, the folder above must exist. Raises LockError where the file cannot be
+    locked.
     """
-    handle = _lock(path)
-    if handle is None:
+    acquired = _acquire(path)
+    if acquired is None:
         yield False
         return
-    _open.add(handle)
+    lock, status = acquired
     try:
         yield True
     finally:
-        if handle in _open:  # else this is a forked child, and the lock is its parent's
-            _open.remove(handle)
-            with suppress(OSError):  # the folder may be gone, or read-only by now; a file without a holder locks nothing
-                if _is(handle, path):
+        if lock.is_locked:  # not in a forked child: the lock is its parent's
+            with suppress(OSError):  # the folder may be gone or read-only by now; a lock file without a holder does no harm
+                if os.path.samestat(path.lstat(), status):
                     path.unlink()
-            os.close(handle)
+            lock.release()
 
 
 def is_held(path: Path) -> bool:
-    """Return whether another process holds the lock, without taking it; True where that cannot be known."""
+    """Return whether another process holds the lock, without taking it; True where that cannot be determined."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
@@ -58,67 +63,36 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def _lock(path: Path) -> int | None:
-    """Return the handle of the locked file, None if another process holds the lock."""
-    reason = "other processes keep removing it"
+def _acquire(path: Path) -> tuple[UnixFileLock, os.stat_result] | None:
+    """Return the lock and the status of its file, None if another process holds it; raises LockError if nobody can."""
+    reason: object = None
     for _ in range(TRIES):
         try:
             path.parent.mkdir(exist_ok=True)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+            if os.path.lexists(path) and not stat.S_ISREG(mode := path.lstat().st_mode):
+                kind = "a link" if stat.S_ISLNK(mode) else "not a regular file"
+                raise LockError(f"{path}: cannot be locked ({kind}); move it away")
+            lock = UnixFileLock(path, timeout=0, fallback_to_soft=False)
+            lock.acquire()
+            return lock, path.lstat()
+        except Timeout:
+            return None
         except (FileNotFoundError, FileExistsError) as error:
-            reason = str(error)  # another process has just removed the empty folder, or it is none
-            continue
-        except OSError as error:
-            kind = "a link" if error.errno == errno.ELOOP else error.strerror
-            raise LockError(f"{path}: cannot be locked ({kind}); move it away") from error
-        try:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise LockError(f"{path}: cannot be locked (not a regular file); move it away")
-            if not _try(handle, path):
-                os.close(handle)
-                return None
-            if _is(handle, path):
-                return handle
+            reason = error  # another process has just removed the empty folder, or it is not a folder
         except LockError:
-            with suppress(OSError):
-                if stat.S_ISREG(os.fstat(handle).st_mode) and not os.fstat(handle).st_size:
-                    path.unlink()
-            os.close(handle)
             raise
-        os.close(handle)
+        except OSError as error:
+            if error.errno in UNSUPPORTED | {errno.EIO}:
+                with suppress(OSError):
+                    path.unlink()
+            raise LockError(_message(path, error)) from error
     raise LockError(f"{path.parent}: no lock can be made there ({reason})")
 
 
-def _try(handle: int, path: Path) -> bool:
-    """Return whether the open file could be locked; raises LockError where it cannot be by anybody."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in UNSUPPORTED:
-            raise LockError(f"{path}: cannot be locked ({error.strerror})") from error
-        raise LockError(
-            f"{path.parent}: its file system keeps no locks (flock: {error.strerror}); "
-            "mount it with flock, or keep results elsewhere: results=FOLDER"
-        ) from error
-    return True
-
-
-def _is(handle: int, path: Path) -> bool:
-    """Return whether `path` still names the open file: its last holder may have removed it."""
-    try:
-        there = path.lstat()
-    except OSError:
-        return False
-    own = os.fstat(handle)
-    return (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino)
-
-
-def _forget() -> None:
-    """Close a forked child's copies of the handles, which would keep its parent's locks after the parent's end."""
-    while _open:
-        os.close(_open.pop())
-
-
-os.register_at_fork(after_in_child=_forget)
+def _message(path: Path, error: OSError) -> str:
+    if error.errno not in UNSUPPORTED:
+        return f"{path}: cannot be locked ({error.strerror}); move it away"
+    return (
+        f"{path.parent}: its file system keeps no locks (flock: {error.strerror}); "
+        "mount it with flock, or keep results elsewhere: results=FOLDER"
+    )

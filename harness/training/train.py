@@ -56,7 +56,7 @@ def train(config: RunConfig, results: str | Path = "results") -> Run:
         train(shallower, results)
     waited = False
     while True:
-        with locks.held(paths.lock(results, config.run_name())) as mine:
+        with locks.try_lock(paths.lock(results, config.run_name())) as mine:
             if mine:
                 run = create(config, results)
                 if run.finished():
@@ -99,7 +99,7 @@ def by_turns(config: RunConfig, run: Run, command: str, stop: Stop, gang: int = 
 
 
 def _life(config: RunConfig, run: Run, command: str, stop: Stop, gang: int) -> Turns[str]:
-    device = torch.device(config.device)
+    device = torch.device(config.torch_device)
     facts: dict[str, Any] = {"started": _now(), "step": 0, "steps": config.schedule.steps}
     training = None
     started, reserve = time.monotonic(), run.folder / paths.RESERVE
@@ -110,12 +110,14 @@ def _life(config: RunConfig, run: Run, command: str, stop: Stop, gang: int) -> T
         about = environment.describe(device, threads_here(config.threads), training.data.checksum, command) | {"gang": gang}
         writer.write_json(run.folder / paths.ENVIRONMENT, about)
         state = yield from training.go()
+        training.observers.call("end", state)
         about |= {"wall_seconds": training.seconds, "peak_memory": environment.peak_memory(device)}
         writer.write_json(run.folder / paths.ENVIRONMENT, about)
         return _note(run, state, facts | {"seconds": training.seconds})
     except BaseException as error:
         if training and run.folder.is_dir() and not _is_stop(error, stop):
             _write_what_there_is(training)
+            training.observers.call("end", states.FAILED)
         facts["seconds"] = training.seconds if training else time.monotonic() - started
         return ended_by(error, run, facts, stop)
 

@@ -149,17 +149,17 @@ def test_a_damaged_run_is_named_set_aside_and_done_again(name, damage, tmp_path,
 
 def test_two_processes_do_not_write_one_run(tmp_path):
     lock = paths.lock(tmp_path, "a-run")
-    with locks.held(lock) as mine:
+    with locks.try_lock(lock) as mine:
         assert mine
         code = "from pathlib import Path\nfrom harness.system import locks\n"
-        code += f"with locks.held(Path({str(lock)!r})) as mine: print(mine)"
+        code += f"with locks.try_lock(Path({str(lock)!r})) as mine: print(mine)"
         other = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
         assert other.stdout.strip() == "False"
         assert locks.is_held(lock)
     assert not locks.is_held(lock)
     lock.parent.mkdir(exist_ok=True)
     lock.write_text("left by a process that is dead")
-    with locks.held(lock) as mine:
+    with locks.try_lock(lock) as mine:
         assert mine
 
 
@@ -298,7 +298,7 @@ def test_status_says_how_far_a_sweep_is_from_its_files_alone(tmp_path, capsys, m
     assert status.main([]) == 0
     text = capsys.readouterr().out
     assert "interrupted" in text  # nobody holds its lock
-    with locks.held(paths.lock(tmp_path / "results", cut.name)):
+    with locks.try_lock(paths.lock(tmp_path / "results", cut.name)):
         other = subprocess.run(
             [sys.executable, "-m", "harness.status"],
             cwd=tmp_path,

@@ -57,12 +57,12 @@ def test_a_lock_file_of_a_wrong_kind_is_named_and_nothing_is_started(wrong, tmp_
     lock.parent.mkdir()
     if wrong == "a file":  # what a dead process left
         lock.write_text("left")
-        with locks.held(lock) as mine:
+        with locks.try_lock(lock) as mine:
             assert mine
         return
     (lock.mkdir if wrong == "a folder" else lambda: WRONG[wrong](lock))()
     assert not locks.is_held(lock)
-    with pytest.raises(locks.LockError, match=NAME), locks.held(lock):
+    with pytest.raises(locks.LockError, match=NAME), locks.try_lock(lock):
         pass
     assert run.main(["depth=8", *KEYS, f"results={tmp_path}"]) == 2
     assert f"{lock}: cannot be locked" in capsys.readouterr().err
@@ -107,10 +107,10 @@ def test_a_file_system_without_locks_is_named_and_nothing_is_started(number, tmp
 
 def test_looking_at_a_lock_does_not_take_it(tmp_path):
     lock = paths.lock(tmp_path, NAME)
-    with locks.held(lock) as mine:
+    with locks.try_lock(lock) as mine:
         assert mine
         assert locks.is_held(lock)
-        with locks.held(lock) as again:
+        with locks.try_lock(lock) as again:
             assert not again
     assert not locks.is_held(lock)
     assert not lock.exists()
@@ -120,7 +120,7 @@ def test_a_lock_is_free_when_its_process_is_gone_though_a_forked_child_lives(tmp
     lock = paths.lock(tmp_path, NAME)
     child = (
         "import os, sys, time\nfrom pathlib import Path\nfrom harness.system import locks\n"
-        f"with locks.held(Path({str(lock)!r})):\n"
+        f"with locks.try_lock(Path({str(lock)!r})):\n"
         "    if os.fork() == 0:\n        print('forked', flush=True)\n        time.sleep(60)\n"
         "    sys.stdin.read()\n    os._exit(9)\n"
     )
@@ -143,7 +143,7 @@ def test_of_many_threads_and_processes_one_at_a_time_has_the_lock_while_its_fold
 
     def want():
         while not stop.is_set():
-            with locks.held(lock) as mine:
+            with locks.try_lock(lock) as mine:
                 if mine:
                     inside.append(1)
                     clashes.extend(inside[1:])
