@@ -1,4 +1,4 @@
-"""The residual block worked by hand, errors in common explanations, and questions answered by measurement, as a page.
+"""A page with the residual block worked by hand, errors in common explanations, and questions answered by measurement.
 
-Contents are found once, as numbers and names of texts (`contents`); each language then says them (`texts`).
+The contents are computed once, as messages and numbers (`build.chapters`), and rendered in each language (`page`, `texts`).
 """

@@ -1,10 +1,10 @@
-"""Build the lab: the residual block worked by hand, errors measured, questions answered from small runs of its own.
+"""Build the lab: the residual block worked by hand, common errors measured, questions answered from small runs.
 
     python -m harness.lab [--language en|zh-TW|both] [--results FOLDER]
 
-Writes RESULTS/lab/index.html (English) and RESULTS/lab/index.zh-TW.html (Traditional Chinese), one file each that asks for
-nothing from elsewhere, and prints their paths. The runs lie in RESULTS/runs and are reused when done. Exit code 0, 1 if a run
-failed, 2 if the command cannot be run, 130 if it was stopped (everything is saved, the same command goes on).
+Writes RESULTS/lab/index.html (English) and RESULTS/lab/index.zh-TW.html (Traditional Chinese), each one self-contained file,
+and prints their paths. The runs are in RESULTS/runs; finished ones are reused. Exit code 0, 1 if a run failed, 2 if the
+command cannot be run, 130 if it was stopped (everything is saved; run the same command again to resume).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from harness.system import console
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out the command line; return the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m harness.lab", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--language", choices=[*LANGUAGES, "both"], default="both")
     parser.add_argument("--results", default="results", metavar="FOLDER")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     from harness.config.registry import ChoiceError
     from harness.lab import build, runs
     from harness.launching.sweep import writable
@@ -33,10 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     console.begin()
     logs.log_to_stderr()
-    languages = list(LANGUAGES) if asked.language == "both" else [asked.language]
+    languages = list(LANGUAGES) if options.language == "both" else [options.language]
     try:
-        results = writable(asked.results)
-        records = runs.carry_out(planned := runs.plan(), results)
+        results = writable(options.results)
+        records = runs.train(planned := runs.plan(), results)
         for path in build.write(results, planned, records, languages):
             print(f"lab: {path}")
     except ChoiceError as error:
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"harness.lab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; with what was saved, the same command goes on from here", file=sys.stderr)
+        print("stopped; everything is saved; run the same command again to resume", file=sys.stderr)
         return 130
     return 0
 

@@ -93,7 +93,7 @@ def fits(losses: Mapping[str, Mapping[str, Tensor]]) -> Figure:
             label, colour = arms[arm]
             ax.plot(loss.median(dim=1).values, color=colour, label=label)
             ax.fill_between(range(len(loss)), loss.amin(dim=1), loss.amax(dim=1), color=colour, alpha=0.18, linewidth=0)
-            ax.set(xlabel="step", title=titles[target], yscale="log", xscale="symlog", xlim=(0, len(loss) - 1))
+        ax.set(xlabel="step", title=titles[target], yscale="log", xscale="symlog", xlim=(0, len(loss) - 1))
     axes[0].set_ylabel("mean squared error")
     shared_legend(figure, axes)
     return figure

@@ -1,4 +1,4 @@
-"""What the lab has to say, in no language: names of texts, and the numbers that stand in them."""
+"""The contents of the lab's page in no language: messages by key, with the numbers that fill them in."""
 
 from __future__ import annotations
 
@@ -11,55 +11,53 @@ Value = str | int | float
 
 
 @dataclass(frozen=True)
-class Said:
-    """A text by its key, with the values of its placeholders; a value may be a text itself."""
+class Message:
+    """A text by its key in texts/, with the values of its placeholders; a value may itself be a message."""
 
     key: str
-    values: Mapping[str, Value | Said] = field(default_factory=dict)
+    values: Mapping[str, Value | Message] = field(default_factory=dict)
 
 
-Words = Said | Value
-"""A text, or what is the same in every language: symbols, names of keys, numbers."""
-Rows = list[Sequence[Words]]
+Cell = Message | Value
+"""A message, or what every language writes alike: symbols, names of keys, numbers."""
+Row = Sequence[Cell]
 
 
 @dataclass(frozen=True)
 class Subheading:
-    words: Said
+    title: Message
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A table, its words not yet said in a language."""
-
-    header: Sequence[Words]
-    rows: Sequence[Sequence[Words]]
+class Table:
+    header: Row
+    rows: Sequence[Row]
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure: the name of its files, what it shows, and how it is drawn; its labels are the field's symbols and names."""
+    """A figure under the name of its file; its labels are symbols and names of keys, which need no translation."""
 
     name: str
-    caption: Said
+    caption: Message
     figure: Figure
 
 
 @dataclass(frozen=True)
 class Sliders:
-    """The scalar block with its weights on sliders."""
+    """The block of numbers with its weights on sliders."""
 
 
-Part = Said | Subheading | Grid | Chart | Sliders
+Element = Message | Subheading | Table | Chart | Sliders
+"""A message by itself is a paragraph."""
+Chapters = Mapping[str, Sequence[Element]]
+"""The sections of the page by key, in order; a section's title is the message KEY.title."""
 
 
-@dataclass(frozen=True)
-class Chapter:
-    """A section of the page; its title is the text KEY.title."""
-
-    key: str
-    parts: Sequence[Part]
+def message(key: str, **values: Value | Message) -> Message:
+    return Message(key, values)
 
 
-def said(key: str, **values: Value | Said) -> Said:
-    return Said(key, values)
+def columns(*names: str) -> list[Cell]:
+    """Return the headings col.NAME of a table's columns."""
+    return [message(f"col.{name}") for name in names]

@@ -1,7 +1,8 @@
-"""Nets of equal size: the DenseNet-BC that comes nearest to a given net in parameters, or in FLOPs."""
+"""Nets of equal size: the DenseNet-BC nearest to a given net in parameters, or in FLOPs."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from functools import cache
 from typing import NamedTuple
 
@@ -12,8 +13,7 @@ from harness.models.summary import inspect
 
 DEPTH = 22
 """Layers of the DenseNets that are sized by their growth: three stages of three layers, near the 20 of the residual net."""
-MOST = 64
-"""The largest growth that is looked at."""
+MAX_GROWTH = 64
 
 
 class Size(NamedTuple):
@@ -22,27 +22,29 @@ class Size(NamedTuple):
     parameters: int
     flops: int
 
+    @property
+    def cells(self) -> tuple[str, str]:
+        """Parameters and MFLOPs as table cells."""
+        return f"{self.parameters:,}", f"{self.flops / 1e6:.2f}"
+
 
 @cache
 def size(config: RunConfig) -> Size:
     """Return the size of a run's net on the images of its data."""
-    facts = source(config.data).facts(config.data)
-    found = inspect(config, facts.channels, facts.size, facts.classes, batch_size=1)
-    return Size(found.parameters, found.flops)
+    facts = source(config.data).facts(config.located_data())
+    inspection = inspect(config, facts.channels, facts.size, facts.classes, batch_size=1)
+    return Size(inspection.parameters, inspection.flops)
 
 
-def nearest_growth(like: RunConfig, what: str) -> int:
+def nearest_growth(like: RunConfig, quantity: str) -> int:
     """Return the growth of the DenseNet-BC of DEPTH layers whose `parameters` or `flops` are nearest to those of `like`."""
-    wanted = getattr(size(like), what)
 
-    def found(growth: int) -> int:
-        return int(getattr(size(dense(like, growth)), what))
+    def amount(growth: int) -> int:
+        return int(getattr(size(dense(like, growth)), quantity))
 
-    low, high = 1, MOST  # sizes rise with the growth
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if found(middle) <= wanted else (low, middle)
-    return min((low, high), key=lambda growth: abs(found(growth) - wanted))
+    target = getattr(size(like), quantity)
+    below = max(1, bisect_right(range(1, MAX_GROWTH), target, key=amount))  # sizes rise with the growth
+    return min((below, below + 1), key=lambda growth: abs(amount(growth) - target))
 
 
 def dense(like: RunConfig, growth: int) -> RunConfig:

@@ -1,88 +1,86 @@
-"""The chapter on errors in common explanations, each beside the numbers that show it to be one."""
+"""The chapter on errors in common explanations, each with the numbers that refute it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from harness.lab import charts, misconceptions
-from harness.lab.document import Chapter, Chart, Grid, Part, Rows, Subheading, said
+from harness.lab.document import Chart, Element, Row, Subheading, Table, columns, message
 from harness.lab.runs import Records
 
-STEPS = (0, 1, 2, 5, 10)
-"""The first steps that the table of training and evaluation mode shows."""
+STEPS = (0, 1, 2, 5, 10, 20, 50, 101, 202)
+"""Steps that the table of training and evaluation mode shows if they were probed, beside the last."""
 
 
-def chapter(records: Records) -> Chapter:
-    return Chapter("errors", [*_addition(), *_sum(), *_norm(), *_modes(records), *_unchanged()])
+def chapter(records: Records) -> Iterator[Element]:
+    yield from _addition()
+    yield from _sum()
+    yield from _norm()
+    yield from _modes(records)
+    yield from _unchanged()
+    yield from _bias()
 
 
-def _addition() -> list[Part]:
-    found = misconceptions.position_of_the_addition()
-    names = (("paper", "ReLU(BN₂(·) + x)"), ("after_relu", "ReLU(BN₂(·)) + x"), ("no_relu", "BN₂(·) + x"))
-    rows: Rows = [[formula, said(f"addition.{name}"), f"{found[name]:.3g}"] for name, formula in names]
-    shares = {name: f"{found[name]:.1f}" for name in ("below_paper", "below_after_relu")}
-    return [
-        Subheading(said("addition.title")),
-        said("addition.claim"),
-        Grid([said("col.formula"), said("col.sentence"), said("col.off_by")], rows),
-        said("addition.answer", **shares),
+def _addition() -> Iterator[Element]:
+    numbers = misconceptions.position_of_the_addition()
+    formulas = {"paper": "ReLU(BN₂(·) + x)", "after_relu": "ReLU(BN₂(·)) + x", "no_relu": "BN₂(·) + x"}
+    yield Subheading(message("addition.title"))
+    yield message("addition.claim")
+    rows: list[Row] = [[formula, message(f"addition.{name}"), f"{numbers[name]:.3g}"] for name, formula in formulas.items()]
+    yield Table(columns("formula", "sentence", "off_by"), rows)
+    yield message("addition.answer", **{name: f"{numbers[name]:.1f}" for name in ("below_paper", "below_after_relu")})
+
+
+def _sum() -> Iterator[Element]:
+    yield Subheading(message("sum.title"))
+    yield message("sum.claim")
+    slopes = misconceptions.gradient_of_the_sum().items()
+    rows: list[Row] = [[message(f"sum.{name}"), *(f"{value:.8g}" for value in slope)] for name, slope in slopes]
+    yield Table(columns("block", "slope_note", "slope_right", "by_autograd", "slope_measured"), rows)
+    yield message("sum.answer")
+
+
+def _norm() -> Iterator[Element]:
+    gradients = misconceptions.backward_of_batch_norm()
+    yield Subheading(message("norm.title"))
+    yield message("norm.claim")
+    rows: list[Row] = [
+        [message(f"col.{mode}"), f"{g.note:.3g}", f"{g.right:.1g}", f"{g.batch_sum:.2g}", f"{g.along:.2g}"]
+        for mode, g in gradients.items()
     ]
+    yield Table(columns("mode", "norm_note", "norm_right", "batch_sum", "along"), rows)
+    yield message("norm.answer", note=f"{100 * gradients['training'].note:.0f}")
 
 
-def _sum() -> list[Part]:
-    found = misconceptions.gradient_of_the_sum()
-    rows: Rows = []
-    for name, slope in found.items():
-        rows.append([said(f"sum.{name}"), *(f"{value:.8g}" for value in slope)])
-    header = [said(f"col.{name}") for name in ("block", "slope_note", "slope_right", "by_autograd", "slope_measured")]
-    return [Subheading(said("sum.title")), said("sum.claim"), Grid(header, rows), said("sum.answer")]
-
-
-def _norm() -> list[Part]:
-    found = misconceptions.backward_of_batch_norm()
-    rows: Rows = [
-        [said(f"col.{mode}"), f"{one.note:.3g}", f"{one.right:.1g}", f"{one.batch_sum:.2g}", f"{one.along:.2g}"]
-        for mode, one in found.items()
-    ]
-    header = [said(f"col.{name}") for name in ("mode", "norm_note", "norm_right", "batch_sum", "along")]
-    return [
-        Subheading(said("norm.title")),
-        said("norm.claim"),
-        Grid(header, rows),
-        said("norm.answer", note=f"{100 * found['training'].note:.0f}"),
-    ]
-
-
-def _modes(records: Records) -> list[Part]:
-    table = charts.mode_losses(records)
-    last = int(table.index.max())
-    shown = [step for step in table.index if step in (*STEPS, 20, 50, 101, 202, last)]
-    rows: Rows = [[str(step), *(f"{table.loc[step, mode]:.3f}" for mode in ("training", "evaluation"))] for step in shown]
-    gap = (table["evaluation"] - table["training"]).abs()
+def _modes(records: Records) -> Iterator[Element]:
+    losses = charts.mode_losses(records)
+    last = int(losses.index.max())
+    gap = (losses["evaluation"] - losses["training"]).abs()
     worst = int(gap.loc[gap.index <= 50].idxmax())
-    numbers: dict[str, str | int] = {"step": worst, "early": f"{gap[worst]:.2f}", "last": last, "late": f"{gap[last]:.2f}"}
+    yield Subheading(message("modes.title"))
+    yield message("modes.claim")
+    shown = losses.loc[[step for step in losses.index if step in (*STEPS, last)], ["training", "evaluation"]]
+    rows: list[Row] = [[str(step), *(f"{loss:.3f}" for loss in pair)] for step, *pair in shown.itertuples()]
+    yield Table(columns("step", "training", "evaluation"), rows)
     verdict = "shrinks" if gap[last] < gap[worst] / 2 else "stays"
-    return [
-        Subheading(said("modes.title")),
-        said("modes.claim"),
-        Grid([said("col.step"), said("col.training"), said("col.evaluation")], rows),
-        said(f"modes.{verdict}", **numbers),
-        Chart("modes", said("modes.chart"), charts.modes(records)),
-    ]
+    yield message(f"modes.{verdict}", step=worst, early=f"{gap[worst]:.2f}", last=last, late=f"{gap[last]:.2f}")
+    yield Chart("modes", message("modes.chart"), charts.modes(records))
 
 
-def _unchanged() -> list[Part]:
-    rows: Rows = [
-        [said(f"unchanged.{name}"), f"{one.unchanged:.1f}", f"{one.zero:.1f}", f"{one.ratio:.3f}"]
-        for name, one in misconceptions.unchanged_gradient().items()
+def _unchanged() -> Iterator[Element]:
+    yield Subheading(message("unchanged.title"))
+    yield message("unchanged.claim")
+    rows: list[Row] = [
+        [message(f"unchanged.{name}"), f"{passage.unchanged:.1f}", f"{passage.zero:.1f}", f"{passage.ratio:.3f}"]
+        for name, passage in misconceptions.unchanged_gradient().items()
     ]
-    header = [said(f"col.{name}") for name in ("block", "unchanged", "zero", "gradient_ratio")]
-    biases = misconceptions.bias_before_norm()
-    bias_rows: Rows = [[said(f"col.{mode}"), f"{bias:.2g}", f"{weight:.4g}"] for mode, (bias, weight) in biases.items()]
-    return [
-        Subheading(said("unchanged.title")),
-        said("unchanged.claim"),
-        Grid(header, rows),
-        said("unchanged.answer"),
-        Subheading(said("bias.title")),
-        Grid([said("col.mode"), "‖∂L/∂b‖", "‖∂L/∂W‖"], bias_rows),
-        said("bias.answer"),
-    ]
+    yield Table(columns("block", "unchanged", "zero", "gradient_ratio"), rows)
+    yield message("unchanged.answer")
+
+
+def _bias() -> Iterator[Element]:
+    norms = misconceptions.bias_before_norm()
+    yield Subheading(message("bias.title"))
+    rows: list[Row] = [[message(f"col.{mode}"), f"{bias:.2g}", f"{weight:.4g}"] for mode, (bias, weight) in norms.items()]
+    yield Table([*columns("mode"), "‖∂L/∂b‖", "‖∂L/∂W‖"], rows)
+    yield message("bias.answer")

@@ -1,4 +1,4 @@
-"""The small runs that the lab's answers rest on: which they are, how they are trained, and their records by name and seed."""
+"""The small runs behind the lab's answers: their choices, their training, and their records by name and seed."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ FIRST_STEPS = replace(SCHEDULE, steps=10, eval_every=10)
 RATES = (0.01, 0.03, 0.1)
 NARROW = 8
 """Channels of the first stage of the narrow nets."""
-MEMORISED = {
+RANDOM_LABELS = {
     "data": DataConfig("digits_random", augment=False),
     "schedule": replace(SCHEDULE, steps=500, learning_rate=0.05, eval_every=250),
 }
-"""Random labels, which take longer to learn."""
+"""Random labels take longer to learn."""
 DENSE = {"parameters": "dense, equal parameters", "flops": "dense, equal FLOPs"}
-"""The DenseNets by what they have in common with the narrow residual net."""
+"""Names of the DenseNets by the quantity in which they equal the narrow residual net."""
 
 Choices = dict[str, Any]
 Plan = Mapping[str, Mapping[int, RunConfig]]
-"""The configs by name and seed."""
+"""Configs by name and seed."""
 Records = Mapping[str, Mapping[int, Run]]
-"""The finished runs by name and seed."""
+"""Finished runs by name and seed."""
 
 
 class RunsFailed(RuntimeError):
-    """Runs that came to no result; the message names them and says why."""
+    """Runs ended without a result; the message names each and gives its error."""
 
 
 def plan(seeds: Sequence[int] = SEEDS, steps: int | None = None) -> Plan:
     """Return the lab's runs; `steps` replaces the length of each."""
-    return {name: {seed: _of(choices, seed, steps) for seed in seeds} for name, choices in _choices().items()}
+    return {name: {seed: _config(choices, seed, steps) for seed in seeds} for name, choices in _choices().items()}
 
 
-def carry_out(planned: Plan, results: Path) -> Records:
-    """Train what is not there yet, as many at a time as there are cores; return the records.
+def train(planned: Plan, results: Path) -> Records:
+    """Train the runs that are not finished yet, one per core at a time; return the records of all.
 
-    Raises KeyboardInterrupt where it was stopped, everything saved, and RunsFailed where a run came to no result.
+    Raises KeyboardInterrupt if stopped, with everything saved, and RunsFailed if a run ended without a result.
     """
     configs = {config.run_name(): config for by_seed in planned.values() for config in by_seed.values()}
     sweep = Sweep(tuple(configs.values()), "lab", results, "python -m harness.lab")
@@ -64,33 +64,33 @@ def carry_out(planned: Plan, results: Path) -> Records:
 
 
 def _choices() -> dict[str, Choices]:
-    """Return what tells the runs apart, by name."""
-    found: dict[str, Choices] = {}
+    """Return the choices of each run by name; those of SCHEDULE and the defaults are left out."""
+    probes = ("layers", "blocks", "lesions", "modes", "shortcut_lesions")
+    runs: dict[str, Choices] = {}
     for depth in (20, 56):
         for shortcut in ("none", "identity"):
-            found[f"{shortcut}-{depth}"] = {"depth": depth, "shortcut": shortcut}
-            found[f"{shortcut}-{depth}-bare"] = found[f"{shortcut}-{depth}"] | {"norm": "none", "schedule": FIRST_STEPS}
-        found[f"preactivation-{depth}"] = {"depth": depth, "order": Order.preactivation}
-    for name in ("none-20", "identity-20"):
-        found[name]["probes"] = ("layers", "blocks", "lesions", "modes", "shortcut_lesions")
-    found["projection-20"] = {"shortcut": "projection"}
-    found["bottleneck-29"] = {"depth": 29, "block": "bottleneck"}
+            net = {"depth": depth, "shortcut": shortcut}
+            runs[f"{shortcut}-{depth}"] = net | ({"probes": probes} if depth == 20 else {})
+            runs[f"{shortcut}-{depth}-bare"] = net | {"norm": "none", "schedule": FIRST_STEPS}
+        runs[f"preactivation-{depth}"] = {"depth": depth, "order": Order.preactivation}
+    runs["projection-20"] = {"shortcut": "projection"}
+    runs["bottleneck-29"] = {"depth": 29, "block": "bottleneck"}
     narrow: Choices = {"width": NARROW}
     nets: dict[str, Choices] = {"identity-20-narrow": narrow}
-    for what, name in DENSE.items():
-        growth = matching.nearest_growth(RunConfig(**narrow, schedule=SCHEDULE, device="cpu"), what)
+    for quantity, name in DENSE.items():
+        growth = matching.nearest_growth(RunConfig(**narrow, schedule=SCHEDULE, device="cpu"), quantity)
         nets[name] = {"family": Family.densenet, "depth": matching.DEPTH, "growth": growth}
-    found |= nets | {f"{name}, random labels": net | MEMORISED for name, net in nets.items()}
-    found["none-20-narrow"] = narrow | {"shortcut": "none"}
-    found["preactivation-20-narrow"] = narrow | {"order": Order.preactivation}
+    runs |= nets | {f"{name}, random labels": net | RANDOM_LABELS for name, net in nets.items()}
+    runs["none-20-narrow"] = narrow | {"shortcut": "none"}
+    runs["preactivation-20-narrow"] = narrow | {"order": Order.preactivation}
     for norm in ("batch", "none"):
         for rate in RATES:
             schedule = replace(SCHEDULE, learning_rate=rate)
-            found[f"norm={norm}, rate={rate:g}"] = narrow | {"norm": norm, "schedule": schedule}
-    return found
+            runs[f"norm={norm}, rate={rate:g}"] = narrow | {"norm": norm, "schedule": schedule}
+    return runs
 
 
-def _of(choices: Choices, seed: int, steps: int | None) -> RunConfig:
+def _config(choices: Choices, seed: int, steps: int | None) -> RunConfig:
     given: Choices = {"schedule": SCHEDULE} | choices
     config = RunConfig(**given, seed=seed, device="cpu", plugins=(plugin.__name__,))
     return config if steps is None else replace(config, schedule=replace(config.schedule, steps=steps, eval_every=steps))

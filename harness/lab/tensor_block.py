@@ -1,15 +1,13 @@
-"""The note's block of two 3x3 convolutions on [N, C, H, W], forward and backward, by formula and by autograd.
+"""The residual block on images [N, C, H, W], two 3x3 convolutions, forward and backward, by formula and by autograd.
 
-    x1 = conv(x0, W1) + b1    a1 = BN1(x1)    x2 = ReLU(a1)    x3 = conv(x2, W2) + b2    F = BN2(x3)    s = F + x0    y = ReLU(s)
-
-It is `harness.models.blocks.Block` of order original with an identity shortcut (a test says so), but for biases, which the note
-has. The formulas use torch's convolutions and their two adjoints (`torch.nn.grad`), and no automatic differentiation.
+It is `harness.models.blocks.Block` of order original with an identity shortcut (a test compares them), plus biases. The
+formulas use torch's convolutions and their two adjoints (`torch.nn.grad`), and no automatic differentiation.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,18 +17,18 @@ from torch.nn import functional
 from torch.nn import grad as adjoint
 
 from harness.config.seeds import stream_seed
+from harness.lab import residual_block
+from harness.lab.residual_block import EPSILON, Tensors
 
-EPSILON = 1e-5
 MOMENTUM = 0.1
 PARAMETERS = ("W1", "b1", "gamma1", "beta1", "W2", "b2", "gamma2", "beta2")
-Tensors = dict[str, Tensor]
 
 
-class Row(NamedTuple):
-    """A quantity: its shape, mean, standard deviation and 2-norm by formula, the norm by autograd, and how far the two are apart.
+class Quantity(NamedTuple):
+    """A quantity: its shape, mean, standard deviation and 2-norm by formula, its norm by autograd, and their difference.
 
-    `apart` is the norm of their difference over that of the quantity; for a bias's gradient, a sum that may cancel to nothing,
-    over the norm of the same sum of absolute values.
+    `difference` is the norm of the difference relative to that of the quantity; for a bias's gradient, a sum whose terms may
+    cancel, relative to the norm of the sum of absolute values.
     """
 
     name: str
@@ -39,11 +37,11 @@ class Row(NamedTuple):
     std: float
     norm: float
     norm_autograd: float
-    apart: float
+    difference: float
 
 
 @dataclass(frozen=True)
-class Normed:
+class Normalised:
     """What a normalisation keeps for its backward pass: x^ [N, C, H, W], gamma / sigma [C], and its mode."""
 
     x: Tensor
@@ -52,58 +50,51 @@ class Normed:
 
 
 def parameters(channels: int, dtype: torch.dtype = torch.float32) -> Tensors:
-    """Return the block's parameters: He normal weights (fan-out), gammas about 1, biases and betas about 0, by fixed streams."""
-    shapes: Mapping[str, tuple[int, ...]] = {
-        name: (channels, channels, 3, 3) if name.startswith("W") else (channels,) for name in PARAMETERS
-    }
-    made = {name: _drawn(name, shape, dtype) for name, shape in shapes.items()}
-    return {
-        name: value * math.sqrt(2 / (9 * channels)) if name.startswith("W") else 0.1 * value + name.startswith("gamma")
-        for name, value in made.items()
-    }
+    """Return the block's parameters from fixed streams: He-normal weights (fan-out), gammas near 1, biases and betas near 0."""
+
+    def initial(name: str) -> Tensor:
+        if name.startswith("W"):
+            return _normal(name, (channels, channels, 3, 3), dtype) * math.sqrt(2 / (9 * channels))
+        return 0.1 * _normal(name, (channels,), dtype) + name.startswith("gamma")
+
+    return {name: initial(name) for name in PARAMETERS}
 
 
 def example(shape: tuple[int, int, int, int], dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-    """Return an input as it leaves a ReLU, and a gradient dL/dy of independent normal numbers, by fixed streams."""
-    x0, dy = (_drawn(name, shape, dtype).contiguous(memory_format=torch.channels_last) for name in ("x0", "dy"))
+    """Return an input as it leaves a ReLU, and a gradient dL/dy of independent normal numbers, from fixed streams."""
+    x0, dy = (_normal(name, shape, dtype).contiguous(memory_format=torch.channels_last) for name in ("x0", "dy"))
     return x0.relu_(), dy
 
 
 def untrained(channels: int, dtype: torch.dtype = torch.float32) -> Tensors:
     """Return the running statistics before training: mean 0 and variance 1."""
-    return {f"{kind}{n}": torch.full((channels,), value, dtype=dtype) for n in (1, 2) for kind, value in _STATISTICS}
+    statistics = {"mean1": 0.0, "variance1": 1.0, "mean2": 0.0, "variance2": 1.0}
+    return {name: torch.full((channels,), value, dtype=dtype) for name, value in statistics.items()}
 
 
-_STATISTICS = (("mean", 0.0), ("variance", 1.0))
+def compare(p: Tensors, running: Tensors, x0: Tensor, dy: Tensor, training: bool) -> tuple[list[Quantity], int]:
+    """Compare the block by formula with the block by autograd; return its quantities in order, and the number of flips.
 
-
-class Compared(NamedTuple):
-    """A row of every value and gradient, in the order in which they are found, and at how many elements of x2 and y the two sides
-    disagree whether the ReLU is open: there a sum lies within rounding of 0, and the gradient passes on one side alone."""
-
-    rows: list[Row]
-    flips: int
-
-
-def compare(p: Tensors, running: Tensors, x0: Tensor, dy: Tensor, training: bool) -> Compared:
-    """Return the block by formula beside the block by autograd.
-
-    In training mode `running` moves towards the batch's statistics, once, as training would move it.
+    A flip is an element of x2 or y where only one of the two has an open ReLU: there a sum is within rounding of 0, and the
+    gradient passes in one of them alone. In training mode `running` is updated once, as a training step updates it.
     """
     expected = by_autograd(p, {name: value.clone() for name, value in running.items()}, x0, dy, training)
-    rows, flips, summed = [], 0, 0.0
+    quantities, flips, absolute = [], 0, 0.0
     for name, value in by_formula(p, running, x0, dy, training):
-        if name in ("dx3", "dx1"):
-            summed = _norm(value.abs().sum((0, 2, 3)))
         other = expected.pop(name)
         if name in ("x2", "y"):
             flips += int(torch.count_nonzero((value > 0) != (other > 0)))
-        rows.append(_row(name, value, other, summed if name in ("db1", "db2") else _norm(value)))
-    return Compared(rows, flips)
+        if name in ("dx3", "dx1"):
+            absolute = _norm(value.abs().sum((0, 2, 3)))
+        std, mean = torch.std_mean(value, unbiased=False)
+        difference = _norm(value - other) / (absolute if name in ("db1", "db2") else _norm(value))
+        numbers = float(mean), float(std), _norm(value), _norm(other), difference
+        quantities.append(Quantity(name, tuple(value.shape), *numbers))
+    return quantities, flips
 
 
 def by_formula(p: Tensors, running: Tensors, x0: Tensor, dy: Tensor, training: bool) -> Iterator[tuple[str, Tensor]]:
-    """Yield every quantity once it is known; what is no longer needed is let go, since each may take hundreds of MiB."""
+    """Yield every quantity once it is known; each may take hundreds of MiB, so none is kept longer than needed."""
     x1 = functional.conv2d(x0, p["W1"], p["b1"], padding=1)
     yield "x1", x1
     a1, norm1 = _forward(x1, p, running, 1, training)
@@ -124,9 +115,10 @@ def by_formula(p: Tensors, running: Tensors, x0: Tensor, dy: Tensor, training: b
     ds = dy * (s > 0)
     del s, branch
     yield "ds", ds
-    dx3, *of_norm = _backward(ds, norm2)
+    dx3, dgamma2, dbeta2 = _backward(ds, norm2)
     del norm2
-    yield from zip(("dgamma2", "dbeta2"), of_norm, strict=True)
+    yield "dgamma2", dgamma2
+    yield "dbeta2", dbeta2
     yield "dx3", dx3
     yield "dW2", adjoint.conv2d_weight(x2, p["W2"].shape, dx3, padding=1)  # type: ignore[no-untyped-call]
     del x2, a1
@@ -136,9 +128,10 @@ def by_formula(p: Tensors, running: Tensors, x0: Tensor, dy: Tensor, training: b
     yield "dx2", dx2
     da1 = dx2.mul_(open1)
     yield "da1", da1
-    dx1, *of_norm = _backward(da1, norm1)
+    dx1, dgamma1, dbeta1 = _backward(da1, norm1)
     del da1, dx2, norm1, open1
-    yield from zip(("dgamma1", "dbeta1"), of_norm, strict=True)
+    yield "dgamma1", dgamma1
+    yield "dbeta1", dbeta1
     yield "dx1", dx1
     yield "dW1", adjoint.conv2d_weight(x0, p["W1"].shape, dx1, padding=1)  # type: ignore[no-untyped-call]
     yield "db1", dx1.sum((0, 2, 3))
@@ -150,32 +143,20 @@ def by_formula(p: Tensors, running: Tensors, x0: Tensor, dy: Tensor, training: b
 
 
 def by_autograd(p: Tensors, running: Tensors, x0: Tensor, dy: Tensor, training: bool) -> Tensors:
-    """Return every quantity, the backward pass by torch's automatic differentiation."""
-    leaf = {name: value.detach().requires_grad_() for name, value in p.items()}
-    into_branch, into_sum = x0.detach().requires_grad_(), x0.detach().requires_grad_()
-    seen: Tensors = {}
+    """Return every quantity, gradients by torch's automatic differentiation."""
 
-    def norm(x: Tensor, n: int) -> Tensor:
+    def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return functional.conv2d(x, weight, bias, padding=1)
+
+    def normalise(x: Tensor, gamma: Tensor, beta: Tensor, n: int) -> Tensor:
         statistics = running[f"mean{n}"], running[f"variance{n}"]
-        return functional.batch_norm(x, *statistics, leaf[f"gamma{n}"], leaf[f"beta{n}"], training, MOMENTUM, EPSILON)
+        return functional.batch_norm(x, *statistics, gamma, beta, training, MOMENTUM, EPSILON)
 
-    seen["x1"] = functional.conv2d(into_branch, leaf["W1"], leaf["b1"], padding=1)
-    seen["a1"] = norm(seen["x1"], 1)
-    seen["x2"] = functional.relu(seen["a1"])
-    seen["x3"] = functional.conv2d(seen["x2"], leaf["W2"], leaf["b2"], padding=1)
-    seen["F"] = norm(seen["x3"], 2)
-    seen["s"] = seen["F"] + into_sum
-    seen["y"] = functional.relu(seen["s"])
-    watched = {name: seen[name] for name in ("s", "x3", "x2", "a1", "x1")} | leaf
-    watched |= {"x0_branch": into_branch, "x0_shortcut": into_sum}
-    gradients = torch.autograd.grad(seen["y"], list(watched.values()), dy)
-    found = {name: value.detach() for name, value in seen.items()}
-    found |= {f"d{name}": value for name, value in zip(watched, gradients, strict=True)}
-    return found | {"dx0": found["dx0_shortcut"] + found["dx0_branch"]}
+    return residual_block.by_autograd(p, x0, dy, convolve, normalise)
 
 
-def _forward(x: Tensor, p: Tensors, running: Tensors, n: int, training: bool) -> tuple[Tensor, Normed]:
-    """Return gamma x^ + beta (Ioffe and Szegedy 2015, Algorithm 1), and move the running statistics in training mode."""
+def _forward(x: Tensor, p: Tensors, running: Tensors, n: int, training: bool) -> tuple[Tensor, Normalised]:
+    """Return gamma x^ + beta (Ioffe and Szegedy 2015, Algorithm 1), and update the running statistics in training mode."""
     if training:
         variance, mean = torch.var_mean(x, (0, 2, 3), unbiased=False)
         count = x.numel() / x.shape[1]
@@ -186,12 +167,14 @@ def _forward(x: Tensor, p: Tensors, running: Tensors, n: int, training: bool) ->
     sigma = torch.sqrt(variance + EPSILON)
     normed = (x - _by_channel(mean)).div_(_by_channel(sigma))
     out = normed * _by_channel(p[f"gamma{n}"])
-    return out.add_(_by_channel(p[f"beta{n}"])), Normed(normed, p[f"gamma{n}"] / sigma, training)
+    return out.add_(_by_channel(p[f"beta{n}"])), Normalised(normed, p[f"gamma{n}"] / sigma, training)
 
 
-def _backward(g: Tensor, norm: Normed) -> tuple[Tensor, Tensor, Tensor]:
-    """Return dL/dx, dL/dgamma and dL/dbeta from g = dL/d(gamma x^ + beta): in training mode gamma/sigma times g less its mean
-    and less its part along x^, in evaluation mode gamma/sigma times g."""
+def _backward(g: Tensor, norm: Normalised) -> tuple[Tensor, Tensor, Tensor]:
+    """Return dL/dx, dL/dgamma and dL/dbeta from g = dL/d(gamma x^ + beta).
+
+    dL/dx is gamma/sigma times g in evaluation mode; in training mode g first loses its mean and its part along x^.
+    """
     dgamma, dbeta = (g * norm.x).sum((0, 2, 3)), g.sum((0, 2, 3))
     dx = g
     if norm.training:
@@ -205,18 +188,11 @@ def _by_channel(value: Tensor) -> Tensor:
     return value[:, None, None]
 
 
-def _row(name: str, value: Tensor, expected: Tensor, size: float) -> Row:
-    std, mean = torch.std_mean(value, unbiased=False)
-    return Row(
-        *(name, tuple(value.shape), float(mean), float(std), _norm(value), _norm(expected)),
-        apart=_norm(value - expected) / size,
-    )
-
-
 def _norm(value: Tensor) -> float:
     return float(torch.linalg.vector_norm(value, dtype=torch.float64))
 
 
-def _drawn(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def _normal(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return independent normal numbers from the fixed stream `name`."""
     generator = torch.Generator().manual_seed(stream_seed(0, "lab", name))
     return torch.randn(shape, generator=generator, dtype=dtype)

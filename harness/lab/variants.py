@@ -1,13 +1,14 @@
-"""Version 2, the best variant at a budget, and DenseNet beside a residual net, from the lab's runs."""
+"""Chapters on pre-activation, on the best variant at a budget, and on DenseNet beside a residual net."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 
-from harness.lab.document import Chapter, Grid, Part, Rows, Said, said
-from harness.lab.matching import Size, size
+from harness.lab.document import Element, Message, Row, Table, columns, message
+from harness.lab.matching import size
 from harness.lab.runs import DENSE, Plan, Records
-from harness.lab.summaries import INITIAL, choose, compare, errors, gradient_ratio, magnitudes, mean, spread
+from harness.lab.summaries import INITIAL, compare, error_cells, errors, gradient_ratio, magnitudes, spread
 
 BUDGETS: Mapping[str, Sequence[str]] = {
     "small": ("none-20-narrow", "identity-20-narrow", "preactivation-20-narrow", DENSE["flops"]),
@@ -17,69 +18,61 @@ BUDGETS: Mapping[str, Sequence[str]] = {
 """Nets of about equal FLOPs."""
 
 
-def version2(records: Records) -> Chapter:
+def version2(records: Records) -> Iterator[Element]:
     """What did version 2, pre-activation, change?"""
-    rows: Rows = []
+    rows: list[Row] = []
+    differences = []
     for depth in (20, 56):
-        for name, order in (("identity", "original"), ("preactivation", "preactivation")):
-            runs = records[f"{name}-{depth}"]
+        orders = {"original": records[f"identity-{depth}"], "preactivation": records[f"preactivation-{depth}"]}
+        for order, runs in orders.items():
             ratio = magnitudes(gradient_ratio(run, INITIAL) for run in runs.values())
-            rows.append(
-                [f"order={order}", depth, *(spread(errors(runs, w).values()) for w in ("train_error", "test_error")), ratio]
-            )
-    measured = []
-    for depth in (20, 56):
-        both = [errors(records[f"{name}-{depth}"], "test_error") for name in ("preactivation", "identity")]
-        measured.append(choose("version2.measured", compare(*both), depth=depth))
-    header = [said(f"col.{name}") for name in ("net", "depth", "train_error", "test_error", "ratio_initial")]
-    return Chapter("version2", [said("version2.changed"), Grid(header, rows), *measured, said("version2.published")])
+            rows.append([f"order={order}", depth, *error_cells(runs), ratio])
+        original, preactivation = (errors(runs, "test_error") for runs in orders.values())
+        differences.append(compare("version2.measured", preactivation, original, depth=depth))
+    yield message("version2.changed")
+    yield Table(columns("net", "depth", "train_error", "test_error", "ratio_initial"), rows)
+    yield from differences
+    yield message("version2.published")
 
 
-def budgets(records: Records, plan: Plan) -> Chapter:
+def budgets(records: Records, plan: Plan) -> Iterator[Element]:
     """Which variant is best at which budget?"""
-    sizes = {name: size(plan[name][0]) for names in BUDGETS.values() for name in names}
-    rows: Rows = []
-    ranking: list[Said] = []
+    rows: list[Row] = []
+    ranking = []
     best: dict[str, str] = {}
     for budget, names in BUDGETS.items():
-        tests = {name: errors(records[name], "test_error") for name in names}
-        ranked = sorted(names, key=lambda name: mean(tests[name].values()))
+        title = message(f"budgets.{budget}")
+        test = {name: errors(records[name], "test_error") for name in names}
+        means = {name: fmean(by_seed.values()) for name, by_seed in test.items()}
+        ranked = sorted(names, key=means.__getitem__)
         for name in ranked:
-            trained = spread(errors(records[name], "train_error").values())
-            rows.append(
-                [said(f"budgets.{budget}"), _called(name), *_counts(sizes[name]), trained, spread(tests[name].values(), 2)]
-            )
+            train = spread(errors(records[name], "train_error").values())
+            rows.append([title, _net(name), *size(plan[name][0]).cells, train, spread(test[name].values(), 2)])
         first, second = ranked[:2]
-        comparison = compare(tests[second], tests[first])
-        best[budget] = f"{mean(tests[first].values()):.2f}"
-        values = {"budget": said(f"budgets.{budget}"), "first": _called(first), "second": _called(second)}
-        ranking.append(choose("budgets.best", comparison, **values))
-    header = [said(f"col.{name}") for name in ("budget", "net", "parameters", "flops", "train_error", "test_error")]
-    return Chapter("budgets", [said("budgets.how"), Grid(header, rows), *ranking, said("budgets.limits", **best)])
+        ranking.append(compare("budgets.best", test[second], test[first], budget=title, first=_net(first), second=_net(second)))
+        best[budget] = f"{means[first]:.2f}"
+    yield message("budgets.how")
+    yield Table(columns("budget", "net", "parameters", "flops", "train_error", "test_error"), rows)
+    yield from ranking
+    yield message("budgets.limits", **best)
 
 
-def dense(records: Records, plan: Plan) -> Chapter:
+def dense(records: Records, plan: Plan) -> Iterator[Element]:
     """Is a DenseNet more expressive than a residual net of equal parameters, or of equal FLOPs?"""
-    names = ("identity-20-narrow", *DENSE.values())
-    rows: Rows = []
-    for name in names:
-        true, random = records[name], records[f"{name}, random labels"]
-        of_true = (spread(errors(true, which).values()) for which in ("train_error", "test_error"))
-        counts = _counts(size(plan[name][0]))
-        rows.append([_called(name), *counts, *of_true, spread(errors(random, "train_error").values())])
-    header = [said(f"col.{n}") for n in ("net", "parameters", "flops", "train_error", "test_error", "random_error")]
-    parts: list[Part] = [said("dense.idea"), Grid(header, rows)]
-    for what, name in DENSE.items():
-        on_random = [errors(records[f"{one}, random labels"], "train_error") for one in (name, names[0])]
-        on_true = [errors(records[one], "test_error") for one in (name, names[0])]
-        parts += [choose(f"dense.random_{what}", compare(*on_random)), choose(f"dense.true_{what}", compare(*on_true))]
-    return Chapter("dense", [*parts, said("dense.limits", steps=plan[f"{names[0]}, random labels"][0].schedule.steps)])
+    residual = "identity-20-narrow"
+    random = {name: errors(records[f"{name}, random labels"], "train_error") for name in (residual, *DENSE.values())}
+    rows: list[Row] = [
+        [_net(name), *size(plan[name][0]).cells, *error_cells(records[name]), spread(by_seed.values())]
+        for name, by_seed in random.items()
+    ]
+    yield message("dense.idea")
+    yield Table(columns("net", "parameters", "flops", "train_error", "test_error", "random_error"), rows)
+    for quantity, name in DENSE.items():
+        yield compare(f"dense.random_{quantity}", random[name], random[residual])
+        yield compare(f"dense.true_{quantity}", *(errors(records[net], "test_error") for net in (name, residual)))
+    yield message("dense.limits", steps=plan[f"{residual}, random labels"][0].schedule.steps)
 
 
-def _counts(of: Size) -> tuple[str, str]:
-    return f"{of.parameters:,}", f"{of.flops / 1e6:.2f}"
-
-
-def _called(name: str) -> Said:
-    """Return a net's name in words."""
-    return said(f"net.{name.replace(', equal ', '-').replace('.', '')}")
+def _net(name: str) -> Message:
+    """Return the title of a net of the plan."""
+    return message(f"net.{name.replace(', equal ', '-')}")

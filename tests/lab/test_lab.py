@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,13 +20,14 @@ from harness.lab import (
     misconceptions,
     page,
     plugin,
+    residual_block,
     runs,
     scalar_block,
     tensor_block,
     toy_fit,
     worked_examples,
 )
-from harness.lab.document import Chapter, Grid
+from harness.lab.document import Table
 from harness.lab.texts import LANGUAGES
 from harness.models.blocks import Block, Place
 
@@ -36,14 +36,14 @@ EVALUATION, ALONE, FOUR_EVALUATION, FOUR = scalar_block.CASES
 
 
 def formula(case, weights=None):
-    return scalar_block.by_formula(weights or scalar_block.Weights(), scalar_block.Running(), case)
+    return scalar_block.by_formula(weights or scalar_block.WEIGHTS, scalar_block.RUNNING, case)
 
 
 def test_forward_of_one_number_worked_with_fractions():
     """Running variances whose roots are 1/2 and 2, but for epsilon: every value is a fraction."""
     epsilon = Fraction(1, 100_000)
-    running = scalar_block.Running(0.3, float(Fraction(1, 4) - epsilon), 0.2, float(4 - epsilon))
-    weights = scalar_block.Weights(W1=0.5, b1=0.1, gamma1=2.0, beta1=0.25, W2=-1.5, b2=0.5, gamma2=3.0, beta2=0.125)
+    running = {"mean1": 0.3, "variance1": float(Fraction(1, 4) - epsilon), "mean2": 0.2, "variance2": float(4 - epsilon)}
+    weights = {"W1": 0.5, "b1": 0.1, "gamma1": 2.0, "beta1": 0.25, "W2": -1.5, "b2": 0.5, "gamma2": 3.0, "beta2": 0.125}
     found = scalar_block.by_formula(weights, running, EVALUATION)
     x1 = Fraction(1, 2) + Fraction(1, 10)
     a1 = 2 * (x1 - Fraction(3, 10)) / Fraction(1, 2) + Fraction(1, 4)
@@ -55,18 +55,18 @@ def test_forward_of_one_number_worked_with_fractions():
 
 def test_gradient_of_one_number_is_the_product_along_the_branch_plus_one():
     """dL/dx0 = 1 + gamma2/sigma2 W2 gamma1/sigma1 W1, both ReLUs being open."""
-    found, w, r = formula(EVALUATION), scalar_block.Weights(), scalar_block.Running()
+    found, w, r = formula(EVALUATION), scalar_block.WEIGHTS, scalar_block.RUNNING
     assert found["a1"][0] > 0
     assert found["s"][0] > 0
-    slope = w.gamma1 * w.W1 * w.gamma2 * w.W2 / ((r.variance1 + 1e-5) * (r.variance2 + 1e-5)) ** 0.5
+    slope = w["gamma1"] * w["W1"] * w["gamma2"] * w["W2"] / ((r["variance1"] + 1e-5) * (r["variance2"] + 1e-5)) ** 0.5
     assert found["dx0"][0] == pytest.approx(1 + slope, abs=1e-14)
     assert found["dx0_shortcut"] == [1.0]
 
 
 def test_a_batch_of_one_in_training_mode_puts_out_beta_and_passes_nothing_back():
     found = formula(ALONE)
-    assert found["a1"] == [scalar_block.Weights().beta1]
-    assert found["F"] == [scalar_block.Weights().beta2]
+    assert found["a1"] == [scalar_block.WEIGHTS["beta1"]]
+    assert found["F"] == [scalar_block.WEIGHTS["beta2"]]
     for name in ("dx3", "dW2", "db2", "dgamma2", "dgamma1", "dbeta1", "dW1", "db1", "dx0_branch"):
         assert found[name] == [0.0], name
     assert found["dx0"] == [1.0]
@@ -78,9 +78,9 @@ def test_in_training_mode_gradients_behind_a_norm_sum_to_zero_and_do_not_see_the
     found = formula(FOUR)
     assert sum(found["dx3"]) == pytest.approx(0, abs=1e-15)
     assert sum(found["dx1"]) == pytest.approx(0, abs=1e-15)
-    double = formula(FOUR, replace(scalar_block.Weights(), W1=1.6, b1=7.0))
+    double = formula(FOUR, scalar_block.WEIGHTS | {"W1": 1.6, "b1": 7.0})
     assert double["y"] == pytest.approx(found["y"], abs=1e-4)  # equal but for epsilon, 1e-5 beside variances near 1
-    assert formula(FOUR_EVALUATION, replace(scalar_block.Weights(), W1=1.6))["y"] != pytest.approx(
+    assert formula(FOUR_EVALUATION, scalar_block.WEIGHTS | {"W1": 1.6})["y"] != pytest.approx(
         formula(FOUR_EVALUATION)["y"], abs=0.1
     )
 
@@ -88,9 +88,10 @@ def test_in_training_mode_gradients_behind_a_norm_sum_to_zero_and_do_not_see_the
 @pytest.mark.parametrize("case", scalar_block.CASES, ids=lambda case: case.name)
 def test_formula_equals_autograd_on_numbers(case):
     """To a few units in the last place of float64 values near 1."""
-    for weights in (scalar_block.Weights(), scalar_block.Weights(W1=-2.0, gamma1=0.3, W2=1.7, beta2=-2.0)):
-        mine, autograd = (f(weights, scalar_block.Running(), case) for f in (scalar_block.by_formula, scalar_block.by_autograd))
-        assert list(mine) == list(autograd) == [*scalar_block.FORWARD, *scalar_block.BACKWARD]
+    for weights in ({}, {"W1": -2.0, "gamma1": 0.3, "W2": 1.7, "beta2": -2.0}):
+        given = scalar_block.WEIGHTS | weights, scalar_block.RUNNING, case
+        mine, autograd = scalar_block.by_formula(*given), scalar_block.by_autograd(*given)
+        assert list(mine) == list(autograd) == [*residual_block.FORWARD, *residual_block.BACKWARD]
         assert max(scalar_block.difference(mine[name], autograd[name]) for name in mine) < 1e-13
 
 
@@ -100,30 +101,28 @@ def test_gradients_are_slopes():
     def loss(weights):
         return sum(g * y for g, y in zip(FOUR.dy, formula(FOUR, weights)["y"], strict=True))
 
-    found, start = formula(FOUR), scalar_block.Weights()
+    found, start = formula(FOUR), scalar_block.WEIGHTS
     for name in ("W1", "b1", "gamma1", "beta1", "W2", "b2", "gamma2", "beta2"):
-        up, down = (loss(replace(start, **{name: getattr(start, name) + step})) for step in (1e-6, -1e-6))
+        up, down = (loss(start | {name: start[name] + step}) for step in (1e-6, -1e-6))
         assert (up - down) / 2e-6 == pytest.approx(found[f"d{name}"][0], abs=1e-8), name
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js here; the Chromium test covers it")
 def test_the_page_s_script_gives_the_same_numbers():
     settings = [
-        scalar_block.Weights(),
-        scalar_block.Weights(W1=-1.3, b1=0.4, gamma1=0.0, W2=2.5, beta2=-0.7),
-        scalar_block.Weights(gamma2=-3.0),
+        scalar_block.WEIGHTS,
+        scalar_block.WEIGHTS | {"W1": -1.3, "b1": 0.4, "gamma1": 0.0, "W2": 2.5, "beta2": -0.7},
+        scalar_block.WEIGHTS | {"gamma2": -3.0},
     ]
     calls = [
-        [vars(weights), vars(scalar_block.Running()), scalar_block.EPSILON, case.x0, case.dy, case.training]
+        [weights, scalar_block.RUNNING, scalar_block.EPSILON, case.x0, case.dy, case.training]
         for weights in settings
         for case in scalar_block.CASES
     ]
     script = f"const {{ residualBlock }} = require({json.dumps(str(ROOT / 'harness/lab/templates/lab.js'))});"
     script += f"console.log(JSON.stringify({json.dumps(calls)}.map((given) => residualBlock(...given))));"
     done = subprocess.run([shutil.which("node"), "-e", script], capture_output=True, text=True, check=True)
-    expected = [
-        scalar_block.by_formula(weights, scalar_block.Running(), case) for weights in settings for case in scalar_block.CASES
-    ]
+    expected = [formula(case, weights) for weights in settings for case in scalar_block.CASES]
     for one, other in zip(json.loads(done.stdout), expected, strict=True):
         assert list(one) == list(other)
         for name in one:
@@ -137,8 +136,8 @@ def test_formula_equals_autograd_on_tensors(training):
     rows, flips = tensor_block.compare(weights, running, *tensor_block.example((3, 6, 5, 5), torch.float64), training)
     assert flips == 0
     assert [row.name for row in rows if row.name != "dy"] == [row.name for row in rows]
-    assert {row.name for row in rows} == {*scalar_block.FORWARD, *scalar_block.BACKWARD} - {"dy", "dF"}
-    assert max(row.apart for row in rows) < 1e-13
+    assert {row.name for row in rows} == {*residual_block.FORMULAS} - {"dy", "dF"}
+    assert max(row.difference for row in rows) < 1e-13
     biases = {row.name: row.norm for row in rows if row.name in ("db1", "db2")}
     assert all(norm < 1e-12 for norm in biases.values()) is training
 
@@ -253,8 +252,7 @@ def test_a_toy_fit_starts_where_the_arithmetic_says(monkeypatch):
 
 
 def test_what_the_page_says_is_escaped():
-    chapter = Chapter("about", [Grid(["<script>alert(1)</script>"], [["<img src=x>"]])])
-    html = page.html_of([chapter], {}, "en", [])
+    html = page.html({"about": [Table(["<script>alert(1)</script>"], [["<img src=x>"]])]}, {}, "en", [])
     assert "<script>alert" not in html
     assert "<img src=x>" not in html
     assert "&lt;img src=x&gt;" in html
@@ -270,8 +268,7 @@ def test_a_wrong_language_or_folder_is_refused(tmp_path, capsys):
 
 def test_less_memory_means_a_smaller_batch(monkeypatch):
     monkeypatch.setattr(worked_examples.memory, "available", lambda: worked_examples.COPIES * 4 * 4 * 3 * 3 * 3 * 2)
-    chapter = worked_examples.tensors((8, 3, 3, 3))
-    assert chapter.parts[0].values["shape"] == "[4, 3, 3, 3]"
+    assert next(worked_examples.tensors((8, 3, 3, 3))).values["shape"] == "[4, 3, 3, 3]"
 
 
 @pytest.mark.slow
@@ -299,10 +296,10 @@ def test_the_lab_from_end_to_end(tmp_path, monkeypatch, capsys):
 
 
 def test_a_run_that_fails_is_named(tmp_path, monkeypatch, capsys):
-    def carry_out(plan, results):
+    def train(plan, results):
         raise runs.RunsFailed("digits-none-20: failed OSError")
 
-    monkeypatch.setattr(runs, "carry_out", carry_out)
+    monkeypatch.setattr(runs, "train", train)
     monkeypatch.setattr(runs, "plan", dict)
     assert command.main(["--results", str(tmp_path)]) == 1
     assert "digits-none-20" in capsys.readouterr().err

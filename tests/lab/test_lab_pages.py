@@ -1,40 +1,32 @@
-"""The lab's sliders in a real browser: they recompute the block, and the page asks for nothing from anywhere."""
+"""The lab's sliders in a real browser: they recompute the block, and the page is self-contained."""
 
 import pytest
 
 from harness.lab import page, scalar_block, worked_examples
 from harness.lab.texts import LANGUAGES
-from support.browser import CHROMIUM, Browser
+from support.browser import errors, open_page, requests
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with Browser() as one:
-        yield one
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_sliders_recompute_the_block(browser, tmp_path, language):
+@pytest.mark.parametrize("width", [1280, 360])
+def test_sliders_recompute_the_block(browser, tmp_path, language, width):
     path = tmp_path / LANGUAGES[language]
-    path.write_text(page.render([worked_examples.numbers(), worked_examples.sliders()], {}, language, []), encoding="utf-8")
-    for width in (1280, 360):
-        shown = browser.open(path, width=width)
+    chapters = {"numbers": worked_examples.numbers(), "sliders": worked_examples.sliders()}
+    path.write_text(page.html(chapters, {}, language, []), encoding="utf-8")
+    with open_page(browser, path, width) as opened:
+        sliders = opened.locator(".sliders")
         for settings, case in (({}, scalar_block.CASES[0]), ({"W1": -1.5, "gamma2": 2.25, "beta2": 0.5}, scalar_block.CASES[3])):
-            moved = "".join(
-                f"document.querySelector('.sliders [name={name}]').value = {value};" for name, value in settings.items()
-            )
-            chosen = f"document.querySelector('.sliders select').value = '{case.name}';"
-            shown.value(
-                f"{moved}{chosen}document.querySelector('.sliders select').dispatchEvent(new Event('input', {{bubbles: true}}))"
-            )
-            expected = scalar_block.by_formula(scalar_block.Weights(**settings), scalar_block.Running(), case)
+            for name, value in settings.items():
+                sliders.locator(f"[name={name}]").fill(str(value))
+            sliders.locator("select").select_option(case.name)
+            expected = scalar_block.by_formula(scalar_block.WEIGHTS | settings, scalar_block.RUNNING, case)
             for name, values in expected.items():
-                cell = shown.value(f"document.querySelector('.sliders [data-value={name}]').textContent")
-                assert [float(value) for value in cell.split()] == pytest.approx(values, abs=6e-5), name
-        shown.value("document.querySelector('.sliders button').click()")
-        assert float(shown.value("document.querySelector('.sliders [name=W1]').value")) == scalar_block.Weights().W1
-        assert shown.value("document.documentElement.scrollWidth") == width
-        assert shown.errors() == []
-        assert {url for url in shown.requests() if not url.startswith("data:")} == {path.as_uri()}
+                text = sliders.locator(f"[data-value={name}]").text_content()
+                assert [float(value) for value in text.split()] == pytest.approx(values, abs=6e-5), name
+        sliders.locator("button").click()
+        assert float(sliders.locator("[name=W1]").input_value()) == scalar_block.WEIGHTS["W1"]
+        assert opened.evaluate("document.documentElement.scrollWidth") == width
+        assert errors(opened) == []
+        assert requests(opened) == {path.as_uri()}

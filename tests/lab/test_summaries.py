@@ -33,7 +33,7 @@ def test_a_gradient_s_ratio_is_first_over_last_block_and_the_median_over_steps()
 )
 def test_a_difference_is_one_only_where_its_interval_leaves_zero_out(first, ending):
     """Beside 3, 3.1 and 2.9: 2 and -2 without scatter, and 1 with a standard deviation of 4.6 (t = 4.30)."""
-    found = summaries.choose("dense.true_flops", summaries.compare(first, {0: 3.0, 1: 3.1, 2: 2.9}))
+    found = summaries.compare("dense.true_flops", first, {0: 3.0, 1: 3.1, 2: 2.9})
     assert found.key == f"dense.true_flops.{ending}"
 
 

@@ -5,8 +5,8 @@ import string
 
 import pytest
 
-from harness.lab.document import said
-from harness.lab.texts import LANGUAGES, say, table
+from harness.lab.document import message
+from harness.lab.texts import LANGUAGES, load, translate
 
 
 def placeholders(text):
@@ -14,7 +14,7 @@ def placeholders(text):
 
 
 def test_both_languages_have_the_same_keys_and_placeholders():
-    english, chinese = (table(language) for language in LANGUAGES)
+    english, chinese = (load(language) for language in LANGUAGES)
     assert list(english) == list(chinese)
     for key in english:
         assert placeholders(english[key]) == placeholders(chinese[key]), key
@@ -22,7 +22,7 @@ def test_both_languages_have_the_same_keys_and_placeholders():
 
 def test_chinese_is_chinese_and_english_has_none_of_it():
     """Names and symbols apart, every text of a sentence's length has Chinese characters, none of them simplified ones."""
-    english, chinese = (table(language) for language in LANGUAGES)
+    english, chinese = (load(language) for language in LANGUAGES)
     assert not any(re.search("[\u4e00-\u9fff]", text) for text in english.values())
     for key, text in chinese.items():
         assert len(text) < 24 or re.search("[\u4e00-\u9fff]", text), key
@@ -30,8 +30,8 @@ def test_chinese_is_chinese_and_english_has_none_of_it():
 
 
 def test_a_text_in_a_text_and_a_placeholder_that_is_not_filled_in():
-    words = said("budgets.best.more", budget=said("budgets.small"), first="A", second="B", difference="+1")
-    assert "small" in say(words, "en")
-    assert "小" in say(words, "zh-TW")
+    words = message("budgets.best.more", budget=message("budgets.small"), first="A", second="B", difference="+1")
+    assert "small" in translate(words, "en")
+    assert "小" in translate(words, "zh-TW")
     with pytest.raises(KeyError):
-        say(said("budgets.best.more", first="A"), "en")
+        translate(message("budgets.best.more", first="A"), "en")

@@ -1,6 +1,6 @@
-"""The lab's words in each language, and how contents are said in one of them.
+"""Translate the lab's messages: LANGUAGE.yaml has the texts by key.
 
-en.yaml and zh-TW.yaml have the same keys and placeholders (a test says so); every number comes from the contents.
+All files have the same keys and placeholders (tested); every number is a placeholder's value.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from typing import cast
 
 from omegaconf import OmegaConf
 
-from harness.lab.document import Said, Words
+from harness.lab.document import Cell, Message
 from harness.reporting.document import word
 
 LANGUAGES: Mapping[str, str] = {"en": "index.html", "zh-TW": "index.zh-TW.html"}
-"""The languages, and the file of each one's page."""
+"""The file name of the page in each language."""
 
 
 @cache
-def table(language: str) -> Mapping[str, str]:
+def load(language: str) -> Mapping[str, str]:
     """Return the texts of a language by key."""
-    text = (resources.files(__name__) / f"{language}.yaml").read_text(encoding="utf-8")
-    return cast(Mapping[str, str], OmegaConf.to_container(OmegaConf.create(text)))
+    content = (resources.files(__name__) / f"{language}.yaml").read_text(encoding="utf-8")
+    return cast(Mapping[str, str], OmegaConf.to_container(OmegaConf.create(content)))
 
 
-def say(words: Words, language: str) -> str:
-    """Return words in a language; raises KeyError for a text or a placeholder that is not there."""
-    if not isinstance(words, Said):
-        return word(words)
-    return table(language)[words.key].format(**{name: say(value, language) for name, value in words.values.items()})
+def translate(cell: Cell, language: str) -> str:
+    """Return a cell's text in a language; raises KeyError for an unknown key or a missing placeholder value."""
+    if not isinstance(cell, Message):
+        return word(cell)
+    return load(language)[cell.key].format(**{name: translate(value, language) for name, value in cell.values.items()})
