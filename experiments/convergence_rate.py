@@ -13,42 +13,41 @@ from harness import plots
 from harness.analysis import stats
 from harness.analysis.growth_models import MIN_ADVANTAGE, MIN_DEPTHS, compare_growth, judge_growth
 from harness.analysis.verdicts import above
-from harness.claims.claim import Claim, Experiment, Found, Missing, Part, Protocol, Setting
-from harness.claims.measures import PLAIN, WINDOW, sample, steps_to
+from harness.claims.claim import Claim, Evidence, Experiment, MissingRuns, Protocol, Setting, Statistic
+from harness.claims.measures import PLAIN, WINDOW, sample_name, steps_to
 
 LOSS = 1.0
-"""Training loss to be reached, in nats: less than half of what a guess among ten classes costs (2.30)."""
+"""Training loss to reach, in nats: less than half of the loss of a guess among ten classes (2.30)."""
 
 
-def exponential(setting: Setting) -> Found | Missing:
-    """D9: do steps to the loss grow exponentially or linearly with the depth of plain nets?
+def exponential(setting: Setting) -> Evidence | MissingRuns:
+    """D9: do the steps to the loss grow exponentially or linearly with the depth of plain nets?
 
-    The loss is the mean over the last WINDOW training batches. A run that never has it needs more steps than it had (censored).
+    The loss is the mean over the last WINDOW training batches. A run that never reaches it is censored at its number of steps.
     """
     depths = setting.depths(**PLAIN)
     if len(depths) < MIN_DEPTHS:
-        return Missing(f"plain nets of {MIN_DEPTHS} depths or more")
-    taken = setting.reduce("steps", partial(steps_to, column="loss", level=LOSS), ("loss",), **PLAIN)
-    alone = taken.drop_duplicates(["depth", "seed"])
-    growth = compare_growth(*(alone[column].tolist() for column in ("depth", "steps", "reached")))
-    values = {sample(PLAIN, depth): setting.by_seed(rows, "steps") for depth, rows in alone.groupby("depth")}
-    late = alone.loc[~alone["reached"].astype(bool), "depth"].value_counts().sort_index()
+        return MissingRuns(f"plain nets of {MIN_DEPTHS} depths or more")
+    runs = setting.reduce("steps", partial(steps_to, column="loss", level=LOSS), ("loss",), **PLAIN)
+    runs = runs.drop_duplicates(["depth", "seed"])
+    growth = compare_growth(*(runs[column].tolist() for column in ("depth", "steps", "reached")))
+    values = {sample_name(PLAIN, depth): setting.by_seed(rows, "steps") for depth, rows in runs.groupby("depth")}
+    late = runs.loc[~runs["reached"].astype(bool), "depth"].value_counts().sort_index()
     censored = ", ".join(f"{count} at {depth} layers" for depth, count in late.items())
     estimate = replace(stats.NOTHING, value=growth.advantage, seeds=growth.seeds)
-    advantage = Part(
+    advantage = Statistic(
         "AIC of linear minus that of exponential growth",
         estimate,
         above(MIN_ADVANTAGE),
         values,
-        by=lambda protocol: judge_growth(growth, protocol=protocol),
+        rule=lambda protocol: judge_growth(growth, protocol=protocol),
     )
     notes = [f"Values are steps until the mean loss of {WINDOW} batches was below {LOSS:g}."]
     if math.isfinite(growth.rate):
         notes.append(f"In the exponential model ten more layers take {math.exp(10 * growth.rate):.3g} times the steps.")
-    notes += (
-        [f"{growth.censored} of {len(alone)} runs never reached it and count as censored: {censored}."] if growth.censored else []
-    )
-    return Found(advantage, notes=notes, used={"depth": depths})
+    if growth.censored:
+        notes.append(f"{growth.censored} of {len(runs)} runs never reached it and count as censored: {censored}.")
+    return Evidence(advantage, notes=notes, used={"depth": depths})
 
 
 D9 = Claim(

@@ -1,7 +1,7 @@
-"""Responses of layers: those of residual nets are smaller than those of plain ones, and smaller the deeper the net.
+"""Responses of layers: smaller in residual nets than in plain nets, and smaller in deeper residual nets.
 
-He et al. 2015, section 4.2 and Fig. 7: the standard deviation of each 3x3 convolution's output after BN, before ReLU and
-addition.
+He et al. 2015, section 4.2 and Fig. 7. A response is the output of a 3x3 convolution after BN, before ReLU and addition; its size
+is its standard deviation.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ import pandas as pd
 
 from harness import plots
 from harness.analysis import stats
+from harness.analysis.stats import Estimate
 from harness.analysis.tables import Measure
 from harness.analysis.verdicts import below
-from harness.claims.claim import Claim, Experiment, Found, Missing, Part, Protocol, Setting
+from harness.claims.claim import Claim, Evidence, Experiment, MissingRuns, Protocol, Setting, Statistic
+from harness.claims.measures import difference
 
 PLAIN, RESIDUAL = {"shortcut": "none", "norm": "batch"}, {"shortcut": "identity", "norm": "batch"}
 
 
 def response(layers: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean over counted convolutions of the standard deviation of their responses, at the last probed step.
+    """Return the standard deviation of the response at the last probed step, averaged over counted convolutions.
 
-    No row where it is zero or not finite, as in a run that diverged.
+    No row if the mean is zero or not finite, as in a run that diverged.
     """
     end = layers[(layers["step"] == layers["step"].max()) & layers["layer"].notna() & (layers["kind"] == "conv")]
     mean = end["response_std"].to_numpy().mean() if len(end) else math.nan
@@ -33,34 +35,34 @@ def response(layers: pd.DataFrame) -> pd.DataFrame:
 RESPONSE = Measure("layers", ("step", "layer", "kind", "response_std"), response)
 
 
-def smaller(setting: Setting) -> Found | Missing:
-    """G6: ratios of `response`: residual over plain at each depth that has both, paired by seed, and deepest over shallowest."""
+def smaller(setting: Setting) -> Evidence | MissingRuns:
+    """G6: ratios of `response`: residual over plain at each common depth (paired by seed), deepest over shallowest residual."""
     plain, residual = (setting.measured(RESPONSE, **arm) for arm in (PLAIN, RESIDUAL))
-    deep = sorted(set(residual["depth"])) if len(residual) else []
-    both = [depth for depth in deep if len(plain) and (plain["depth"] == depth).any()]
-    if not both or len(deep) < 2:
-        return Missing("residual nets of two depths or more, and plain nets of one of them, with batch normalisation")
+    depths = sorted(set(residual["depth"]))
+    common = [depth for depth in depths if depth in set(plain["depth"])]
+    if not common or len(depths) < 2:
+        return MissingRuns("residual nets of two depths or more, and plain nets of one of them, with batch normalisation")
     values = {
         f"{name}, {depth} layers": setting.by_seed(frame[frame["depth"] == depth], "response")
-        for name, frame in (("plain", plain), ("residual", residual))
-        for depth in sorted(set(frame["depth"]))
-        if depth in deep
+        for name, frame, among in (("plain", plain, common), ("residual", residual, depths))
+        for depth in among
     }
     logs = {name: {seed: math.log(value) for seed, value in sample.items()} for name, sample in values.items()}
-    parts = []
-    for depth in both:
+
+    def ratio(title: str, estimate: Estimate, *names: str) -> Statistic:
+        return Statistic(title, stats.antilog(estimate), below(0.9), {name: values[name] for name in names}, "times")
+
+    ratios = []
+    for depth in common:
         names = f"residual, {depth} layers", f"plain, {depth} layers"
-        ratio = stats.antilog(stats.paired_difference(*(logs[name] for name in names)))
-        parts.append(
-            Part(f"residual over plain, {depth} layers", ratio, below(0.9), {name: values[name] for name in names}, "times")
-        )
-    names = f"residual, {deep[-1]} layers", f"residual, {deep[0]} layers"
-    ratio = stats.antilog(stats.difference(*(list(logs[name].values()) for name in names)))
-    name = f"residual, {deep[-1]} over {deep[0]} layers"
-    parts.append(Part(name, ratio, below(0.9), {name: values[name] for name in names}, "times"))
-    asked = {int(depth) for depth in setting.where(**RESIDUAL)["depth"]} - set(deep)
-    notes = [f"No run of {depth} layers has a finite response at its end." for depth in sorted(asked)]
-    return Found(*parts, notes=notes, used={"depth": tuple(deep)})
+        paired = stats.paired_difference(*(logs[name] for name in names))
+        ratios.append(ratio(f"residual over plain, {depth} layers", paired, *names))
+    names = f"residual, {depths[-1]} layers", f"residual, {depths[0]} layers"
+    unpaired = difference(*(logs[name] for name in names))
+    ratios.append(ratio(f"residual, {depths[-1]} over {depths[0]} layers", unpaired, *names))
+    absent = set(setting.depths(**RESIDUAL)) - set(depths)
+    notes = [f"No run of {depth} layers has a finite response at its end." for depth in sorted(absent)]
+    return Evidence(*ratios, notes=notes, used={"depth": tuple(depths)})
 
 
 G6 = Claim(

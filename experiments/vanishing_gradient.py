@@ -1,8 +1,8 @@
 """Vanishing and exploding gradients, with and without batch normalisation and shortcuts.
 
-He et al. 2015, section 4.1; Glorot and Bengio 2010; Yang et al. 2019 (arXiv:1902.08129). First is the stem, last the last
-counted convolution or block; the linear layer is left out. A gradient is compared between two places of one net, by logarithm:
-ratios go over many powers of ten, and their mean would be that of the largest.
+He et al. 2015, section 4.1; Glorot and Bengio 2010; Yang et al. 2019 (arXiv:1902.08129). "First" is the stem, "last" the last
+counted convolution or block; the linear layer is excluded. Ratios of gradients are compared by logarithm, because they span many
+powers of ten and the largest would dominate their mean.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from harness.analysis.phases import EARLY
 from harness.analysis.tables import Measure
 from harness.analysis.theory import SMALLEST
 from harness.analysis.verdicts import above, below, near
-from harness.claims.claim import Claim, Experiment, Found, Missing, Part, Protocol, Setting
+from harness.claims.claim import Claim, Evidence, Experiment, MissingRuns, Protocol, Setting, Statistic
+from harness.claims.measures import mean
 from harness.records import states
 
 BOUND = 6.0
-"""Powers of ten at which a ratio counts as no further from 1: what has vanished or exploded has no one size."""
+"""Powers of ten at which ratios are clipped: beyond it a gradient has vanished or exploded, and its size says no more."""
 Vector = NDArray[np.float64]
 START, DURING, LATER = "at step 0", f"median of steps {EARLY[0]} to {EARLY[1]}", f"median of probes after step {EARLY[1]}"
 
 
 def fall(blocks: pd.DataFrame) -> pd.DataFrame:
-    """Return log10 of ||dL/d output|| at step 0, stem over last block, and the same of a stem whose every element is 1.
+    """Return log10 of ||dL/d output|| at step 0, stem over last block (`fall`), and the same for a stem of ones (`of_ones`).
 
-    The first is -inf where the stem's is exactly zero. No row where the last block's is zero, or either is not finite.
+    `fall` is -inf if the stem's gradient is exactly zero. No row if the last block's is zero, or if either is not finite.
     """
     start = blocks[blocks["step"].to_numpy() == 0]
     _, first, last = _ends(start["step"], start["block"], start["grad_norm"])
@@ -46,7 +47,7 @@ def fall(blocks: pd.DataFrame) -> pd.DataFrame:
 def growth(blocks: pd.DataFrame) -> pd.DataFrame:
     """Return the growth of ln ||dL/d output|| per block towards the input at step 0, and the number of blocks.
 
-    It is less the least-squares slope over stem and blocks. No row where one of them is zero or not finite.
+    The growth is minus the least-squares slope over stem and blocks. No row if any gradient is zero or not finite.
     """
     start = blocks[(blocks["step"] == 0) & np.isfinite(blocks["grad_norm"]) & (blocks["grad_norm"] > 0)]
     count = blocks["block"].max()
@@ -59,23 +60,23 @@ def growth(blocks: pd.DataFrame) -> pd.DataFrame:
 def balance(layers: pd.DataFrame) -> pd.DataFrame:
     """Return log10 of ||dL/dW|| ||W||, first over last convolution, at step 0, early and later (medians over probed steps).
 
-    By that product a BN net's gradient does not depend on the scale of its weights. Each probed step counts at most BOUND powers
-    of ten: BOUND where either end is not finite, else -BOUND where the first is zero. Missing where no step was probed.
+    The product does not depend on the scale of a BN net's weights. Each probed step is clipped to BOUND powers of ten:
+    BOUND if either end is not finite, else -BOUND if the first is zero. NaN if no step was probed.
     """
     counted = layers[layers["layer"].notna() & (layers["kind"] == "conv")]
     step, first, last = _ends(counted["step"], counted["layer"], counted["grad_norm"] * counted["weight_norm"])
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = (np.log10(first) - np.log10(last)).clip(-BOUND, BOUND)
     ratio = np.where(np.isfinite(first) & np.isfinite(last), np.where(first == 0, -BOUND, ratio), BOUND)
-    windows = {START: step == 0, DURING: (step >= EARLY[0]) & (step <= EARLY[1]), LATER: step > EARLY[1]}
-    return pd.DataFrame({name: [np.median(ratio[of]) if of.any() else math.nan] for name, of in windows.items()})
+    phases = {START: step == 0, DURING: (step >= EARLY[0]) & (step <= EARLY[1]), LATER: step > EARLY[1]}
+    return pd.DataFrame({name: [np.median(ratio[among]) if among.any() else math.nan] for name, among in phases.items()})
 
 
-def _ends(step: pd.Series, place: pd.Series, values: pd.Series) -> tuple[Vector, Vector, Vector]:
-    """Return the steps, and the values at the first and at the last place at each; every step has both."""
-    places = place.to_numpy(dtype=float)
-    ends = places.min(initial=math.inf), places.max(initial=-math.inf)
-    first, last = (np.flatnonzero(places == end) for end in ends)
+def _ends(step: pd.Series, number: pd.Series, values: pd.Series) -> tuple[Vector, Vector, Vector]:
+    """Return the steps, and for each step the values of the first and of the last layer or block, which every step has."""
+    numbers = number.to_numpy(dtype=float)
+    ends = numbers.min(initial=math.inf), numbers.max(initial=-math.inf)
+    first, last = (np.flatnonzero(numbers == end) for end in ends)
     return step.to_numpy(dtype=float)[first], values.to_numpy(dtype=float)[first], values.to_numpy(dtype=float)[last]
 
 
@@ -84,75 +85,73 @@ GROWTH = Measure("blocks", ("step", "block", "grad_norm"), growth)
 BALANCE = Measure("layers", ("step", "layer", "kind", "grad_norm", "weight_norm"), balance)
 
 
-def vanishes(setting: Setting) -> Found | Missing:
-    """G1: slope over depth of `fall`, one a seed; a zero stands for the largest that it can have been."""
-    found = setting.measured(FALL, shortcut="none", norm="none")
-    if len(found):
-        precision = setting.runs.set_index("run")["precision"].astype(str)
-        limit = found["of_ones"] + np.log10(found["run"].map(precision).map(SMALLEST).astype(float))
-        found = found.assign(zero=np.isneginf(found["fall"]), fall=found["fall"].where(np.isfinite(found["fall"]), limit))
-    depths = sorted(set(found["depth"])) if len(found) else []
+def vanishes(setting: Setting) -> Evidence | MissingRuns:
+    """G1: slope of `fall` over depth, averaged over seeds. A zero gradient is replaced by the largest that rounds to zero."""
+    falls = setting.measured(FALL, shortcut="none", norm="none")
+    depths = sorted(set(falls["depth"]))
     if len(depths) < 2:
-        return Missing("plain nets without normalisation of two depths or more")
-    values = {f"{depth} layers": setting.by_seed(found[found["depth"] == depth], "fall") for depth in depths}
-    alone = found.drop_duplicates(["depth", "seed"])
-    slope = stats.mean_of_slopes(*(alone[column].tolist() for column in ("depth", "fall", "seed", "zero")))
-    zeros = int(alone["zero"].sum())
-    notes = [f"{zeros} of {len(alone)} gradients at the stem are exactly zero"] if zeros else []
-    return Found(
-        Part("slope over depth of log10 (stem over last block)", slope, below(0), values, "powers of ten per layer"),
+        return MissingRuns("plain nets without normalisation of two depths or more")
+    precision = setting.runs.set_index("run")["precision"].astype(str)
+    limit = falls["of_ones"] + np.log10(falls["run"].map(precision).map(SMALLEST).astype(float))
+    falls = falls.assign(zero=np.isneginf(falls["fall"]), fall=falls["fall"].where(np.isfinite(falls["fall"]), limit))
+    values = {f"{depth} layers": setting.by_seed(falls[falls["depth"] == depth], "fall") for depth in depths}
+    falls = falls.drop_duplicates(["depth", "seed"])
+    slope = stats.mean_of_slopes(*(falls[column].tolist() for column in ("depth", "fall", "seed", "zero")))
+    zeros = int(falls["zero"].sum())
+    notes = [f"{zeros} of {len(falls)} gradients at the stem are exactly zero"] if zeros else []
+    return Evidence(
+        Statistic("slope over depth of log10 (stem over last block)", slope, below(0), values, "powers of ten per layer"),
         notes=notes,
         used={"depth": tuple(depths)},
     )
 
 
-def explodes(setting: Setting) -> Found | Missing:
+def explodes(setting: Setting) -> Evidence | MissingRuns:
     """G2: `growth` per layer, at every depth."""
-    found = setting.measured(GROWTH, shortcut="none", norm="batch")
-    if found.empty:
-        return Missing("plain nets with batch normalisation")
-    per_layer = found.assign(growth=found["growth"] / ((found["depth"] - 2) / found["blocks"]))
-    parts = []
-    for depth in sorted(set(found["depth"])):
-        logs = setting.by_seed(per_layer[per_layer["depth"] == depth], "growth")
+    growths = setting.measured(GROWTH, shortcut="none", norm="batch")
+    if growths.empty:
+        return MissingRuns("plain nets with batch normalisation")
+    growths = growths.assign(growth=growths["growth"] / ((growths["depth"] - 2) / growths["blocks"]))
+    statistics = []
+    for depth, rows in growths.groupby("depth"):
+        logs = setting.by_seed(rows, "growth")
         values = {f"{depth} layers": {seed: math.exp(log) for seed, log in logs.items()}}
-        grown = stats.antilog(stats.mean(list(logs.values())))
-        parts.append(Part(f"growth per layer, {depth} layers", grown, above(1.05), values, "times"))
-    return Found(*parts, used={"depth": tuple(sorted(set(found["depth"])))})
+        estimate = stats.antilog(mean(logs))
+        statistics.append(Statistic(f"growth per layer, {depth} layers", estimate, above(1.05), values, "times"))
+    return Evidence(*statistics, used={"depth": tuple(sorted(set(growths["depth"])))})
 
 
-def _balanced(setting: Setting, moments: Sequence[str], limit: float, arms: str, **keys: str) -> Found | Missing:
-    """Return the parts that `balance` lies within `limit` powers of ten at these moments, at every depth.
+def _balanced(setting: Setting, phases: Sequence[str], limit: float, nets: str, **keys: str) -> Evidence | MissingRuns:
+    """Test that `balance` lies within `limit` powers of ten in these phases of training, at every depth.
 
-    A diverged run that had ended before counts as BOUND; a moment that no run came to has no part.
+    In phases after a run diverged it counts as BOUND. A phase that no run reached has no statistic.
     """
-    found = setting.measured(BALANCE, **keys)
-    if found.empty:
-        return Missing(arms)
+    ratios = setting.measured(BALANCE, **keys)
+    if ratios.empty:
+        return MissingRuns(nets)
     diverged = set(setting.runs["run"][setting.runs["status"] == states.DIVERGED])
-    parts, depths = [], sorted(set(found["depth"]))
-    for depth in depths:
-        rows = found[found["depth"] == depth]
-        for moment in moments:
-            ended = rows[moment].isna() & rows["run"].isin(diverged)
-            known = rows.assign(value=rows[moment].mask(ended, BOUND)).dropna(subset=["value"])
+    statistics = []
+    for depth, rows in ratios.groupby("depth"):
+        for phase in phases:
+            ended = rows[phase].isna() & rows["run"].isin(diverged)
+            known = rows.assign(value=rows[phase].mask(ended, BOUND)).dropna(subset=["value"])
             if len(known):
                 values = setting.by_seed(known, "value")
-                name = f"log10 of first over last, {depth} layers, {moment}"
-                within = Part(
-                    name, stats.mean(list(values.values())), near(0, limit), {f"{depth} layers": values}, "powers of ten"
-                )
-                parts.append(within)
-    return Found(*parts, used={"depth": tuple(depths)}) if parts else Missing(f"{arms}, of more than {EARLY[1]} steps")
+                name = f"log10 of first over last, {depth} layers, {phase}"
+                sample = {f"{depth} layers": values}
+                statistics.append(Statistic(name, mean(values), near(0, limit), sample, "powers of ten"))
+    if not statistics:
+        return MissingRuns(f"{nets}, of more than {EARLY[1]} steps")
+    return Evidence(*statistics, used={"depth": tuple(sorted(set(ratios["depth"])))})
 
 
-def healthy(setting: Setting) -> Found | Missing:
-    """G3: `balance` once training has begun, plain nets with BN."""
+def healthy(setting: Setting) -> Evidence | MissingRuns:
+    """G3: `balance` of plain nets with BN, after step 0."""
     return _balanced(setting, (DURING, LATER), 2, "plain nets with batch normalisation", shortcut="none", norm="batch")
 
 
-def kept(setting: Setting) -> Found | Missing:
-    """G4: `balance` of nets with identity shortcuts, always."""
+def preserved(setting: Setting) -> Evidence | MissingRuns:
+    """G4: `balance` of nets with identity shortcuts, in all phases."""
     return _balanced(setting, (START, DURING, LATER), 1, "nets with identity shortcuts", shortcut="identity")
 
 
@@ -183,9 +182,9 @@ G2 = Claim(
     tables=("blocks",),
     measures=(GROWTH,),
 )
-"""Of activations, as in the theorem: what reaches ||dL/dW|| besides is the number of a layer's inputs, which rises from stage to
-stage and hides some of the growth. The slope takes every block, where a ratio would take two; its scatter is that between seeds,
-since the blocks of one net share their fluctuations."""
+"""The gradients are those of activations, as in the theorem. ||dL/dW|| also depends on a layer's number of inputs, which rises
+from stage to stage and hides some of the growth. The slope uses every block, a ratio would use two. Its spread is taken between
+seeds, because fluctuations of blocks in one net are correlated."""
 G3 = Claim(
     id="G3",
     source="He et al. 2015, section 4.1",
@@ -208,7 +207,7 @@ G4 = Claim(
     protocol=Protocol.ANY,
     keys=("depth", "shortcut"),
     needs=({"depth": DEPTHS, "shortcut": ("identity",)},),
-    find=kept,
+    find=preserved,
     tables=("layers",),
     measures=(BALANCE,),
 )

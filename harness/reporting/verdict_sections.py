@@ -15,7 +15,7 @@ from harness.analysis.request import NO_ARM
 from harness.analysis.stats import Estimate
 from harness.analysis.tables import Tables
 from harness.analysis.verdicts import Allowed, Verdict
-from harness.claims.claim import Found, Missing, Part
+from harness.claims.claim import Evidence, MissingRuns, Statistic
 from harness.claims.judging import DATA, ELSEWHERE, Outcome, defaults, judge_sweep, same, shown
 from harness.config.network import applies
 from harness.records import paths, writer
@@ -46,8 +46,8 @@ def judge(tables: Tables) -> list[Outcome]:
 
 def sections(tables: Tables, outcomes: Sequence[Outcome]) -> list[Section]:
     """Return the report's sections on claims, verdicts first; what would say nothing is left out."""
-    judged = [outcome for outcome in outcomes if isinstance(outcome.found, Found)]
-    lacking = [outcome for outcome in outcomes if isinstance(outcome.found, Missing)]
+    judged = [outcome for outcome in outcomes if isinstance(outcome.evidence, Evidence)]
+    lacking = [outcome for outcome in outcomes if isinstance(outcome.evidence, MissingRuns)]
     found = [_verdicts(judged, len(lacking))]
     if judged:
         found.append(Section("Claim by claim", [_details(outcome, place) for place, outcome in enumerate(judged)]))
@@ -62,7 +62,7 @@ def write(tables: Tables, outcomes: Sequence[Outcome]) -> None:
 
 
 def _verdicts(judged: Sequence[Outcome], lacking: int) -> Section:
-    settings, places = any(outcome.setting for outcome in judged), {outcome.where for outcome in judged}
+    settings, places = any(outcome.setting for outcome in judged), {outcome.runs for outcome in judged}
     header = ["claim", "verdict", "published sentence", "found [95 % interval]"]
     header += [*(["runs"] if len(places) > 1 else []), *(["setting"] if settings else [])]
     rows = [
@@ -71,7 +71,7 @@ def _verdicts(judged: Sequence[Outcome], lacking: int) -> Section:
             Badge(outcome.verdict.value),
             outcome.claim.sentence,
             _in_short(outcome),
-            *([outcome.where] if len(places) > 1 else []),
+            *([outcome.runs] if len(places) > 1 else []),
             *([outcome.setting] if settings else []),
         ]
         for place, outcome in enumerate(judged)
@@ -99,16 +99,16 @@ def _in_short(outcome: Outcome) -> str:
     numbers = [f"{_number(part.estimate.value, part.unit)}{_interval(part.estimate, ' ')}" for part in parts]
     if len(parts) <= FEW:
         return "; ".join(numbers)
-    hold = sum(one.verdict in (Verdict.REPRODUCED, Verdict.CONSISTENT) for one in outcome.by_part)
-    first = next(place for place, one in enumerate(outcome.by_part) if one.verdict is outcome.verdict)
+    hold = sum(one.verdict in (Verdict.REPRODUCED, Verdict.CONSISTENT) for one in outcome.judgements)
+    first = next(place for place, one in enumerate(outcome.judgements) if one.verdict is outcome.verdict)
     return f"{hold} of {len(parts)} numbers hold; {parts[first].name}: {numbers[first]}"
 
 
 def _details(outcome: Outcome, place: int) -> Fold:
-    claim, found = outcome.claim, outcome.found
-    about = {"source": claim.source, "rule": claim.rule, "protocol": claim.protocol.value, "runs": outcome.where}
-    if outcome.differs:
-        about["differs from the paper"] = ", ".join(outcome.differs)
+    claim, found = outcome.claim, outcome.evidence
+    about = {"source": claim.source, "rule": claim.rule, "protocol": claim.protocol.value, "runs": outcome.runs}
+    if outcome.differences:
+        about["differs from the paper"] = ", ".join(outcome.differences)
     if outcome.unfinished:
         about["without a result, so not in it"] = ", ".join(outcome.unfinished)
     if outcome.judgement.needed:
@@ -121,7 +121,7 @@ def _details(outcome: Outcome, place: int) -> Fold:
     values = [[name, _mean(of), _by_seed(of)] for name, of in samples.items()]
     parts: list[PagePart] = [facts(about), Table(["number", "found", "95 % interval", "claimed", "seeds"], numbers)]
     parts.append(Table(["values of", "mean", "by seed"], values))
-    if isinstance(found, Found):
+    if isinstance(found, Evidence):
         parts += [Text(note) for note in found.notes]
     if outcome.commands:
         parts.append(Text("The runs expected to settle it (those that are done are reused):"))
@@ -201,11 +201,11 @@ def _differing(own: Mapping[str, Any], peer: published.Published) -> list[str]:
     return [f"{key}={shown(own[key])} (published: {shown(paper[key])})" for key in keys]
 
 
-def _parts(outcome: Outcome) -> Sequence[Part]:
-    return outcome.found.parts if isinstance(outcome.found, Found) else ()
+def _parts(outcome: Outcome) -> Sequence[Statistic]:
+    return outcome.evidence.statistics if isinstance(outcome.evidence, Evidence) else ()
 
 
-def _claimed(part: Part) -> str:
+def _claimed(part: Statistic) -> str:
     return _allowed(part.allowed) + (f" {part.unit}" if part.unit else "")
 
 
@@ -242,15 +242,15 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         "protocol": claim.protocol.value,
         "verdict": outcome.verdict.value,
         "settings": [{key: _plain(value) for key, value in setting.items()} for setting in outcome.settings],
-        "runs": outcome.where,
+        "runs": outcome.runs,
         "parts": [_part(part) for part in _parts(outcome)],
-        "differs": list(outcome.differs),
+        "differs": list(outcome.differences),
         "needed": list(outcome.judgement.needed),
         "commands": list(outcome.commands),
     }
 
 
-def _part(part: Part) -> dict[str, Any]:
+def _part(part: Statistic) -> dict[str, Any]:
     estimate, allowed = part.estimate, part.allowed
     numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "above": allowed.low, "below": allowed.high}
     values = {name: {str(seed): _plain(value) for seed, value in by_seed.items()} for name, by_seed in part.values.items()}

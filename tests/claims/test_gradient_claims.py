@@ -12,7 +12,7 @@ from harness import run
 from harness.analysis.tables import Tables
 from harness.analysis.theory import GROWTH
 from harness.analysis.verdicts import Verdict
-from harness.claims.claim import Missing
+from harness.claims.claim import MissingRuns
 from harness.claims.judging import judge_sweep
 from harness.records import paths, schema, states
 from support.fabricate import digits, finish, sweep
@@ -85,7 +85,7 @@ def test_g1_is_the_slope_over_depth(tmp_path, per_layer, expected):
 
     found = outcomes(tmp_path, plain(tmp_path, "none", fading), vanishing_gradient.G1)["G1"]
     assert found.verdict is expected
-    (part,) = found.found.parts
+    (part,) = found.evidence.statistics
     assert part.estimate.value == pytest.approx(per_layer, abs=1e-3)
     assert part.values["56 layers"][1] == pytest.approx(56 * per_layer)
 
@@ -98,18 +98,18 @@ def test_g1_takes_a_gradient_of_zero_for_the_largest_that_it_can_have_been(tmp_p
         return blocks_table([0.0 if depth == 110 else factor * 10.0 ** (-0.3 * depth), 1.0])
 
     found = outcomes(tmp_path, plain(tmp_path, "none", vanished, precision=precision), vanishing_gradient.G1)["G1"]
-    (part,) = found.found.parts
+    (part,) = found.evidence.statistics
     assert part.values["110 layers"][0] == pytest.approx(math.log10(64 * float(smallest)), abs=0.01)
     assert part.estimate.low == -math.inf
     assert found.verdict is Verdict.REPRODUCED
-    assert found.found.notes == ("3 of 9 gradients at the stem are exactly zero",)
+    assert found.evidence.notes == ("3 of 9 gradients at the stem are exactly zero",)
 
 
 def test_g1_needs_two_depths_without_normalisation(tmp_path):
     names = plain(tmp_path, "none", lambda depth, factor: blocks_table([factor, 1.0]), depths=(20,))
     found = outcomes(tmp_path, names, vanishing_gradient.G1)["G1"]
     assert found.verdict is Verdict.NOT_RUN
-    assert isinstance(found.found, Missing)
+    assert isinstance(found.evidence, MissingRuns)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_g2_is_the_growth_per_layer_at_every_depth(tmp_path, rate, expected):
 
     found = outcomes(tmp_path, plain(tmp_path, "batch", growing, depths=(20, 56)), vanishing_gradient.G2)["G2"]
     assert found.verdict is expected
-    assert [part.name for part in found.found.parts] == ["growth per layer, 20 layers", "growth per layer, 56 layers"]
-    for part in found.found.parts:
+    assert [part.name for part in found.evidence.statistics] == ["growth per layer, 20 layers", "growth per layer, 56 layers"]
+    for part in found.evidence.statistics:
         assert part.estimate.value == pytest.approx(rate, rel=1e-3)
 
 
@@ -177,7 +177,7 @@ def balanced(results, shortcut, ratios, state=states.DONE, depth=56):
 def test_g3_asks_for_health_once_training_has_begun(tmp_path, ratios, expected):
     found = outcomes(tmp_path, balanced(tmp_path, "none", ratios), vanishing_gradient.G3)["G3"]
     assert found.verdict is expected
-    assert len(found.found.parts) == 2
+    assert len(found.evidence.statistics) == 2
 
 
 @pytest.mark.parametrize(
@@ -191,13 +191,13 @@ def test_g3_asks_for_health_once_training_has_begun(tmp_path, ratios, expected):
 def test_g4_asks_for_an_even_gradient_always(tmp_path, ratios, expected):
     found = outcomes(tmp_path, balanced(tmp_path, "identity", ratios), vanishing_gradient.G4)["G4"]
     assert found.verdict is expected
-    assert len(found.found.parts) == 3
+    assert len(found.evidence.statistics) == 3
 
 
 def test_a_run_that_diverged_before_a_moment_counts_as_exploded(tmp_path):
     names = balanced(tmp_path, "identity", {0: 1.0, 1: 1.0}, states.DIVERGED)
     found = outcomes(tmp_path, names, vanishing_gradient.G4)["G4"]
-    later = next(part for part in found.found.parts if part.name.endswith(LATER))
+    later = next(part for part in found.evidence.statistics if part.name.endswith(LATER))
     assert list(later.values.values()) == [{0: 6.0, 1: 6.0, 2: 6.0}]
     assert found.verdict is Verdict.CONTRADICTED
 
@@ -240,7 +240,7 @@ def test_g6_compares_with_plain_nets_and_with_shallower_ones(tmp_path, sizes, ex
     names = responding(tmp_path, dict(zip(arms, sizes, strict=True)))
     found = outcomes(tmp_path, names, layer_responses.G6)["G6"]
     assert found.verdict is expected
-    ratios = [part.estimate.value for part in found.found.parts]
+    ratios = [part.estimate.value for part in found.evidence.statistics]
     assert ratios == pytest.approx([sizes[2] / sizes[0], sizes[3] / sizes[1], sizes[3] / sizes[2]])
 
 
@@ -263,7 +263,7 @@ def test_a_sweep_that_was_trained_is_judged_by_all_of_them(tmp_path):
     found = list(judge_sweep(Tables(folder), claims))
     assert {outcome.claim.id for outcome in found} == {"G1", "G2", "G3", "G4", "G6"}
     assert all(outcome.verdict in (Verdict.CONSISTENT, Verdict.INCONSISTENT) for outcome in found)
-    first = next(outcome for outcome in found if outcome.claim.id == "G1").found.parts[0]
+    first = next(outcome for outcome in found if outcome.claim.id == "G1").evidence.statistics[0]
     assert first.estimate.value < 0  # padding on maps of 8, 4 and 2 alone sees to that
     assert "G2" in (folder / paths.REPORT_MARKDOWN).read_text()
     names = {path.name for path in (folder / paths.FIGURES).iterdir()}

@@ -9,7 +9,7 @@ import pytest
 
 from experiments import all_claims, registry
 from harness.analysis.verdicts import Verdict
-from harness.claims.claim import Claim, Found, Missing, Setting
+from harness.claims.claim import Claim, Evidence, MissingRuns, Setting
 from harness.claims.judging import judge_sweep
 from harness.records import paths, states
 from harness.records.run import create, write_status
@@ -46,13 +46,13 @@ def test_reproduced_with_the_interval_of_the_textbook(tmp_path):
     tables = sweep(tmp_path, nets(tmp_path, cifar, {(20, "none"): [5, 6, 7], (110, "none"): [65, 66, 67]}))
     outcome = only(tables, "D1")
     assert outcome.verdict is Verdict.REPRODUCED
-    (part,) = outcome.found.parts
+    (part,) = outcome.evidence.statistics
     assert part.estimate.value == 60
     assert part.estimate.low == pytest.approx(60 - 2.776 * math.sqrt(2 / 3), abs=1e-3)
     assert part.values == {"plain, 20 layers": {0: 5, 1: 6, 2: 7}, "plain, 110 layers": {0: 65, 1: 66, 2: 67}}
     assert outcome.commands == ()
-    assert outcome.differs == ()
-    assert outcome.where == "cifar10, 64000 steps, 3 seeds"
+    assert outcome.differences == ()
+    assert outcome.runs == "cifar10, 64000 steps, 3 seeds"
 
 
 def test_contradicted(tmp_path):
@@ -77,7 +77,7 @@ def test_another_protocol_or_too_few_seeds_give_a_direction(tmp_path):
     rising = sweep(tmp_path / "a", nets(tmp_path / "a", digits, {(20, "none"): [1, 2, 3], (56, "none"): [30, 31, 32]}))
     outcome = only(rising, "D1")
     assert outcome.verdict is Verdict.CONSISTENT
-    assert "data=digits (paper: cifar10)" in outcome.differs
+    assert "data=digits (paper: cifar10)" in outcome.differences
     assert "the claim's protocol" in outcome.judgement.needed
     flat = sweep(tmp_path / "b", nets(tmp_path / "b", digits, {(20, "none"): [1, 2, 3], (56, "none"): [1, 2, 3]}))
     assert only(flat, "D1").verdict is Verdict.INCONSISTENT
@@ -100,7 +100,7 @@ def test_what_makes_another_protocol(choices, of_paper, tmp_path):
     tables = sweep(tmp_path, nets(tmp_path, cifar, {(20, "none"): [5, 6, 7], (110, "none"): [65, 66, 67]}, **choices))
     outcome = only(tables, "D1")
     assert (outcome.verdict is Verdict.REPRODUCED) == of_paper
-    assert len(outcome.differs) == 1
+    assert len(outcome.differences) == 1
 
 
 def test_a_claim_for_any_protocol_is_decided_wherever_it_was_run(tmp_path):
@@ -108,7 +108,7 @@ def test_a_claim_for_any_protocol_is_decided_wherever_it_was_run(tmp_path):
     errors = {(20, "none"): [2, 4, 6], (20, "identity"): [1, 2, 3], (56, "none"): [60, 63, 66], (56, "identity"): [10, 11, 12]}
     outcome = only(sweep(tmp_path, nets(tmp_path, digits, errors)), "D6")
     assert outcome.verdict is Verdict.REPRODUCED
-    gap, growth = (part.estimate for part in outcome.found.parts)
+    gap, growth = (part.estimate for part in outcome.evidence.statistics)
     assert (gap.value, growth.value) == (52, 50)
     assert gap.high - gap.value == pytest.approx(4.303 * 2 / math.sqrt(3), abs=1e-3)
 
@@ -129,7 +129,7 @@ def test_settings_are_judged_apart(tmp_path):
         "norm=batch": Verdict.REPRODUCED,
         "norm=none": Verdict.INCONSISTENT,
     }
-    assert [outcome.found.parts[0].estimate.value for outcome in outcomes.values()] == [60, -10]
+    assert [outcome.evidence.statistics[0].estimate.value for outcome in outcomes.values()] == [60, -10]
 
 
 def test_mixing_is_refused(tmp_path):
@@ -143,13 +143,13 @@ def test_mixing_is_refused(tmp_path):
 def test_runs_that_differ_in_what_is_looked_at_count_once(tmp_path):
     errors = {(20, "none"): [5, 6, 7], (110, "none"): [65, 66, 67]}
     names = nets(tmp_path, cifar, errors) + nets(tmp_path, cifar, errors, probes=("layers",))
-    assert only(sweep(tmp_path, names), "D1").where.endswith("3 seeds")
+    assert only(sweep(tmp_path, names), "D1").runs.endswith("3 seeds")
 
 
 def test_a_diverged_run_counts_at_chance(tmp_path):
     names = nets(tmp_path, cifar, {(20, "none"): [5, 6, 7], (110, "none"): [65, 66]})
     names.append(finish(tmp_path, cifar(110, "none", 2), 90.0, 90.0, states.DIVERGED))
-    (part,) = only(sweep(tmp_path, names), "D1").found.parts
+    (part,) = only(sweep(tmp_path, names), "D1").evidence.statistics
     assert part.values["plain, 110 layers"] == {0: 65, 1: 66, 2: 90}
 
 
@@ -167,7 +167,7 @@ def test_what_lacks_its_runs_says_which(tmp_path):
     tables = sweep(tmp_path, nets(tmp_path, digits, {(20, "none"): [1, 2, 3]}))
     outcome = only(tables, "D6")
     assert outcome.verdict is Verdict.NOT_RUN
-    assert "both at two depths" in outcome.found.runs
+    assert "both at two depths" in outcome.evidence.runs
     (command,) = outcome.commands
     assert command == "python -m harness.run -m depth=20,110 shortcut=none,identity seed=0,1,2"
 
@@ -212,7 +212,7 @@ def test_the_command_of_a_claim_makes_the_runs_that_it_needs(name, tmp_path):
         curve = steps(config, loss=[2.0] * 60 + [0.5] * (20 + config.depth), error=[90.0] * 60 + [5.0] * (20 + config.depth))
         names.append(finish(tmp_path, config, error, error, tables=curve))
     outcomes = judged(sweep(tmp_path, names, label="asked"), name)
-    assert [type(one.found) for one in outcomes if not isinstance(one.found, Missing)] == [Found], outcomes
+    assert [type(one.evidence) for one in outcomes if not isinstance(one.evidence, MissingRuns)] == [Evidence], outcomes
     assert all("protocol" not in words for one in outcomes for words in one.judgement.needed)
 
 
@@ -274,7 +274,7 @@ def test_without_warm_up_slow_at_first_and_equal_in_the_end(tmp_path):
     """The mean of 50 batches is below 80 % once 7 are at 10 %: 90 - 7 * 80 / 50 = 78.8."""
     outcome = only(arms_of_warm_up(tmp_path, {"none": 600, "until_error": 400}, {"none": 6.6, "until_error": 6.5}), "D8")
     assert outcome.verdict is Verdict.REPRODUCED
-    slow, equal = outcome.found.parts
+    slow, equal = outcome.evidence.statistics
     assert slow.values["residual, 110 layers, without warm-up"] == {0: 607, 1: 608, 2: 609}
     assert slow.estimate.value == 200
     assert equal.estimate.value == pytest.approx(0.1)
@@ -303,7 +303,7 @@ DEPTHS = (8, 20, 32, 44, 56)
 def test_exponential_and_linear_growth(tmp_path):
     exponential = only(growing(tmp_path / "a", {depth: 100 * 2 ** ((depth - 8) / 12) for depth in DEPTHS}), "D9")
     assert exponential.verdict is Verdict.REPRODUCED
-    assert any("ten more layers take 1.7" in note for note in exponential.found.notes)  # 2 ** (10 / 12) = 1.78, and a constant
+    assert any("ten more layers take 1.7" in note for note in exponential.evidence.notes)  # 2 ** (10 / 12) = 1.78, and a constant
     linear = only(growing(tmp_path / "b", {depth: 100 + 50 * (depth - 8) for depth in DEPTHS}), "D9")
     assert linear.verdict is Verdict.CONTRADICTED
 
@@ -316,7 +316,7 @@ def test_where_nothing_reaches_the_loss_no_number_of_seeds_settles_it(tmp_path):
 
 def test_runs_that_never_reach_the_loss_are_counted(tmp_path):
     outcome = only(growing(tmp_path, {depth: 100 * 2 ** ((depth - 8) / 12) for depth in DEPTHS}, had=1000), "D9")
-    assert any("3 of 15 runs never reached it and count as censored: 3 at 56 layers." in note for note in outcome.found.notes)
+    assert any("3 of 15 runs never reached it and count as censored: 3 at 56 layers." in note for note in outcome.evidence.notes)
     assert outcome.verdict is Verdict.REPRODUCED
 
 
@@ -331,9 +331,9 @@ def test_each_depth_has_its_best_learning_rate(tmp_path):
     ]
     outcome = only(sweep(tmp_path, names), "D10")
     assert outcome.verdict is Verdict.REPRODUCED
-    assert outcome.found.parts[0].estimate.value == pytest.approx(10)
-    assert any("first or last of the rates at 56" in note for note in outcome.found.notes)
-    assert len(outcome.found.parts[0].values) == 8  # every rate's values are shown
+    assert outcome.evidence.statistics[0].estimate.value == pytest.approx(10)
+    assert any("first or last of the rates at 56" in note for note in outcome.evidence.notes)
+    assert len(outcome.evidence.statistics[0].values) == 8  # every rate's values are shown
 
 
 def test_a_rate_of_fewer_seeds_is_not_chosen(tmp_path):
@@ -347,12 +347,12 @@ def test_a_rate_of_fewer_seeds_is_not_chosen(tmp_path):
     ]
     names += [finish(tmp_path, digits(depth, "none", 0, 0.04), 0.0, 1.0) for depth in (20, 56)]
     outcome = only(sweep(tmp_path, names), "D10")
-    assert outcome.found.parts[0].estimate.value == pytest.approx(10)
+    assert outcome.evidence.statistics[0].estimate.value == pytest.approx(10)
 
 
 def test_three_rates_are_not_enough(tmp_path):
     names = [finish(tmp_path, digits(depth, "none", 0, rate), 1.0, 1.0) for depth in (20, 56) for rate in (0.01, 0.02, 0.05)]
-    assert "has 3" in only(sweep(tmp_path, names), "D10").found.runs
+    assert "has 3" in only(sweep(tmp_path, names), "D10").evidence.runs
 
 
 def test_the_report_begins_with_verdicts_and_names_every_claim(tmp_path):
@@ -379,7 +379,7 @@ def test_an_experiment_is_judged_by_its_own_claims(tmp_path):
 
 
 def test_what_a_claim_says_is_escaped(tmp_path, monkeypatch):
-    bad = replace(CLAIMS["D3"], sentence="<script>|</script>", find=lambda setting: Missing("<b>"))
+    bad = replace(CLAIMS["D3"], sentence="<script>|</script>", find=lambda setting: MissingRuns("<b>"))
     assert isinstance(bad, Claim)
     monkeypatch.setattr("harness.reporting.verdict_sections.claims_of", lambda tables: (bad,))
     tables = sweep(tmp_path, nets(tmp_path, digits, {(20, "none"): [5]}))

@@ -7,7 +7,7 @@ import pytest
 
 from experiments import all_claims
 from harness.analysis.verdicts import Verdict
-from harness.claims.claim import Missing
+from harness.claims.claim import MissingRuns
 from harness.claims.judging import judge_sweep
 from harness.records import paths, writer
 from support.fabricate import digits, finish, sweep
@@ -47,24 +47,24 @@ def test_equal_steps_that_take_less_than_a_point_off_the_rise(deep, verdict, wor
     tables = sweep(tmp_path, scaled(tmp_path, SHALLOW | {(56, "batch", "none"): own, (56, "batch", "layerwise"): deep}))
     outcome = only(tables, "G5")
     assert outcome.verdict is verdict
-    assert words in outcome.found.notes[0]
-    assert ("larger" in outcome.found.notes[0]) == (sum(deep) > sum(own) + 3)
-    assert len(outcome.found.notes) == 1
+    assert words in outcome.evidence.notes[0]
+    assert ("larger" in outcome.evidence.notes[0]) == (sum(deep) > sum(own) + 3)
+    assert len(outcome.evidence.notes) == 1
 
 
 def test_without_degradation_there_is_nothing_to_attribute(tmp_path):
     flat = {(56, "batch", scaling): [1, 2, 3.5] for scaling in ("none", "layerwise")}
     outcome = only(sweep(tmp_path, scaled(tmp_path, SHALLOW | flat)), "G5")
     assert outcome.verdict is Verdict.NOT_RUN
-    assert "get worse with depth (from 20 to 56: 0.17)" in outcome.found.runs
+    assert "get worse with depth (from 20 to 56: 0.17)" in outcome.evidence.runs
 
 
 def test_the_arm_without_norms_is_shown_beside_and_never_mixed_in(tmp_path):
     deep = {(56, "batch", scaling): [14, 16, 15] for scaling in ("none", "layerwise")}
     bare = {(20, "none", "none"): [80, 90, 85], (20, "none", "layerwise"): [10, 20, 15]}
     outcome = only(sweep(tmp_path, scaled(tmp_path, SHALLOW | deep | bare)), "G5")
-    assert outcome.found.parts[0].estimate.value == 0
-    assert "without normalisation, 20 layers: 85.00 to 15.00 %" in outcome.found.notes[1]
+    assert outcome.evidence.statistics[0].estimate.value == 0
+    assert "without normalisation, 20 layers: 85.00 to 15.00 %" in outcome.evidence.notes[1]
 
 
 def start_row(loss, config):
@@ -97,8 +97,8 @@ def construction(results, start_losses, deep):
 def test_an_extended_net_has_the_loss_of_the_shallower_and_one_from_scratch_is_worse(losses, deep, verdict, tmp_path):
     outcome = only(construction(tmp_path, losses, deep), "C1")
     assert outcome.verdict is verdict
-    assert "end at a training error of 2.00, 2.00, 2.00 %" in outcome.found.notes[0]
-    assert set(outcome.found.parts[0].values) == {"56 layers from 20, step 0", "20 layers, end"}
+    assert "end at a training error of 2.00, 2.00, 2.00 %" in outcome.evidence.notes[0]
+    assert set(outcome.evidence.statistics[0].values) == {"56 layers from 20, step 0", "20 layers, end"}
 
 
 def test_without_the_net_from_scratch_or_the_one_extended_the_claim_is_not_run(tmp_path):
@@ -108,7 +108,7 @@ def test_without_the_net_from_scratch_or_the_one_extended_the_claim_is_not_run(t
         finish(tmp_path, extended, 2.0, 4.0, tables=start_row(0.1, extended)),
     ]
     outcome = only(sweep(tmp_path, names), "C1")
-    assert isinstance(outcome.found, Missing)
+    assert isinstance(outcome.evidence, MissingRuns)
     asked = asked_by(shlex.split(outcome.commands[0])[4:])
     assert {(config.depth, config.shortcut, config.start_from) for config in asked} == {(56, "none", "none"), (56, "none", 20)}
     shallower = {config.shallower() for config in asked} - {None}
@@ -139,7 +139,7 @@ def test_the_median_over_the_blocks_of_the_rise_of_the_test_error(plain, residua
             names.append(lesioned(tmp_path, arm, seed, 2 + 0.1 * seed, [0.0, *[median] * 7, 90.0]))
     outcome = only(sweep(tmp_path, names), "L1")
     assert outcome.verdict is verdict
-    assert [part.estimate.value for part in outcome.found.parts] == pytest.approx([residual - 2.1, plain - 2.1])
+    assert [part.estimate.value for part in outcome.evidence.statistics] == pytest.approx([residual - 2.1, plain - 2.1])
 
 
 def test_a_net_that_learned_nothing_is_not_judged_by_what_a_lesion_takes(tmp_path):
