@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from harness.config.data import DataConfig
+from harness.config.execution import ExecutionConfig
 from harness.config.run import RunConfig
 from harness.models.summary import inspect
 from harness.records.run import create
@@ -31,7 +32,11 @@ def peak():
 def measure(depth, checkpointing, root):
     """Take three probed steps; print peak memory in GiB before and after, and the seconds of the fastest."""
     config = RunConfig(
-        depth, device="cpu", threads=2, data=DataConfig("cifar10", root=root), activation_checkpointing=checkpointing
+        depth,
+        device="cpu",
+        threads=2,
+        data=DataConfig("cifar10"),
+        execution=ExecutionConfig(data_root=root, activation_checkpointing=checkpointing),
     )
     with tempfile.TemporaryDirectory() as folder, exactly(config):
         training = Training(config, create(config, Path(folder)), {}, Stop())

@@ -82,10 +82,10 @@ def described(config: RunConfig, images: tuple[int, int, int]) -> Net:
 
     config.check_images(images[1], config.schedule.batch_size)
     network_size.check(config, images[1], config.schedule.batch_size)
-    if config.family is Family.densenet and config.depth > DEEPEST_DENSENET:
+    if config.family == Family.densenet and config.depth > DEEPEST_DENSENET:
         raise ChoiceError(f"depth={config.depth}: a densenet is described layer by layer, up to depth={DEEPEST_DENSENET}")
     batch, bf16 = config.schedule.batch_size, config.precision is Precision.bf16
-    return Net(config, images, inspect(config, *images, batch, bf16, config.activation_checkpointing))
+    return Net(config, images, inspect(config, *images, batch, bf16, config.execution.activation_checkpointing))
 
 
 def as_json(net: Net) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def as_json(net: Net) -> dict[str, Any]:
 
 def plain_twin(config: RunConfig) -> RunConfig | None:
     """Return the same net without shortcuts; None where there is none."""
-    if config.family is Family.densenet or config.shortcut == "none":
+    if config.is_plugin_family or config.family == Family.densenet or config.shortcut == "none":
         return None
     idle = {key for keys in SHORTCUT_KEYS.values() for key in keys} | {"survival"}
     values = {f.name: getattr(config, f.name) for f in fields(RunConfig) if f.name not in idle}
@@ -134,7 +134,7 @@ def _asked(arguments: Sequence[str]) -> list[tuple[RunConfig, tuple[int, int, in
     for product, images in asked:
         for values in product.compose():
             config = from_composed(values)[0]
-            family = dict(zip(IMAGE_KEYS, IMAGES[config.family], strict=True))
+            family = dict(zip(IMAGE_KEYS, IMAGES.get(config.family, IMAGES[Family.cifar]), strict=True))
             found.append((config, cast(tuple[int, int, int], tuple((family | images).values()))))
     return found
 
@@ -163,7 +163,10 @@ def _alone(net: Net) -> str:
 
 def _title(net: Net) -> str:
     config, (channels, side, classes) = net.config, net.images
-    kind = f"{config.family.value} net of {config.depth} layers, {cast(Any, config.block).value} blocks {config.stage_blocks}"
+    kind = f"{config.family} net of {config.depth} layers"
+    if config.is_plugin_family:
+        return f"{kind}; images {channels}x{side}x{side}, {classes} classes"
+    kind += f", {cast(Any, config.block).value} blocks {config.stage_blocks}"
     return f"{kind}, shortcut {config.shortcut}; images {channels}x{side}x{side}, {classes} classes"
 
 
@@ -179,6 +182,8 @@ def _totals(net: Net) -> list[str]:
 
 
 def _beside_twin(net: Net) -> str:
+    if net.config.is_plugin_family:
+        return f"A plugin builds family {net.config.family}; it has no plain twin."
     if net.config.shortcut == "none":
         return "It is a plain net: no block has a shortcut."
     twin = plain_twin(net.config)

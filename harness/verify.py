@@ -126,13 +126,13 @@ def verify(run: Run, root: str | None) -> dict[str, Any]:
     from harness.training.train import train
 
     config = RunConfig.from_mapping(run.config)
-    config = replace(config, data=replace(config.data, root=root))
+    config = replace(config, execution=replace(config.execution, data_root=root))
     if config.run_name() != run.name.partition(".")[0]:
         raise Unverifiable(
             f"{run.name} was recorded with other numerics or other defaults: here its choices make {config.run_name()} "
             f"(NUMERICS {NUMERICS})"
         )
-    differs = differences(run.environment, describe_machine(config.device, threads_here(config.threads)))
+    differs = differences(run.environment, describe_machine(config.torch_device, threads_here(config.threads)))
     if run.status.get("resumed_elsewhere"):
         differs.append("one machine throughout")
     with tempfile.TemporaryDirectory() as elsewhere:

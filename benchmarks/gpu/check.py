@@ -20,8 +20,9 @@ import torch
 
 from benchmarks import random_images
 from benchmarks.gpu import times as gpu_times
-from harness.config.data import DataConfig
+from harness.config.data import LocatedData
 from harness.config.registry import ChoiceError
+from harness.config.flat import plain
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
 from harness.data import batches
@@ -80,7 +81,7 @@ class Check:
 
     def __init__(self, device, root, size, results):
         self.device, self.size, self.results = torch.device(device), size, results
-        self.data = DataConfig("cifar10", root=root)
+        self.data = LocatedData("cifar10", root=root)
         self.recordable = self.device.type == "cuda"
         self.found, self.failed = {}, []
 
@@ -223,7 +224,7 @@ def check_gang(check):
 
     def jobs(configs, results):
         common = {"results": str(results), "command": "benchmarks/gpu/check.py", "quiet": True}
-        return [common | {"run": c.run_name(), "choices": c.choices(), "places": c.places()} for c in configs]
+        return [common | {"run": c.run_name(), "choices": c.choices(), "execution": plain(c.execution)} for c in configs]
 
     single = [worker.carry_out_jobs(jobs([config], alone))[0] for config in configs]
     states = worker.carry_out_jobs(jobs(configs, gang))

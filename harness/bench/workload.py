@@ -11,9 +11,9 @@ import torch
 
 from harness.bench.machine import settled
 from harness.bench.random_images import RANDOM
-from harness.config.data import DataConfig
+from harness.config.data import SCHEDULES, DataConfig, LocatedData
 from harness.config.run import GradientNorms, Precision, RunConfig
-from harness.config.schedule import SCHEDULES, ScheduleConfig
+from harness.config.schedule import ScheduleConfig
 from harness.data.datasets import Facts, source
 from harness.models.summary import inspect
 from harness.probes.base import probe_steps
@@ -45,8 +45,8 @@ class Cell:
         return asdict(self)
 
     @property
-    def data(self) -> DataConfig:
-        return DataConfig(DATA[self.size])
+    def data(self) -> LocatedData:
+        return LocatedData(DATA[self.size])
 
     @property
     def config(self) -> RunConfig:
@@ -106,7 +106,7 @@ class Ours:
 
     def __init__(self, cell: Cell) -> None:
         self.cell, self.config = cell, cell.config
-        self.device = torch.device(self.config.device)
+        self.device = torch.device(self.config.torch_device)
         with tempfile.TemporaryDirectory() as folder:  # nothing is written to it
             every = replace(self.config, gradient_norms=GradientNorms.every)
             self.stream = own_stream(self.device)

@@ -1,44 +1,74 @@
-"""Which images a run trains on, and what is done to them."""
+"""Which images a run trains on, how they are prepared, and what the name of each built-in data set stands for."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import cast
 
 from harness.config.registry import DATA, ChoiceError, shown
+from harness.config.schedule import ScheduleConfig
 from harness.config.validation import assign, flag, member, whole
+
+IMAGE_FOLDER = "image_folder"
+IMAGE_SIZE = 224
+"""Side in pixels to which a user's own images are cut by default (He et al. 2015, section 3.4)."""
+RESIZE_MOST = 8
+"""Upper bound of `resize` as a multiple of `image_size`: at this size the network sees 1/64 of the image."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What a built-in data set's name implies. Its images and their description are in `harness.data.datasets`."""
+
+    schedule: ScheduleConfig
+    """The schedule that schedule=NAME stands for."""
+    fixed: bool = True
+    """Whether the name alone determines the images and their size."""
+    needs_root: bool = True
+    """Whether the images lie below a folder that `data.root` names."""
+
+
+DATA_SETS: Mapping[str, DataSet] = {
+    "digits": DataSet(ScheduleConfig(steps=1_000, learning_rate=0.01, eval_every=55), needs_root=False),
+    "cifar10": DataSet(ScheduleConfig()),
+    "cifar100": DataSet(ScheduleConfig()),
+    IMAGE_FOLDER: DataSet(ScheduleConfig(steps=600_000, batch_size=256), fixed=False),
+}
+"""The built-in data sets. The schedules equal those of conf/schedule/, which a test compares."""
+SCHEDULES: dict[str, ScheduleConfig] = {name: replace(data_set.schedule) for name, data_set in DATA_SETS.items()}
+"""The schedule of each data set; `replace` makes every key count as given."""
+
+
+def is_fixed(name: str) -> bool:
+    """Return whether the name of a data set alone determines its images; a plugin's data set has its own rule."""
+    return name in DATA_SETS and DATA_SETS[name].fixed
+
+
+def needs_root(name: str) -> bool:
+    """Return whether a built-in data set is read below `data.root`."""
+    return name in DATA_SETS and DATA_SETS[name].needs_root
 
 
 class Split(str, Enum):
-    """Training images used: all of them, or all but a tenth that is held out (He et al. 2015, 4.2: 45k/5k)."""
+    """Training images used: all, or all but a held-out tenth (He et al. 2015, 4.2: 45k/5k)."""
 
     full = "full"
     holdout = "holdout"
 
 
-IMAGE_FOLDER = "image_folder"
-IMAGE_SIZE = 224
-"""Side in pixels to which a user's own images are cut, as in He et al. 2015, section 3.4."""
-RESIZE_MOST = 8
-"""How many times `image_size` an image may be kept: the net sees a 64th of it then."""
-FIXED = ("digits", "cifar10", "cifar100")
-"""The data sets whose name says which images they are, and of what size."""
-
-
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images, and what is done to them.
+    """Which images, and how they are prepared.
 
-    `image_size`, the side in pixels, and `content` are None for `FIXED` data sets. `content` says which images were found
-    below `root`; it is filled in when they are checked (`harness.data.datasets`), and where it is given they must be those.
-    `resize` is for `IMAGE_FOLDER` alone: the side in pixels to which the shorter side of an image is scaled before it is cut.
+    `image_size` (side in pixels) and `content` are None for fixed data sets. `content` is the hash of the images found below
+    the root folder. `harness.data.datasets.check` fills it in; if it is given, the images must match it. `resize`, for
+    `IMAGE_FOLDER` only, is the length in pixels to which the shorter side of an image is scaled before it is cut.
     """
 
     name: str = "digits"
-    root: str | None = None
-    download: bool = False
     split: Split = Split.full
     augment: bool = True
     image_size: int | None = None
@@ -47,22 +77,17 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         DATA.check(self.name)
-        if self.root is not None and (not isinstance(self.root, str) or not self.root):
-            raise ChoiceError(f"data.root={shown(self.root)}: must be a folder's path or null")
-        flag("data.download", self.download)
         flag("data.augment", self.augment)
         assign(self, split=member("data.split", self.split, Split))
         for key in ("image_size", "resize", "content"):
-            if self.name in FIXED and (given := getattr(self, key)) is not None:
+            if is_fixed(self.name) and (given := getattr(self, key)) is not None:
                 raise ChoiceError(
                     f"data.{key}={shown(given)}: data={self.name} has its own images, of one size; for {IMAGE_FOLDER} alone"
                 )
         if self.content is not None and not re.fullmatch(r"sha256:[0-9a-f]{16}", str(self.content)):
             raise ChoiceError(f"data.content={shown(self.content)}: must be sha256: and 16 hexadecimal digits, or null")
-        if self.name == IMAGE_FOLDER:
-            if self.download:
-                raise ChoiceError(f"data.download=true: data={IMAGE_FOLDER} is of your own images; there is nothing to fetch")
-            assign(self, image_size=IMAGE_SIZE if self.image_size is None else self.image_size)
+        if self.name == IMAGE_FOLDER and self.image_size is None:
+            assign(self, image_size=IMAGE_SIZE)
         if self.image_size is not None:
             whole("data.image_size", self.image_size, 1)
         if self.resize is not None:
@@ -78,3 +103,19 @@ class DataConfig:
             nearest = least if cast(int, self.resize) < least else most
             allowed = f"from data.image_size to {RESIZE_MOST} times that, {least} to {most}, or null"
             raise ChoiceError(f"{given}: must be {allowed}; nearest is data.resize={nearest}")
+
+
+@dataclass(frozen=True)
+class LocatedData(DataConfig):
+    """A data set together with the folder that holds it: what a data source is asked to read."""
+
+    root: str | None = None
+    download: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.root is not None and (not isinstance(self.root, str) or not self.root):
+            raise ChoiceError(f"data.root={shown(self.root)}: must be a folder's path or null")
+        flag("data.download", self.download)
+        if self.name == IMAGE_FOLDER and self.download:
+            raise ChoiceError(f"data.download=true: data={IMAGE_FOLDER} is of your own images; there is nothing to fetch")

@@ -16,12 +16,12 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any, NamedTuple, cast
 
-from harness.config.registry import INIT, NORM, SHORTCUT, ChoiceError, shown, unknown
+from harness.config.registry import FAMILY, INIT, NORM, SHORTCUT, ChoiceError, shown, unknown
 from harness.config.validation import assign, member, real, whole
 
 
-class Family(str, Enum):
-    """Stem, stages and head: what stands around the blocks."""
+class Family:
+    """The built-in families: stem, stages and head around the blocks. A plugin adds names with `FAMILY.register`."""
 
     cifar = "cifar"
     imagenet = "imagenet"
@@ -84,14 +84,14 @@ class Listed(dict[int, tuple[int, ...]]):
         return " or ".join(map(str, self))
 
 
-DEPTHS: Mapping[tuple[Family, BlockKind], Form | Listed] = {
+DEPTHS: Mapping[tuple[str, BlockKind], Form | Listed] = {
     (Family.cifar, BlockKind.basic): Form(6, 2),
     (Family.cifar, BlockKind.bottleneck): Form(9, 2),
     (Family.imagenet, BlockKind.basic): Listed({18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}),
     (Family.imagenet, BlockKind.bottleneck): Listed({50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}),
     (Family.densenet, BlockKind.dense): Form(6, 4),
 }
-WIDTH: Mapping[Family, int] = {Family.cifar: 16, Family.imagenet: 64}
+WIDTH: Mapping[str, int] = {Family.cifar: 16, Family.imagenet: 64}
 """Channels of the first stage (of a bottleneck's narrow part), where width=auto."""
 
 SHORTCUT_KEYS: Mapping[str, tuple[str, ...]] = {
@@ -121,7 +121,7 @@ class NetworkConfig:
     norm: str = "batch"
     init: str = "he"
     width: int | str = "auto"
-    family: Family = Family.cifar
+    family: str = Family.cifar
     block: BlockKind | str = "auto"
     bottleneck_stride: BottleneckStride = BottleneckStride.first
     order: Order = Order.original
@@ -133,7 +133,7 @@ class NetworkConfig:
     growth: int = 12
 
     def __post_init__(self) -> None:
-        family = member("family", self.family, Family)
+        FAMILY.check(self.family)
         SHORTCUT.check(self.shortcut)
         NORM.check(self.norm)
         INIT.check(self.init)
@@ -142,7 +142,6 @@ class NetworkConfig:
             whole("width", self.width, 1, also="auto")
         assign(
             self,
-            family=family,
             bottleneck_stride=member("bottleneck_stride", self.bottleneck_stride, BottleneckStride),
             order=member("order", self.order, Order),
             shortcut_scale=real("shortcut_scale", self.shortcut_scale),
@@ -151,12 +150,28 @@ class NetworkConfig:
             shortcut_dropout=real("shortcut_dropout", self.shortcut_dropout, least=0, below=1),
             survival=real("survival", self.survival, above=0, most=1),
         )
-        assign(self, block=_block_for(family, self.depth, self.block))
-        if family is Family.densenet:
+        if self.is_plugin_family:
+            self._check_plugin_family()
+            return
+        assign(self, block=_block_for(self.family, self.depth, self.block))
+        if self.family == Family.densenet:
             self._settle_densenet()
         elif self.width == "auto":
-            assign(self, width=WIDTH[family])
+            assign(self, width=WIDTH[self.family])
         self._check_idle_keys()
+
+    @property
+    def is_plugin_family(self) -> bool:
+        """Whether a plugin builds the network."""
+        return self.family not in FAMILY.built_in
+
+    def _check_plugin_family(self) -> None:
+        """Refuse keys that the plugin's family does not name in its attribute `keys`."""
+        whole("depth", self.depth, 1)
+        used = ("depth", "family", *getattr(FAMILY[self.family], "keys", ()))
+        for field in fields(NetworkConfig):
+            if field.name not in used:
+                self._idle(field.name, "other families", f"family={self.family}")
 
     def _settle_densenet(self) -> None:
         if self.shortcut not in ("identity", "concatenation"):
@@ -172,8 +187,8 @@ class NetworkConfig:
 
     def _check_idle_keys(self) -> None:
         """Refuse keys that were given a value and would do nothing."""
-        if self.shortcut == "concatenation" and self.family is not Family.densenet:
-            raise ChoiceError(f"shortcut=concatenation: only in family densenet, not {self.family.value}; nearest is identity")
+        if self.shortcut == "concatenation" and self.family != Family.densenet:
+            raise ChoiceError(f"shortcut=concatenation: only in family densenet, not {self.family}; nearest is identity")
         for key in sorted({key for keys in SHORTCUT_KEYS.values() for key in keys}):
             if not applies(key, self.shortcut):
                 users = [name for name, keys in SHORTCUT_KEYS.items() if key in keys]
@@ -181,8 +196,8 @@ class NetworkConfig:
         if self.block is not BlockKind.bottleneck:
             block = cast(BlockKind, self.block).value
             self._idle("bottleneck_stride", "block=bottleneck", f"block={block}")
-        if self.family is not Family.densenet:
-            self._idle("growth", "family=densenet", f"family={self.family.value}")
+        if self.family != Family.densenet:
+            self._idle("growth", "family=densenet", f"family={self.family}")
         else:
             self._idle("order", "family=cifar or imagenet", "family=densenet, which has an order of its own")
             self._idle("survival", "nets with a residual branch to leave out", "family=densenet")
@@ -197,25 +212,32 @@ class NetworkConfig:
 
     @property
     def stage_blocks(self) -> tuple[int, ...]:
-        """The number of blocks in each stage."""
+        """The number of blocks in each stage; empty for a plugin's family."""
+        if self.is_plugin_family:
+            return ()
         return DEPTHS[self.family, cast(BlockKind, self.block)].stage_blocks(self.depth) or ()
 
     def check_images(self, side: int, batch_size: int) -> None:
         """Raise ChoiceError where images of `side` pixels, or so few of them, are too small for the net to be trained on."""
+        if self.is_plugin_family:
+            return
         halvings = {Family.cifar: 2, Family.imagenet: 5, Family.densenet: 2}[self.family]
-        if self.family is Family.densenet and side < 2**halvings:
+        if self.family == Family.densenet and side < 2**halvings:
             raise ChoiceError(f"family=densenet: images of {side}x{side} are too small; the least is {2**halvings}x{2**halvings}")
-        last = side // 2**halvings if self.family is Family.densenet else -(-side // 2**halvings)
+        last = side // 2**halvings if self.family == Family.densenet else -(-side // 2**halvings)
         if self.norm == "batch" and batch_size * last * last < 2:
             raise ChoiceError(
                 f"schedule.batch_size={batch_size}: batch normalisation needs two values a channel, and after family "
-                f"{self.family.value} an image of {side}x{side} is one; nearest is schedule.batch_size=2"
+                f"{self.family} an image of {side}x{side} is one; nearest is schedule.batch_size=2"
             )
 
     def check_extends(self, depth: int) -> None:
         """Raise ChoiceError where this net is not that of `depth` layers and, after it in each stage, blocks of identity."""
-        given, depths = f"start_from={depth}", DEPTHS[self.family, cast(BlockKind, self.block)]
-        if self.family is Family.densenet:
+        given = f"start_from={depth}"
+        if self.is_plugin_family:
+            raise ChoiceError(f"{given}: is for built-in families, not for family={self.family}; nearest is none")
+        depths = DEPTHS[self.family, cast(BlockKind, self.block)]
+        if self.family == Family.densenet:
             raise ChoiceError(f"{given}: each layer of family densenet adds channels, none is the identity; nearest is none")
         kinds = {
             "norm": (self.norm, ("batch", "none"), ""),
@@ -242,34 +264,33 @@ class NetworkConfig:
 
     def chosen(self) -> dict[str, Any]:
         """Return the keys of the network that are not what they would be if they had not been given."""
-        followed: dict[str, Any] = {"width": WIDTH.get(self.family, 2 * self.growth)}
-        if self.family is Family.densenet:
+        followed: dict[str, Any] = {} if self.is_plugin_family else {"width": WIDTH.get(self.family, 2 * self.growth)}
+        if self.family == Family.densenet:
             followed["shortcut"] = "concatenation"
-        followed["block"] = BlockKind.basic if self.family is Family.cifar else self.block
+        if not self.is_plugin_family:
+            followed["block"] = BlockKind.basic if self.family == Family.cifar else self.block
         values = {f.name: (getattr(self, f.name), followed.get(f.name, f.default)) for f in fields(NetworkConfig)}
         return {name: value for name, (value, default) in values.items() if value != default}
 
 
-def _block_for(family: Family, depth: object, given: object) -> BlockKind:
+def _block_for(family: str, depth: object, given: object) -> BlockKind:
     """Return the kind of block; raises ChoiceError where family, depth and block do not fit."""
     whole("depth", depth, None)
     number = cast(int, depth)
-    depths = {kind: of for (home, kind), of in DEPTHS.items() if home is family}
+    depths = {kind: of for (home, kind), of in DEPTHS.items() if home == family}
     kinds = [kind.value for kind in depths]
     if given != "auto" and given not in kinds:
         if given in [kind.value for kind in BlockKind]:
-            raise ChoiceError(
-                f"block={_word(given)}: family {family.value} has {' or '.join(kinds)} blocks; nearest is block=auto"
-            )
+            raise ChoiceError(f"block={_word(given)}: family {family} has {' or '.join(kinds)} blocks; nearest is block=auto")
         raise unknown("block", given, ["auto", *kinds])
     asked = list(depths) if given == "auto" else [BlockKind(given)]
     fitting = [kind for kind in asked if depths[kind].stage_blocks(number)]
-    if family is Family.cifar and given == "auto":
+    if family == Family.cifar and given == "auto":
         asked = [BlockKind.basic]  # also where 9n+2 would fit, so that a sweep of depths keeps its block
         fitting = [kind for kind in fitting if kind in asked]
     if fitting:
         return fitting[0]
-    whose = "this family has depth" if given == "auto" else f"{_word(given)} blocks of family {family.value} have depth"
+    whose = "this family has depth" if given == "auto" else f"{_word(given)} blocks of family {family} have depth"
     near = sorted({one for kind in asked for one in depths[kind].around(number)}, key=lambda one: (abs(one - number), one))[:2]
     others = [kind for kind in depths if kind not in asked and depths[kind].stage_blocks(number)]
     instead = f", or block={others[0].value}" if others else ""

@@ -30,7 +30,7 @@ def extent(config: NetworkConfig, side: int, batch: int) -> Extent:
     """Return the least that the net holds for images of `side` pixels."""
     weights = values = largest = 0
     for stage, (count, of_weights, channels) in enumerate(_stages(config)):
-        halvings = stage + (2 if config.family is Family.imagenet else 0)
+        halvings = stage + (2 if config.family == Family.imagenet else 0)
         output = batch * channels * max(1, side // 2**halvings) ** 2
         weights, values, largest = weights + of_weights, values + count * output, max(largest, output)
     return Extent(weights, values, largest)
@@ -38,7 +38,7 @@ def extent(config: NetworkConfig, side: int, batch: int) -> Extent:
 
 def _stages(config: NetworkConfig) -> Iterator[tuple[int, int, int]]:
     """Give each stage's blocks, the weights of their convolutions together, and the channels of the last one's output."""
-    if config.family is Family.densenet:
+    if config.family == Family.densenet:
         growth, channels = config.growth, cast(int, config.width)
         for count in config.stage_blocks:
             into = count * channels + growth * (count * (count - 1) // 2)  # channels into all the layers together

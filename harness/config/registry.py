@@ -1,17 +1,18 @@
-"""The open choices: names that a user may add to (shortcut, norm, init, data, probe).
+"""The open choices, to which a plugin may add names: family, shortcut, norm, init, data, probes, optimizer, ...; and its keys.
 
-A built-in name is declared here with the sentence that describes it, so that it can be checked without importing
-torch; the module that implements it attaches itself with `register`. A user's module adds a new name the same way.
+A built-in name is declared here with the sentence that describes it, so that it can be checked without importing torch. The
+module that implements it attaches itself with `register`. A plugin adds a new name the same way.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 MANY = 12
@@ -180,4 +181,57 @@ PROBE = Choice(
     reserved=("steps", "epochs", "gradient_norms"),
     method="watch",
 )
-BUILT_IN = (SHORTCUT, NORM, INIT, DATA, PROBE)
+OPTIMIZER = Choice(
+    "optimizer",
+    "harness.training.optimizer",
+    {
+        "sgd": "SGD with momentum; weight decay is added to the gradient (He et al. 2015, 4.2)",
+        "adamw": "AdamW: betas are schedule.momentum and schedule.beta2; weight decay is decoupled (Loshchilov and Hutter 2019)",
+    },
+)
+LR_SCHEDULE = Choice(
+    "lr_schedule",
+    "harness.training.lr_schedule",
+    {
+        "steps": "the rate falls to a tenth at each of schedule.milestones (He et al. 2015, 4.2)",
+        "cosine": "half a cosine from the full rate at the end of the warm-up to 0 at the last step (Loshchilov and Hutter 2017)",
+    },
+)
+FAMILY = Choice(
+    "family",
+    "harness.models.build",
+    {
+        "cifar": "3x3 stem, three stages of blocks, global average, linear layer (He et al. 2015, 4.2)",
+        "imagenet": "7x7 stem and pooling, four stages of blocks, global average, linear layer (He et al. 2015, Table 1)",
+        "densenet": "DenseNet-BC on CIFAR (Huang et al. 2017, sections 3 and 4)",
+    },
+)
+OBSERVER = Choice("observers", "harness.training.observers", {"log": "a line in the run's log for each evaluation"})
+BUILT_IN = (FAMILY, SHORTCUT, NORM, INIT, DATA, PROBE, OPTIMIZER, LR_SCHEDULE, OBSERVER)
+
+
+class PluginKey(NamedTuple):
+    """A key that a plugin adds: its default, and a function that raises ChoiceError for a wrong value."""
+
+    module: str
+    default: bool | int | float | str
+    check: Callable[[Any], object]
+
+
+PLUGIN_KEYS: dict[str, PluginKey] = {}
+
+
+def add_key(name: str, default: bool | int | float | str, check: Callable[[Any], object] = lambda value: None) -> None:
+    """Add the key `plugin.NAME` to runs that name the calling module in `plugins`.
+
+    Args:
+        name: on the command line `plugin.NAME=value`, in code `config.plugin[NAME]`.
+        default: the value where none is given; its type is the type of the key.
+        check: raises ChoiceError, or ValueError, for a value that is not allowed.
+    """
+    module = str(sys._getframe(1).f_globals["__name__"])
+    if not isinstance(name, str) or not name.isidentifier() or not isinstance(default, bool | int | float | str):
+        raise ChoiceError(f"plugin.{shown(name)}: must be an identifier with a default that is a number, true, false or a text")
+    if name in PLUGIN_KEYS and PLUGIN_KEYS[name].module != module:
+        raise ChoiceError(f"plugin.{name}: added twice, by {PLUGIN_KEYS[name].module} and {module}")
+    PLUGIN_KEYS[name] = PluginKey(module, default, check)

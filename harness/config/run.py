@@ -1,8 +1,7 @@
-"""What a run is asked to be: typed, validated at construction, and hashed.
+"""What a run computes: every choice validated at construction, and hashed into the run's identity.
 
-Every field is a key of the command line (`conf/config.yaml` comments each one). Closed choices are enums, open ones are
-names in `harness.config.registry`. A field says what a run computes, save for `data.root`, `data.download`, the number of a
-device and `PLACES`, which say where and how, and are no part of its identity.
+Each field is a key of the command line, which `conf/config.yaml` describes. Closed choices are enums; open choices are names
+in `harness.config.registry`. `ExecutionConfig` says where and how a run is computed and is no part of its identity.
 """
 
 from __future__ import annotations
@@ -15,20 +14,22 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import Enum
 from typing import Any
 
-from harness.config.data import IMAGE_FOLDER, DataConfig
+from harness.config import execution as execution_module
+from harness.config.data import SCHEDULES, DataConfig, LocatedData, is_fixed
+from harness.config.execution import ExecutionConfig
 from harness.config.flat import bare, flatten, plain
 from harness.config.network import Family, NetworkConfig
 from harness.config.plugins import load_plugin, plugin_digest
-from harness.config.registry import PROBE, ChoiceError, shown, unknown
-from harness.config.schedule import SCHEDULES, ScheduleConfig
-from harness.config.validation import assign, flag, member, names, real, whole
+from harness.config.registry import LR_SCHEDULE, OPTIMIZER, PLUGIN_KEYS, PROBE, ChoiceError, shown, unknown
+from harness.config.schedule import ScheduleConfig
+from harness.config.validation import assign, member, names, whole
 
 NUMERICS = 1
-"""Part of every run's identity; raised when a change of the code changes a golden loss, so that no stale run is reused."""
+"""Part of every run's identity. Raised when a change of the code changes a golden loss, so that no stale run is reused."""
 
 
 class Precision(str, Enum):
-    """Arithmetic of forward and backward pass; weights and optimiser state are always float32. `auto` is one of the two."""
+    """Arithmetic of the passes; weights and optimizer state are always float32. `auto` is resolved before the run starts."""
 
     fp32 = "fp32"
     bf16 = "bf16"
@@ -36,15 +37,14 @@ class Precision(str, Enum):
 
 
 class UpdateScaling(str, Enum):
-    """How large each layer's step is: as its gradient has it, or of equal relative size in all layers
-    (harness.training.update_scaling)."""
+    """Size of each layer's update: as its gradient, or the same relative size in all layers (training/update_scaling.py)."""
 
     none = "none"
     layerwise = "layerwise"
 
 
 class GradientNorms(str, Enum):
-    """At which steps the norm of each layer's weight gradient is kept: where probes look, or at every step as well."""
+    """Steps at which the norm of each layer's weight gradient is recorded: probed steps only, or every step."""
 
     probed = "probed"
     every = "every"
@@ -52,70 +52,99 @@ class GradientNorms(str, Enum):
 
 NESTED: Mapping[str, type[DataConfig] | type[ScheduleConfig]] = {"data": DataConfig, "schedule": ScheduleConfig}
 """The keys that are groups of keys."""
-PLACES = ("activation_checkpointing", "checkpoint_minutes", "gang")
-"""Keys, beside `DATA_PLACES` and the number of a device, that change no number of a run."""
-DATA_PLACES = ("root", "download")
-"""The keys of `data` that say where the images are, not which."""
 
 
 @dataclass(frozen=True)
 class RunConfig(NetworkConfig):
-    """One training with one set of choices: a network, and how it is trained.
+    """One training run: a network, and how it is trained.
 
-    Raises ChoiceError (a ValueError) at construction for any choice that cannot be run. What `schedule` was not given follows
-    `data`. `start_from` is the depth of the run that this one extends (`shallower`), or none.
+    What `schedule` was not given follows `data`. The folder of a `LocatedData` goes to `execution`, which does not count when
+    configs are compared. `start_from` is the depth of the run that this run extends (`shallower`), or none. `plugin` has the
+    values of the plugins' own keys (`add_key`).
+
+    Raises:
+        ChoiceError: (a ValueError) at construction, for any choice that cannot be run.
     """
 
     seed: int = 0
     data: DataConfig = field(default_factory=DataConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    optimizer: str = "sgd"
+    lr_schedule: str = "steps"
     precision: Precision = Precision.fp32
     device: str = "auto"
     threads: int | str = 1
     probes: tuple[str, ...] = ("blocks", "layers")
-    activation_checkpointing: bool = False
-    checkpoint_minutes: float = 2.0
-    gang: int | str = "auto"
     update_scaling: UpdateScaling = UpdateScaling.none
     start_from: int | str = "none"
     gradient_norms: GradientNorms = GradientNorms.probed
     plugins: tuple[str, ...] = ()
+    plugin: Mapping[str, Any] = field(default_factory=dict)
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig, compare=False)
 
     def __post_init__(self) -> None:
         plugins = names("plugins", self.plugins)
         for module in plugins:
             load_plugin(module)
-        for key, kind in NESTED.items():
+        for key, kind in (*NESTED.items(), ("execution", ExecutionConfig)):
             if not isinstance(getattr(self, key), kind):
                 raise ChoiceError(f"{key}={shown(getattr(self, key))}: must be a {kind.__name__}")
+        if isinstance(self.data, LocatedData):
+            self._take_location(self.data)
         super().__post_init__()
         whole("seed", self.seed, 0)
-        flag("activation_checkpointing", self.activation_checkpointing)
         probes = tuple(sorted(set(names("probes", self.probes))))
         for probe in probes:
             PROBE.check(probe)
-        if not isinstance(self.device, str) or not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", self.device):
-            raise ChoiceError(f"device={shown(self.device)}: must be auto, cpu, cuda or cuda:N")
+        OPTIMIZER.check(self.optimizer)
+        LR_SCHEDULE.check(self.lr_schedule)
+        self._check_device()
         if self.threads != "auto":
             whole("threads", self.threads, 1, also="auto")
-        if self.gang != "auto":
-            whole("gang", self.gang, 1, also="auto")
         if self.start_from != "none":
             whole("start_from", self.start_from, 1, also="none")
         assign(
             self,
-            checkpoint_minutes=real("checkpoint_minutes", self.checkpoint_minutes, least=0),
             precision=member("precision", self.precision, Precision),
             update_scaling=member("update_scaling", self.update_scaling, UpdateScaling),
             gradient_norms=member("gradient_norms", self.gradient_norms, GradientNorms),
             probes=probes,
             plugins=plugins,
+            plugin=_plugin_values(self.plugin, plugins),
             schedule=self.schedule.following(SCHEDULES.get(self.data.name, ScheduleConfig())),
         )
+        self.located_data()
+        self._check_combinations()
+
+    def _take_location(self, data: LocatedData) -> None:
+        where = replace(self.execution, data_root=data.root, data_download=data.download)
+        pure = {f.name: getattr(data, f.name) for f in fields(DataConfig)}
+        assign(self, data=DataConfig(**pure), execution=where)
+
+    def _check_device(self) -> None:
+        if not isinstance(self.device, str) or not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", self.device):
+            raise ChoiceError(f"device={shown(self.device)}: must be auto, cpu, cuda or cuda:N")
+        kind, _, number = self.device.partition(":")
+        if number:
+            assign(self, device=kind, execution=replace(self.execution, device_number=int(number)))
+
+    def _check_combinations(self) -> None:
+        """Refuse keys that exclude each other."""
         if self.norm == "none" and (images := self.schedule.precise_norm) is not None:
             raise ChoiceError(
                 f"schedule.precise_norm={images}: is for nets with batch normalisation, not for norm=none; nearest is null"
             )
+        if self.optimizer != "adamw" and self.schedule.beta2 != ScheduleConfig.beta2 and self.optimizer in OPTIMIZER.built_in:
+            raise ChoiceError(
+                f"schedule.beta2={self.schedule.beta2:g}: is for optimizer=adamw, not for optimizer={self.optimizer}; "
+                f"nearest is {ScheduleConfig.beta2:g}"
+            )
+        if self.optimizer != "sgd" and self.update_scaling is UpdateScaling.layerwise:
+            raise ChoiceError(
+                f"update_scaling=layerwise: is for optimizer=sgd, not for optimizer={self.optimizer}; nearest is none"
+            )
+        if self.is_plugin_family and self.execution.activation_checkpointing:
+            raise ChoiceError(f"activation_checkpointing=true: is for built-in families, not for family={self.family}; nearest is false")
         if isinstance(self.start_from, int):
             self.check_extends(self.start_from)
             if self.norm == "none" and self.shortcut != "none" and self.update_scaling is UpdateScaling.layerwise:
@@ -126,36 +155,48 @@ class RunConfig(NetworkConfig):
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> RunConfig:
-        """Return the config of nested plain values, as a composed YAML or config.json holds them.
+        """Return the config of nested plain values, as a composed YAML file or config.json has them.
 
-        Raises ChoiceError for unknown keys, and for values as the constructor does.
+        Keys of `ExecutionConfig` stand where the command line has them, `data.root` among the keys of `data`.
+
+        Raises:
+            ChoiceError: for unknown keys, and for values that the constructor refuses.
         """
         values = dict(mapping)
         for module in names("plugins", values.get("plugins") or ()):
             load_plugin(module)
+        execution = {}
+        for key, name in execution_module.KEYS.items():
+            group, _, inner = key.rpartition(".")
+            if group and isinstance(values.get(group), Mapping) and inner in values[group]:
+                execution[name] = values[group][inner]
+                values[group] = {other: value for other, value in values[group].items() if other != inner}
+            elif not group and key in values:
+                execution[name] = values.pop(key)
         for key, kind in NESTED.items():
             if key in values:
                 values[key] = kind(**_known(values[key], kind, f"{key}."))
-        return cls(**_known(values, cls, ""))
+        return cls(**_known(values, cls, ""), execution=ExecutionConfig(**execution))
 
     def choices(self) -> dict[str, Any]:
-        """Return every choice as nested plain values, milestones resolved, without the places."""
-        data = {key: value for key, value in plain(self.data).items() if key not in DATA_PLACES}
+        """Return every choice as nested plain values, milestones resolved."""
         schedule = plain(self.schedule.in_force()) | {"milestones": list(self.schedule.milestone_steps())}
-        values = plain(self) | {"device": self.device.split(":")[0], "data": data, "schedule": schedule}
-        return {key: value for key, value in values.items() if key not in PLACES}
+        values = plain(self) | {"data": plain(self.data), "schedule": schedule, "plugin": dict(self.plugin)}
+        del values["execution"]
+        return values
 
-    def places(self) -> dict[str, Any]:
-        """Return what says where, not what: needed to carry out the run, left out of its record."""
-        data = {key: getattr(self.data, key) for key in DATA_PLACES}
-        return {"device": self.device, "data": data} | {key: getattr(self, key) for key in PLACES}
+    def located_data(self) -> LocatedData:
+        """Return the data with the folder that holds them."""
+        return LocatedData(**plain(self.data), root=self.execution.data_root, download=self.execution.data_download)
 
-    def at(self, data: Mapping[str, Any], **places: Any) -> RunConfig:
-        """Return the same run at other `places`."""
-        return replace(self, data=replace(self.data, **data), **places)
+    @property
+    def torch_device(self) -> str:
+        """The device as torch names it: cpu, cuda or cuda:N."""
+        number = self.execution.device_number
+        return self.device if number is None or self.device != "cuda" else f"{self.device}:{number}"
 
     def shallower(self) -> RunConfig | None:
-        """Return the run that this one starts from: the same but for the depth, trained from scratch; None if there is none."""
+        """Return the run that this one starts from: the same but for its depth, trained from scratch. None if there is none."""
         return replace(self, depth=self.start_from, start_from="none") if isinstance(self.start_from, int) else None
 
     def flat(self) -> dict[str, Any]:
@@ -163,31 +204,35 @@ class RunConfig(NetworkConfig):
         return flatten(self.choices())
 
     def identity(self) -> str:
-        """Return the hash of what can change the run's numbers: 10 hexadecimal digits of SHA-256.
+        """Return the hash of everything that can change the run's numbers: 10 hexadecimal digits of SHA-256.
 
-        Only choices away from their defaults count, so a new key with a default leaves old hashes as they were. The device
-        counts by its type, `threads=auto` as it stands: how many there are is known where the run is. Raises ValueError while
-        device or precision are still `auto` (see `harness.training.devices`), or while it is not known which images a user's
-        own are (see `harness.data.datasets`).
+        Only choices that differ from their defaults count, so a new key with a default leaves old hashes unchanged. `device`
+        counts by type, `threads=auto` as the word, since the number of cores is known only where the run is computed.
+
+        Raises:
+            ValueError: while device or precision is `auto` (`harness.training.devices.resolve`), or while the content of an
+                image folder is unknown (`harness.data.datasets.check`).
         """
         if "auto" in (self.device, self.precision):
             raise ValueError("device and precision must be resolved before a run has an identity")
-        if self.data.name == IMAGE_FOLDER and self.data.content is None:
+        if self.data.name in SCHEDULES and not is_fixed(self.data.name) and self.data.content is None:
             raise ValueError("the images must be checked before a run has an identity")
-        different: dict[str, Any] = {"numerics": NUMERICS, "device": self.device.split(":")[0]}
+        different: dict[str, Any] = {"numerics": NUMERICS, "device": self.device}
         of_network = [f.name for f in fields(NetworkConfig)]
         different |= {name: bare(value) for name, value in self.chosen().items()}
-        different |= _different(self, skip=(*of_network, *PLACES, "data", "schedule", "device", "plugins"))
-        different["data"] = _different(self.data, skip=DATA_PLACES)
-        different["schedule"] = _different(self.schedule.in_force(), skip=())
+        different |= _different(self, skip=(*of_network, "execution", "data", "schedule", "device", "plugins", "plugin"))
+        different["data"] = _different(self.data)
+        different["schedule"] = _different(self.schedule.in_force())
         if self.plugins:
             different["plugins"] = {module: plugin_digest(module) for module in self.plugins}
+        if changed := {key: value for key, value in self.plugin.items() if value != PLUGIN_KEYS[key].default}:
+            different["plugin"] = changed
         text = json.dumps(different, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
     def run_name(self) -> str:
         """Return the name of the run's folder: a readable label and the identity."""
-        family = "" if self.family is Family.cifar else f"{self.family.value}-"
+        family = "" if self.family == Family.cifar else f"{self.family}-"
         start = "" if self.start_from == "none" else f"-from{self.start_from}"
         return f"{self.data.name}-{family}{self.shortcut}-{self.depth}{start}-seed{self.seed}-{self.identity()}"
 
@@ -200,14 +245,36 @@ def with_defaults(choices: Mapping[str, Any]) -> dict[str, Any]:
     return defaults | dict(choices) | nested
 
 
-def _different(config: Any, skip: tuple[str, ...]) -> dict[str, Any]:
+def _plugin_values(given: Mapping[str, Any], plugins: tuple[str, ...]) -> dict[str, Any]:
+    """Return the value of every key that the plugins add; raises ChoiceError for a key or a value that is not theirs."""
+    if not isinstance(given, Mapping):
+        raise ChoiceError(f"plugin={shown(given)}: must be a group of keys that a plugin adds")
+    keys = {name: key for name, key in PLUGIN_KEYS.items() if key.module in plugins}
+    values = {name: key.default for name, key in keys.items()}
+    for name, value in given.items():
+        if name not in keys:
+            raise unknown("key", f"plugin.{name}", [f"plugin.{key}" for key in keys] or ["none without plugins=[MODULE]"])
+        kind = type(keys[name].default)
+        if type(value) is int and kind is float:
+            value = float(value)
+        if type(value) is not kind:
+            raise ChoiceError(f"plugin.{name}={shown(value)}: must be of the type of its default, {shown(keys[name].default)}")
+        try:
+            keys[name].check(value)
+        except ValueError as error:
+            raise ChoiceError(f"plugin.{name}={shown(value)}: {error}") from error
+        values[name] = value
+    return values
+
+
+def _different(config: Any, skip: tuple[str, ...] = ()) -> dict[str, Any]:
     defaults = {f.name: f.default if f.default is not MISSING else None for f in fields(config)}
     values = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in skip}
     return {name: bare(value) for name, value in values.items() if value != defaults[name]}
 
 
 def _known(mapping: Any, kind: type, prefix: str) -> dict[str, Any]:
-    keys = [f.name for f in fields(kind)]
+    keys = [f.name for f in fields(kind) if f.name != "execution"]
     if not isinstance(mapping, Mapping):
         raise ChoiceError(f"{prefix.rstrip('.')}={shown(mapping)}: must be a group of keys ({', '.join(keys)})")
     for key in mapping:

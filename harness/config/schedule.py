@@ -7,16 +7,18 @@ from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Any
 
-from harness.config.data import IMAGE_FOLDER
 from harness.config.registry import ChoiceError, shown
 from harness.config.validation import assign, flag, member, real, whole
 
 
 class Warmup(str, Enum):
-    """When the warm-up learning rate ends: never begins, after a fixed count, or below a training error."""
+    """How training begins: at the full rate; at a low rate for a fixed count of steps, or until the training error falls
+    below a bound; or with a rate that rises linearly over a fixed count of steps.
+    """
 
     none = "none"
     steps = "steps"
+    linear = "linear"
     until_error = "until_error"
 
 
@@ -37,6 +39,7 @@ class ScheduleConfig:
     warmup_error: float = 80.0
     warmup_max_steps: int | None = None
     momentum: float = 0.9
+    beta2: float = 0.999
     weight_decay: float = 1e-4
     decay_norm: bool = True
     eval_every: int | None = None
@@ -59,6 +62,7 @@ class ScheduleConfig:
         warmup_rate = real("schedule.warmup_learning_rate", self.warmup_learning_rate, above=0)
         error = real("schedule.warmup_error", self.warmup_error, above=0, most=100)
         momentum = real("schedule.momentum", self.momentum, least=0, below=1)
+        beta2 = real("schedule.beta2", self.beta2, least=0, below=1)
         decay = real("schedule.weight_decay", self.weight_decay, least=0)
         flag("schedule.decay_norm", self.decay_norm)
         whole("schedule.warmup_steps", self.warmup_steps, 1)
@@ -66,7 +70,7 @@ class ScheduleConfig:
             if getattr(self, key) is not None:
                 whole(f"schedule.{key}", getattr(self, key), 1)
         ends = "steps" in self.__dict__["_given"]  # else only the data say when
-        if ends and warmup is Warmup.steps and self.warmup_steps >= self.steps:
+        if ends and warmup in (Warmup.steps, Warmup.linear) and self.warmup_steps >= self.steps:
             raise ChoiceError(f"schedule.warmup_steps={self.warmup_steps}: must be below schedule.steps={self.steps}")
         if ends and warmup is Warmup.until_error and (self.warmup_max_steps or 0) > self.steps:
             raise ChoiceError(f"schedule.warmup_max_steps={self.warmup_max_steps}: must be at most schedule.steps={self.steps}")
@@ -78,6 +82,7 @@ class ScheduleConfig:
             warmup_learning_rate=warmup_rate,
             warmup_error=error,
             momentum=momentum,
+            beta2=beta2,
             weight_decay=decay,
         )
 
@@ -114,6 +119,7 @@ class ScheduleConfig:
         idle = {
             Warmup.none: ("warmup_learning_rate", "warmup_steps", "warmup_error", "warmup_max_steps"),
             Warmup.steps: ("warmup_error", "warmup_max_steps"),
+            Warmup.linear: ("warmup_error", "warmup_max_steps"),
             Warmup.until_error: ("warmup_steps",),
         }[self.warmup]
         defaults: dict[str, Any] = {f.name: f.default for f in fields(self) if f.name in idle}
@@ -123,22 +129,10 @@ class ScheduleConfig:
         """Return the step by which a warm-up has ended, whatever the error."""
         if self.warmup is Warmup.none:
             return 0
-        if self.warmup is Warmup.steps:
+        if self.warmup in (Warmup.steps, Warmup.linear):
             return self.warmup_steps
         first = self.milestone_steps()[0] if self.milestone_steps() else self.steps
         return first if self.warmup_max_steps is None else self.warmup_max_steps
-
-
-SCHEDULES: Mapping[str, ScheduleConfig] = {
-    name: replace(schedule)  # as if all of it had been given
-    for name, schedule in {
-        "digits": ScheduleConfig(steps=1_000, learning_rate=0.01, eval_every=55),
-        "cifar10": ScheduleConfig(),
-        "cifar100": ScheduleConfig(),
-        IMAGE_FOLDER: ScheduleConfig(steps=600_000, batch_size=256),
-    }.items()
-}
-"""The schedule that each data set's name stands for, as in conf/schedule/ (a test compares the two)."""
 
 
 def default_milestones(steps: int) -> tuple[int, ...]:

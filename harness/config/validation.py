@@ -18,7 +18,7 @@ MOST: Mapping[str, int] = {
     "start_from": 100_000,
     "seed": 2**63 - 1,  # the largest integer of a table's column
     "threads": 4_096,
-    "gang": 1_024,
+    "runs_per_process": 1_024,
     "schedule.batch_size": 1_048_576,
     "data.image_size": 16_384,  # one batch of one such image takes 3 GiB
     "data.resize": 16_384,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.config.data import DataConfig, Split
+from harness.config.data import LocatedData, Split
 from harness.config.registry import ChoiceError
 from harness.config.seeds import stream_seed
 from harness.data.datasets import Facts, Images, Labels, ask, proportional, source, stratified_split
@@ -77,7 +77,7 @@ class Data:
     checksum: str
 
 
-def load(config: DataConfig, device: torch.device) -> Data:
+def load(config: LocatedData, device: torch.device) -> Data:
     """Return the data set `config` on `device`, split as asked; mean and std are those of the images trained on.
 
     Raises ChoiceError where the data cannot be read, or where the images trained on are all the same.

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.config import network_size
-from harness.config.data import DataConfig, Split
+from harness.config.data import DataConfig, LocatedData, Split
 from harness.config.registry import DATA, ChoiceError
 from harness.config.run import RunConfig
 from harness.config.seeds import stream_seed
@@ -77,18 +77,18 @@ class Source(Protocol):
     """A data set: facts, a check that needs no torch, and the arrays."""
 
     @staticmethod
-    def facts(config: DataConfig) -> Facts:
+    def facts(config: LocatedData) -> Facts:
         """Return what the data set holds, without reading the images; raises ChoiceError where that cannot be seen."""
 
     @staticmethod
-    def check(config: DataConfig) -> str | None:
+    def check(config: LocatedData) -> str | None:
         """Return which images were found, as `data.content` has it; None where the data set's name says it.
 
         Raises ChoiceError where the data are missing or damaged.
         """
 
     @staticmethod
-    def read(config: DataConfig) -> Arrays:
+    def read(config: LocatedData) -> Arrays:
         """Return the arrays; raises ChoiceError where they are not those of `config.content`."""
 
 
@@ -97,7 +97,7 @@ def source(config: DataConfig) -> Source:
     return found
 
 
-def ask(question: Callable[[DataConfig], T], config: DataConfig) -> T:
+def ask(question: Callable[[LocatedData], T], config: LocatedData) -> T:
     """Return what a source's method answers; an OSError becomes a ChoiceError naming the path."""
     with places.reading(f"data={config.name}"):
         return question(config)
@@ -113,14 +113,15 @@ def check(config: RunConfig) -> RunConfig:
 
 def check_all(configs: Sequence[RunConfig]) -> list[RunConfig]:
     """Do what `check` does for every config; the images are looked at once for all."""
-    facts = {data: ask(source(data).facts, data) for data in dict.fromkeys(config.data for config in configs)}
-    for config in configs:
-        _check_counts(config, facts[config.data])
+    located = [config.located_data() for config in configs]
+    facts = {data: ask(source(data).facts, data) for data in dict.fromkeys(located)}
+    for config, data in zip(configs, located, strict=True):
+        _check_counts(config, facts[data])
     for data, about in facts.items():
         memory.check(about.bytes, f"data={data.name}: {about.train + about.test:,} images of {about.size}x{about.size}")
     by_place = {_place(data): data for data in facts}
     found = {place: ask(source(data).check, data) for place, data in by_place.items()}
-    return [_with_content(config, found[_place(config.data)]) for config in configs]
+    return [_with_content(config, found[_place(data)]) for config, data in zip(configs, located, strict=True)]
 
 
 def _check_counts(config: RunConfig, facts: Facts) -> None:
@@ -140,7 +141,7 @@ def _check_counts(config: RunConfig, facts: Facts) -> None:
         raise ChoiceError(f"data.split=holdout: a tenth of {facts.train} training images is none")
 
 
-def _place(config: DataConfig) -> tuple[str, str | None]:
+def _place(config: LocatedData) -> tuple[str, str | None]:
     return config.name, config.root
 
 
@@ -208,15 +209,15 @@ class _Cifar:
     classes: ClassVar[int]
 
     @classmethod
-    def facts(cls, config: DataConfig) -> Facts:
+    def facts(cls, config: LocatedData) -> Facts:
         return Facts(train=50_000, test=10_000, channels=3, size=32, classes=cls.classes, padding=4, flip=True)
 
     @classmethod
-    def check(cls, config: DataConfig) -> None:
+    def check(cls, config: LocatedData) -> None:
         cifar.locate(cls.name, config.root, config.download)
 
     @classmethod
-    def read(cls, config: DataConfig) -> Arrays:
+    def read(cls, config: LocatedData) -> Arrays:
         return Arrays(*cifar.locate(cls.name, config.root, download=False).read())
 
 
@@ -237,18 +238,18 @@ class ImageFolder:
     """A user's own images below `data.root`: see `harness.data.image_folder`."""
 
     @staticmethod
-    def facts(config: DataConfig) -> Facts:
+    def facts(config: LocatedData) -> Facts:
         folder, size = image_folder.scan(config.root), _size(config)
         margin = (image_folder.kept(folder, size, config.resize) - size) // 2
         counts = {"train": len(folder.train), "test": len(folder.test), "classes": len(folder.classes)}
         return Facts(**counts, channels=3, size=size, padding=0 if margin else max(1, size // 8), flip=True, margin=margin)
 
     @staticmethod
-    def check(config: DataConfig) -> str:
+    def check(config: LocatedData) -> str:
         return image_folder.check(image_folder.scan(config.root))
 
     @staticmethod
-    def read(config: DataConfig) -> Arrays:
+    def read(config: LocatedData) -> Arrays:
         train, train_labels, test, test_labels, found = image_folder.read(
             image_folder.scan(config.root), _size(config), config.resize
         )
@@ -256,6 +257,6 @@ class ImageFolder:
         return Arrays(train, train_labels, test, test_labels)
 
 
-def _size(config: DataConfig) -> int:
+def _size(config: LocatedData) -> int:
     assert config.image_size is not None
     return config.image_size

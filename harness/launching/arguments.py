@@ -15,15 +15,18 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.config.registry import LONGEST, ChoiceError, shown, unknown
+from harness.config.execution import KEYS as EXECUTION_KEYS
 from harness.config.run import NESTED, RunConfig
 
 log = logging.getLogger("harness")
 
 KEYS = (
-    *(f.name for f in fields(RunConfig)),
-    *("results", "variant", "experiment"),
+    *(f.name for f in fields(RunConfig) if f.name not in ("execution", "plugin")),
+    *("results", "variant", "experiment", *EXECUTION_KEYS),
     *(f"{group}.{f.name}" for group, kind in NESTED.items() for f in fields(kind)),
 )
+RENAMED = {"gang": "runs_per_process"}
+"""Keys of earlier versions."""
 TEXTS = ("results", "data.root")
 """Keys whose value is a text in which any character may stand."""
 DEEPEST = 20
@@ -150,7 +153,9 @@ def _check_key(line: str, keys: Sequence[str]) -> None:
     plain = key.lstrip("+~").partition("@")[0].strip()
     if key.startswith("~"):
         raise ChoiceError(f"{shown(line)}: no key can be left out; give it a value")
-    if plain not in keys:
+    if plain in RENAMED:
+        raise ChoiceError(f"{shown(line)}: {plain} is now {RENAMED[plain]}; type {RENAMED[plain]}={shown(line.partition('=')[2])}")
+    if plain not in keys and not re.fullmatch(r"plugin\.\w+", plain):  # keys that plugins add are checked once these are imported
         raise unknown("key", plain, keys)
     if line.startswith(f"{key}=="):
         raise ChoiceError(f"{shown(line)}: type {plain}={shown(line[len(key) :].lstrip('='))}")

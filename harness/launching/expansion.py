@@ -57,6 +57,7 @@ class Product:
             groups = tuple(str(one.input_line) for one in job if one.key_or_group in GROUPS)
             if groups not in bases:
                 bases[groups] = composed("config", groups)
+                OmegaConf.set_struct(bases[groups].plugin, False)  # its keys are those of plugins
             values = [one for one in job if one.key_or_group not in GROUPS]
             with refused(" ".join(f"{one.key_or_group}={value}" for one in values if "${" in (value := str(one.value())))):
                 # every job sets the same keys, so that nothing is left of the one before

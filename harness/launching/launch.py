@@ -106,7 +106,7 @@ def carry_out_all(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence
                 Display(sweep.folder) as display,
             ):
                 try:
-                    _launch(_next(left), sweep, launcher, folder, display.draws, stop)
+                    _launch(_next(left), sweep, launcher, folder, display.is_live, stop)
                 except (OSError, RecordError):
                     if not handover.gone(folder):
                         raise

@@ -80,8 +80,8 @@ def plan(overrides: Sequence[str], multirun: bool, command: Sequence[str], tell:
         config, results = from_composed(values)
         configs.append(config)
         tell(len(configs), product.count)
-    to_fetch = [config for config in configs if config.data.download]
-    resolved = _resolved([*check_all([config for config in configs if not config.data.download]), *to_fetch])
+    to_fetch = [config for config in configs if config.execution.data_download]
+    resolved = _resolved([*check_all([config for config in configs if not config.execution.data_download]), *to_fetch])
     folder = writable(results)
     check_all(to_fetch)
     return Sweep(resolved, experiment, folder, published(command), _decided(configs, resolved))
@@ -144,8 +144,8 @@ def _resolved(configs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:
     placed: dict[str, RunConfig] = {}
     load = Counter[str]()
     for name, same in sorted(by_name.items(), key=lambda named: -cost(named[1][0])):
-        placed[name] = min(same, key=lambda config: load[config.device])
-        load[placed[name].device] += cost(placed[name])
+        placed[name] = min(same, key=lambda config: load[config.torch_device])
+        load[placed[name].torch_device] += cost(placed[name])
     return tuple(placed[name] for name in by_name)
 
 

@@ -21,7 +21,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from harness.models import introspection
-from harness.models.activation_checkpointing import Staged
 from harness.models.blocks import Block
 from harness.records import paths
 from harness.records.reader import RecordError
@@ -39,7 +38,7 @@ def trained_weights(run: Run) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def extend(model: Staged, trained: Mapping[str, Tensor]) -> None:
+def extend(model: nn.Module, trained: Mapping[str, Tensor]) -> None:
     """Give `model` the tensors of the shallower net `trained`, and make its other blocks the identity."""
     own = model.state_dict()
     for name, tensor in trained.items():

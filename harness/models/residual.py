@@ -32,7 +32,7 @@ class Stem(nn.Module):
 
     def __init__(self, in_channels: int, config: NetworkConfig) -> None:
         super().__init__()
-        width, large = int(config.width), config.family is Family.imagenet
+        width, large = int(config.width), config.family == Family.imagenet
         kernel, stride = (7, 2) if large else (3, 1)
         self.conv = convolution(in_channels, width, kernel, stride, config.norm)
         self.norm = make_norm(config.norm, width)

@@ -17,7 +17,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.config.network import DEPTHS, BlockKind, Family, Form, NetworkConfig
 from harness.models import introspection
-from harness.models.activation_checkpointing import Staged
 from harness.models.build import architecture
 
 SHALLOW = 4
@@ -86,10 +85,12 @@ def inspect(
     Of a deep net whose stages repeat one block, a shallow one is looked at, and continued to the depth. `recompute` is for a
     step with activation checkpointing. Raises RuntimeError where the images are too small for the net.
     """
+    others = (channels, image_size, classes, batch_size, bf16, recompute)
+    if config.is_plugin_family:
+        return _whole(config, *others)
     blocks = config.stage_blocks[0]
     form = DEPTHS[config.family, BlockKind(config.block)]
-    others = (channels, image_size, classes, batch_size, bf16, recompute)
-    if not isinstance(form, Form) or config.family is Family.densenet or blocks <= SHALLOW + 1:
+    if not isinstance(form, Form) or config.family == Family.densenet or blocks <= SHALLOW + 1:
         return _whole(config, *others)
     keys = {f.name: getattr(config, f.name) for f in fields(NetworkConfig)}
     shallow, next_one = (
@@ -131,7 +132,7 @@ def _whole(
 ) -> Inspection:
     """Return what the net is, found by one pass through all of it."""
     with FakeTensorMode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        model = architecture(config, channels, classes)
+        model = architecture(config, channels, classes, image_size)
         images = torch.empty(batch_size, channels, image_size, image_size)
         counter = FlopCounterMode(display=False)
         with _shapes(model) as shapes, _fields(model) as fields, _kept(model, recompute) as kept, counter:
@@ -170,7 +171,7 @@ def _shapes(model: nn.Module) -> Iterator[dict[str, tuple[int, ...]]]:
 
 
 @contextmanager
-def _fields(model: Staged) -> Iterator[dict[str, int]]:
+def _fields(model: nn.Module) -> Iterator[dict[str, int]]:
     """Note the receptive field after every module, along the residual branch: the longest path there is."""
     fields: dict[str, int] = {}
     state, at_block, side = (1, 1), (1, 1), 0  # receptive field and distance of two neighbours, in pixels
@@ -200,7 +201,7 @@ def _fields(model: Staged) -> Iterator[dict[str, int]]:
 
 
 @contextmanager
-def _kept(model: Staged, recompute: bool) -> Iterator[Callable[[], int]]:
+def _kept(model: nn.Module, recompute: bool) -> Iterator[Callable[[], int]]:
     """Count the bytes that a training pass keeps for the backward pass; give a function that returns them.
 
     With `recompute` those are the blocks' inputs, what stands outside the blocks, and the largest block's own.
@@ -232,7 +233,7 @@ def _kept(model: Staged, recompute: bool) -> Iterator[Callable[[], int]]:
         outside = {key: size for key, size in inside[-1].items() if key not in weights}
         blocks = [{k: size for k, size in own.items() if k not in weights} for number, own in inside.items() if number >= 0]
         if recompute:
-            return sum((outside | inputs).values()) + max(sum(own.values()) for own in blocks)
+            return sum((outside | inputs).values()) + max((sum(own.values()) for own in blocks), default=0)
         return sum({key: size for own in [outside, *blocks] for key, size in own.items()}.values())
 
     modules = [one.module for one in introspection.blocks(model) if one.number > 0]

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from harness.config.run import RunConfig
 from harness.records import paths
 from harness.records.schema import COLUMNS, NEVER_EMPTY, OF_SOME_ROWS, SCHEMAS, TEXT_COLUMNS, WHOLE_COLUMNS
+from harness.records.upgrade import VERSIONED, upgraded
 from harness.records.value_types import LARGEST, Schema, misfit, of_choices, shown, unfit_anywhere
 
 MIB = 2**20
@@ -105,6 +106,9 @@ def read_json(path: Path, schema: Schema | None = None) -> dict[str, Any]:
         )
     if not isinstance(content, dict):
         raise RecordError(f"{path}: holds no JSON object")
+    if path.name in VERSIONED:
+        with parsing(path):
+            content = upgraded(path.name, content)
     schema = schema or (of_choices(RunConfig, FIRST_CHOICES) if path.name == paths.CONFIG else SCHEMAS.get(path.name))
     if wrong := unfit_anywhere(content) or (schema and misfit(content, schema)):
         raise RecordError(f"{path}: {wrong}")

@@ -144,7 +144,7 @@ KEYS: Mapping[str, Sentences] = {
         "data_checksum": "SHA-256 of all images and labels, in order",
         "code": "git commit and whether files had changed; nulls where the code is no checkout",
         "command": "the command line, absolute paths left out",
-        "gang": "runs that took turns in the process",
+        "runs_per_process": "runs that were interleaved in the process",
         "wall_seconds": "time spent on the training, pauses left out",
         "peak_memory": "largest memory of the process, and of the GPU if there is one (MiB)",
     },
@@ -195,7 +195,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "threads": WHOLE,
             "code": Keys({"commit": or_null(TEXT), "dirty": or_null(FLAG)}),
         },
-        {"command": TEXT, "gang": WHOLE, "wall_seconds": SIZE, "peak_memory": Named(SIZE, TEXT)},
+        {"command": TEXT, "runs_per_process": WHOLE, "wall_seconds": SIZE, "peak_memory": Named(SIZE, TEXT)},
     ),
     paths.SWEEP: Keys({"runs": Listed(NAME, least=1)}, {"experiment": TEXT, "command": TEXT}),
     paths.VERIFICATION: Keys(

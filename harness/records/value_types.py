@@ -163,7 +163,7 @@ def of_choices(config: type, needed: frozenset[str] = frozenset(), place: str = 
     """
     hints = get_type_hints(config)
     found: dict[str, Schema] = {}
-    for name in (one.name for one in fields(config)):
+    for name in (field.name for field in fields(config) if field.compare):
         hint = hints[name]
         if is_dataclass(hint):
             assert isinstance(hint, type)
@@ -181,6 +181,8 @@ def _of_hint(hint: Any) -> Schema:
         parts = [_of_hint(one) for one in get_args(hint)]
         lists = [one for one in parts if not isinstance(one, Kind)]
         return lists[0] if lists else either(*dict.fromkeys(one for one in parts if isinstance(one, Kind)))
+    if get_origin(hint) is Mapping:
+        return Named(either(FLAG, NUMBER, TEXT), NAME)
     if get_origin(hint) is tuple:
         return Listed(_of_hint(get_args(hint)[0]))
     if isinstance(hint, type) and issubclass(hint, Enum | str):

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.records.schema import COLUMNS
+from harness.records.upgrade import FORMAT, VERSIONED
 
 
 def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
@@ -43,6 +44,9 @@ def write_text(path: Path, text: str, durable: bool = True) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any], durable: bool = True) -> None:
+    """Write a JSON object; a file of a run states its format (`harness.records.upgrade`)."""
+    if path.name in VERSIONED:
+        content = {"format": FORMAT, **content}
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", durable)
 
 

@@ -121,7 +121,7 @@ def names() -> str:
 
 def depths() -> str:
     """Return the depths that each family has with each kind of block."""
-    rows = [[code(family.value), code(block.value), str(form)] for (family, block), form in DEPTHS.items()]
+    rows = [[code(family), code(block.value), str(form)] for (family, block), form in DEPTHS.items()]
     return table(["family", "block", "depth"], rows)
 
 

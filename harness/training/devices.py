@@ -38,7 +38,7 @@ def resolve(config: RunConfig) -> RunConfig:
 
     Raises ChoiceError for a device that this machine does not have.
     """
-    device = config.device
+    device = config.torch_device
     if threads_here(config.threads) > (limit := thread_limit()):
         raise ChoiceError(f"threads={config.threads}: OMP_THREAD_LIMIT={limit} in the environment allows no more than {limit}")
     if device == "auto":
@@ -51,7 +51,7 @@ def resolve(config: RunConfig) -> RunConfig:
             raise ChoiceError(f"device={device}: this machine has {count} CUDA device(s), cuda:0 to cuda:{count - 1}")
     if config.precision is Precision.auto:
         config = replace(config, precision=Precision.bf16 if computes_bf16(torch.device(device)) else Precision.fp32)
-    return replace(config, device=device)
+    return replace(config, device=device.partition(":")[0])
 
 
 def computes_bf16(device: torch.device) -> bool | None:
@@ -82,7 +82,7 @@ def exactly(config: RunConfig) -> Iterator[None]:
     """Make the same config give the same bits inside the block, whatever settings the caller has; they are left as they were."""
     with as_runs_need_it(threads_here(config.threads)):
         try:
-            if config.activation_checkpointing:
+            if config.execution.activation_checkpointing:
                 _give_back_above(LARGE, LARGE)
             else:
                 _give_back_above(LARGEST, NEVER)
@@ -142,4 +142,4 @@ def record(launches: Callable[[], None]) -> Callable[[], None]:
 def autocast(config: RunConfig) -> torch.autocast:
     """Return the context of the forward pass: bfloat16 where the operation gains, or plain float32."""
     bf16 = config.precision is Precision.bf16
-    return torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=bf16)
+    return torch.autocast(config.device, torch.bfloat16, enabled=bf16)

@@ -59,7 +59,7 @@ class Own:
     """What a run has to itself in its turns."""
 
     def __init__(self, config: RunConfig, run: Run) -> None:
-        self.config, self.device = config, torch.device(config.device)
+        self.config, self.device = config, torch.device(config.torch_device)
         self._random = torch.get_rng_state()
         self._handler = _RunLog(run.folder / paths.LOG, encoding="utf-8")
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))

@@ -33,6 +33,7 @@ from harness.system.cores import threads_here
 from harness.system.signals import Stop
 from harness.training import checkpoint, environment
 from harness.training.lr_schedule import WARMUP_WINDOW, evaluated, fixed_warmup_end, learning_rate, warmup_fires
+from harness.training.observers import Observers
 from harness.training.recorder import Rows
 from harness.training.step import Stepper
 
@@ -51,14 +52,15 @@ class Training:
 
     def __init__(self, config: RunConfig, run: Run, facts: dict[str, Any], stop: Stop) -> None:
         self.config, self.schedule, self.run, self.facts, self.stop = config, config.schedule, run, facts, stop
-        self.device = torch.device(config.device)
+        self.device = torch.device(config.torch_device)
         environment.reset_peak_memory(self.device)
-        self.data = load(config.data, self.device)
-        self.model = build(config, self.data.facts.channels, self.data.facts.classes).to(self.device)
+        self.data = load(config.located_data(), self.device)
+        self.model = build(config, self.data.facts.channels, self.data.facts.classes, self.data.facts.size).to(self.device)
         if (shallower := config.shallower()) is not None:
             extend(self.model, trained_weights(Run(run.folder.with_name(shallower.run_name()))))
         torch.manual_seed(stream_seed(config.seed, "layers"))  # for what layers draw as they train, on a GPU as well
         self.batches = Batches(self.data.train, self.data.facts, self.schedule.batch_size, config.seed, config.data.augment)
+        self.observers = Observers(config.execution.observers)
         self.probes: dict[str, Probe] = {name: PROBE[name]() for name in config.probes}
         self.layers, self.blocks = introspection.layers(self.model), introspection.blocks(self.model)
         self.warmup_end = fixed_warmup_end(self.schedule)
@@ -86,6 +88,7 @@ class Training:
 
         It gives way whenever it has launched as many steps as it may before the host must wait for them.
         """
+        self.observers.call("start", self.run, self.config, self.step)
         try:
             return (yield from self._go())
         except Left:
@@ -104,7 +107,7 @@ class Training:
             evaluated = self._evaluated(done)
             row = evaluated or done % self.per_epoch == 0
             leave = done < steps and bool(self.stop)
-            save = leave or (done < steps and time.monotonic() - self.saved > 60 * self.config.checkpoint_minutes)
+            save = leave or (done < steps and time.monotonic() - self.saved > 60 * self.config.execution.checkpoint_minutes)
             if not (save or row or self.stepper.full or self.warmup_end is None):
                 continue
             yield
@@ -125,7 +128,7 @@ class Training:
     def advance(self, probed: bool) -> None:
         """Take one step, on a GPU launch it: cut and augment a batch, forward, backward, update; with `probed` inside probes."""
         self._end_warmup(self.step)
-        rate = learning_rate(self.schedule, self.step, self.warmup_end)
+        rate = learning_rate(self.config, self.step, self.warmup_end)
         self.unread.append((self.step, rate))
         self.stepper.take(rate, self._probed if probed else None)
 
@@ -211,6 +214,7 @@ class Training:
             self.rows.steps.append({"step": step, "epoch": epoch, "learning_rate": rate, "loss": loss, "error": error})
             if not math.isfinite(loss):
                 return False
+        self.observers.call("rows", "steps", self.rows.steps[-len(self.unread) :])
         self.unread.clear()
         return True
 
@@ -222,7 +226,7 @@ class Training:
         self.evaluating, self.rows.epochs = True, []
         row = self.rows.add_start(self._measured(with_train=True), self.seconds)
         self.evaluating = False
-        log.info("%s: before the first step, training error %.2f %%", self.run.name, row["train_error"])
+        self._observe_evaluation(row)
 
     def _measured(self, with_train: bool) -> dict[str, float]:
         """Return loss and error on the images that are no training images and, if asked for, on those.
@@ -252,13 +256,10 @@ class Training:
         values = self._measured(with_train) if evaluated else {}
         row = self.rows.add_epoch(done, self.per_epoch, values, self.seconds)
         self.evaluating = False
-        test = f", test error {row['test_error']:.2f} %" if evaluated else ""
-        if evaluated and "overflowed" in self.facts:
-            test += f" (a guess: the evaluation of {' and '.join(self.facts['overflowed'])} images is not finite)"
-        log.info(
-            "%s: step %d of %d, batch loss %.4g, batch error %.2f %%%s, %.0f s",
-            *(self.run.name, done, self.schedule.steps, row["batch_loss"], row["batch_error"], test, row["seconds"]),
-        )
+        self._observe_evaluation(row)
+
+    def _observe_evaluation(self, row: dict[str, Any]) -> None:
+        self.observers.call("evaluation", row | {"overflowed": self.facts.get("overflowed", [])})
 
     def _tell(self) -> None:
         """Say in status.json how far the training is, once a second."""
@@ -292,6 +293,7 @@ class Training:
         settle([row for rows in found.values() for row in rows])
         for name, rows in found.items():
             self.rows.probes[name] += rows
+            self.observers.call("rows", name, rows)
 
     @contextmanager
     def _buffers_kept(self) -> Iterator[None]:

@@ -47,16 +47,18 @@ class Stepper:
         self.model, self.batches, self.watched = model, batches, watched
         self.device = next(model.parameters()).device
         self.window = window(self.device)
-        self.optimizer = make_optimizer(model, config.schedule)
+        self.optimizer = make_optimizer(model, config)
         self.precision = autocast(config)
         self.layerwise = config.update_scaling is UpdateScaling.layerwise
+        groups = self.optimizer.param_groups
+        self._rate_on_device = all(group.get("fused") or group.get("capturable") for group in groups)
         exact = torch.float64 if self.device.type == "cpu" else torch.float32  # the type that the fused optimiser reads there
         self._rate = torch.zeros((), dtype=exact, device=self.device)
         self._number = torch.zeros((), dtype=torch.int64, device=self.device)
         self._found = torch.zeros((self.window, 2 + len(watched)), dtype=torch.float64, device=self.device)
         self._row = torch.arange(self.window, device=self.device)[:, None]
-        self.replays = recordable(self.device)
-        if self.replays and config.activation_checkpointing:
+        self.replays = recordable(self.device) and self._rate_on_device
+        if self.replays and config.execution.activation_checkpointing:
             log.info("steps with activation checkpointing cannot be recorded as a CUDA graph: they are launched one by one")
             self.replays = False
         self._replay: Callable[[], None] | None = None
@@ -67,16 +69,16 @@ class Stepper:
         """Go on from `step`, whatever was loaded into model and optimiser."""
         self.step = self.read_to = step
         self._number.fill_(step)
-        self.rate = 0.0
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate
+        self._set_rate(0.0)
+        if self._rate_on_device:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self._rate
 
     def take(self, rate: float, watch: Watch | None = None) -> None:
         """Launch the next update, at this learning rate, one by one within `watch(batch)` if a probe looks."""
         self.batches.prepare(self.step)
         if rate != self.rate:
-            self._rate.fill_(rate)
-            self.rate = rate
+            self._set_rate(rate)
         replay = self._recorded() if watch is None else None
         if replay is not None:
             replay()
@@ -86,6 +88,13 @@ class Stepper:
                 self._update(batch)
             self._launched += 1
         self.step += 1
+
+    def _set_rate(self, rate: float) -> None:
+        self.rate = rate
+        self._rate.fill_(rate)
+        if not self._rate_on_device:  # an optimizer that takes only numbers
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
 
     def _recorded(self) -> Callable[[], None] | None:
         """Return what replays a step, recorded now if it can be; None where steps are launched one by one."""

@@ -107,7 +107,7 @@ def _life(config: RunConfig, run: Run, command: str, stop: Stop, gang: int) -> T
         write_status(run, states.RUNNING, **facts)
         writer.write_bytes(reserve, bytes(RESERVE_BYTES))
         training = _ready(config, run, facts, stop)
-        about = environment.describe(device, threads_here(config.threads), training.data.checksum, command) | {"gang": gang}
+        about = environment.describe(device, threads_here(config.threads), training.data.checksum, command) | {"runs_per_process": gang}
         writer.write_json(run.folder / paths.ENVIRONMENT, about)
         state = yield from training.go()
         training.observers.call("end", state)

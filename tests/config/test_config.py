@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.config import registry
-from harness.config.data import DataConfig
+from harness.config.data import SCHEDULES, DataConfig
+from harness.config.execution import ExecutionConfig
 from harness.config.flat import flatten
 from harness.config.registry import ChoiceError
 from harness.config.run import RunConfig, with_defaults
-from harness.config.schedule import SCHEDULES, ScheduleConfig
+from harness.config.schedule import ScheduleConfig
 from harness.system.cores import available_cores
 from support.helpers import asked_by
 
@@ -195,7 +196,7 @@ def test_what_can_change_the_numbers_changes_the_identity():
 
 def test_what_cannot_change_the_numbers_does_not():
     same = [
-        replace(CPU, data=DataConfig(root="somewhere", download=True)),
+        replace(CPU, execution=ExecutionConfig(data_root="somewhere", data_download=True)),
         replace(CPU, probes=("layers", "blocks", "layers")),
         replace(CPU, schedule=replace(CPU.schedule, milestones=CPU.schedule.milestone_steps())),
         replace(CPU, schedule=replace(CPU.schedule, warmup_steps=7)),

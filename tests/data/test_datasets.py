@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from harness.config.data import DataConfig
+from harness.config.data import DataConfig, LocatedData
+from harness.config.execution import ExecutionConfig
 from harness.config.registry import ChoiceError
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
@@ -230,7 +231,7 @@ def test_both_distributions_give_the_same_arrays(tmp_path, monkeypatch):
 
 def test_cifar100_has_the_fine_labels_of_100_classes(tmp_path, monkeypatch):
     write_fake(tmp_path, monkeypatch)
-    config = DataConfig("cifar100", root=str(tmp_path))
+    config = LocatedData("cifar100", root=str(tmp_path))
     source(config).check(config)
     arrays, facts = source(config).read(config), source(config).facts(config)
     assert arrays.train_images.shape == arrays.test_images.shape == (20, 3, 32, 32)
@@ -275,7 +276,7 @@ def test_a_download_that_fails_says_so_and_leaves_nothing(tmp_path, monkeypatch,
         raise OSError("no route to host")
 
     monkeypatch.setattr(f"torchvision.datasets.{name.upper()}", offline)
-    config = DataConfig(name, root=str(tmp_path / "new"), download=True)
+    config = LocatedData(name, root=str(tmp_path / "new"), download=True)
     with pytest.raises(ChoiceError, match=f"{name.upper()} could not be fetched: no route to host"):
         source(config).check(config)
     assert not (tmp_path / "new").exists()
@@ -294,7 +295,7 @@ def test_a_root_without_data_is_refused(tmp_path, prepare, words):
     prepare(place)
     for name in ("cifar10", "cifar100"):
         with pytest.raises(ChoiceError, match=words):
-            source(DataConfig(name)).check(DataConfig(name, root=str(place)))
+            source(DataConfig(name)).check(LocatedData(name, root=str(place)))
         with pytest.raises(ChoiceError, match=rf"data\.root is not given: data={name} "):
             source(DataConfig(name)).check(DataConfig(name))
 
@@ -373,7 +374,7 @@ def test_a_download_mends_what_an_earlier_one_left(tmp_path, monkeypatch, name, 
         from torchvision import datasets
 
         left(root, folder, getattr(datasets, name.upper()).filename)
-    config = DataConfig(name, root=str(root), download=True)
+    config = LocatedData(name, root=str(root), download=True)
     try:
         source(config).check(config)
         assert ("GET" in asked) == (left is not whole_archive)
@@ -396,7 +397,7 @@ def test_a_download_of_other_bytes_is_refused_and_changes_nothing(tmp_path, monk
     one.write_bytes(b"mine")
     (archive,) = (tmp_path / "served").iterdir()
     archive.write_bytes(archive.read_bytes()[:1000])
-    config = DataConfig("cifar10", root=str(root), download=True)
+    config = LocatedData("cifar10", root=str(root), download=True)
     with pytest.raises(ChoiceError, match=r"data\.download=true: CIFAR10 could not be fetched: ") as refused:
         source(config).check(config)
     server.shutdown()
@@ -409,7 +410,7 @@ def test_a_download_of_other_bytes_is_refused_and_changes_nothing(tmp_path, monk
 @pytest.mark.parametrize("download", [False, True])
 def test_a_broken_distribution_does_not_hide_a_whole_one(tmp_path, monkeypatch, broken, download):
     content = write_fake(tmp_path, monkeypatch)
-    config = DataConfig("cifar10", root=str(tmp_path), download=download)
+    config = LocatedData("cifar10", root=str(tmp_path), download=download)
     for path in sorted((tmp_path / broken).iterdir()):
         path.unlink()  # at last the folder is empty
         source(config).check(config)
@@ -423,7 +424,7 @@ def test_two_broken_distributions_are_both_named(tmp_path, monkeypatch):
     write_fake(tmp_path, monkeypatch)
     for place in ("cifar-10-batches-py/data_batch_2", "cifar-10-batches-bin/test_batch.bin"):
         (tmp_path / place).unlink()
-    config = DataConfig("cifar10", root=str(tmp_path))
+    config = LocatedData("cifar10", root=str(tmp_path))
     with pytest.raises(ChoiceError, match=r"py/data_batch_2 is missing; .*bin/test_batch\.bin is missing; .*data\.download=true"):
         source(config).check(config)
 
@@ -457,7 +458,7 @@ def test_what_is_no_batch_file_is_refused_by_name(tmp_path, monkeypatch, make, f
     shutil.rmtree(tmp_path / "cifar-10-batches-bin")
     (tmp_path / file).unlink()
     make(tmp_path / file)
-    config = DataConfig("cifar100" if "100" in file else "cifar10", root=str(tmp_path))
+    config = LocatedData("cifar100" if "100" in file else "cifar10", root=str(tmp_path))
     for ask in (source(config).check, source(config).read):
         with pytest.raises(ChoiceError, match=rf"{file}: (is|cannot)|{file} is damaged"):
             ask(config)
@@ -489,7 +490,7 @@ def below_a_file(place):
 def test_a_root_that_cannot_be_is_refused_in_one_sentence(tmp_path, monkeypatch, name, download, make, words):
     if name == "image_folder" and download:
         return
-    config = RunConfig(data=DataConfig(name, root=str(make(tmp_path)), download=download))
+    config = RunConfig(data=DataConfig(name), execution=ExecutionConfig(data_root=str(make(tmp_path)), data_download=download))
     with pytest.raises(ChoiceError) as refused:
         check(config)
     assert words in str(refused.value)
@@ -508,11 +509,11 @@ def test_a_root_that_may_not_be_entered_is_refused(tmp_path, monkeypatch):
         with pytest.raises(
             ChoiceError, match=rf"data\.root={tmp_path}: cannot be read: {tmp_path}/cifar-10-batches-py: Permission"
         ):
-            check(RunConfig(data=DataConfig("cifar10", root=str(tmp_path))))
+            check(RunConfig(data=DataConfig("cifar10"), execution=ExecutionConfig(data_root=str(tmp_path))))
     monkeypatch.setattr("harness.data.places.Path.stat", refuse)
     for name in ("cifar10", "image_folder"):
         with pytest.raises(ChoiceError, match=rf"data\.root={tmp_path}: cannot be read: Permission denied; "):
-            check(RunConfig(data=DataConfig(name, root=str(tmp_path))))
+            check(RunConfig(data=DataConfig(name), execution=ExecutionConfig(data_root=str(tmp_path))))
 
 
 def test_whatever_the_system_refuses_to_a_source_names_the_path(monkeypatch):
@@ -528,7 +529,7 @@ def test_whatever_the_system_refuses_to_a_source_names_the_path(monkeypatch):
 
 @pytest.mark.slow
 def test_real_cifar10(cifar_root):
-    config = DataConfig("cifar10", root=str(cifar_root))
+    config = LocatedData("cifar10", root=str(cifar_root))
     source(config).check(config)
     data = load(config, CPU)
     assert data.train.images.shape == (50_000, 3, 32, 32)

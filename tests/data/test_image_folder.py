@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from harness import run, verify
-from harness.config.data import DataConfig
+from harness.config.data import DataConfig, LocatedData
 from harness.config.registry import ChoiceError
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
@@ -61,7 +61,7 @@ def images(drawn, tmp_path):
 
 
 def own(root, **more):
-    return DataConfig("image_folder", root=str(root), **({"image_size": 32} | more))
+    return LocatedData("image_folder", root=str(root), **({"image_size": 32} | more))
 
 
 def arguments(root, results, *more):

@@ -102,7 +102,17 @@ PRODUCTS = [
 ]
 SIZES = [
     (f"{key}={value}", f"{key}={value[:20]}")
-    for key in ("depth", "width", "growth", "seed", "threads", "gang", "start_from", "schedule.steps", "schedule.batch_size")
+    for key in (
+        "depth",
+        "width",
+        "growth",
+        "seed",
+        "threads",
+        "runs_per_process",
+        "start_from",
+        "schedule.steps",
+        "schedule.batch_size",
+    )
     for value in ("1" + "0" * 30, "9" * 241, HUGE)
 ]
 SIZES += [

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import survival
+from harness.config.flat import plain
 from harness.launching import parent_watch, supervisor
 from harness.records import paths
 from harness.records.run import Run, create
@@ -132,7 +133,7 @@ def test_a_worker_that_does_not_leave_when_asked_is_killed_and_its_run_is_interr
     monkeypatch.setattr(supervisor, "STOP_SECONDS", 1.0)
     config = tiny(shortcut="stubborn", plugins=("stubborn",))
     run = create(config, tmp_path)
-    job = {"run": run.name, "choices": config.choices(), "places": config.places()}
+    job = {"run": run.name, "choices": config.choices(), "execution": plain(config.execution)}
     job |= {"results": str(tmp_path), "command": "a test", "quiet": True}
     assert supervisor.supervise([job], (tmp_path / "stuck").exists) == ["interrupted"]
     assert run.state == "interrupted"

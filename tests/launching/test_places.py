@@ -30,9 +30,9 @@ def placed(*overrides):
 def test_runs_asked_for_on_two_gpus_are_shared_out_evenly(two_gpus):
     found = placed("device=cuda:0,cuda:1", "seed=0,1,2,3,4,5")
     assert [config.seed for config in found] == [0, 1, 2, 3, 4, 5]
-    assert Counter(config.device for config in found) == {"cuda:0": 3, "cuda:1": 3}
+    assert Counter(config.torch_device for config in found) == {"cuda:0": 3, "cuda:1": 3}
     assert found == placed("device=cuda:0,cuda:1", "seed=0,1,2,3,4,5")
-    assert Counter(config.device for config in placed("device=cuda:0,cuda:1", "seed=0,1", "depth=8")) == {
+    assert Counter(config.torch_device for config in placed("device=cuda:0,cuda:1", "seed=0,1", "depth=8")) == {
         "cuda:0": 1,
         "cuda:1": 1,
     }
@@ -41,18 +41,20 @@ def test_runs_asked_for_on_two_gpus_are_shared_out_evenly(two_gpus):
 def test_what_each_gpu_has_to_do_costs_the_same(two_gpus):
     """By depth: 110 on one; 56, 32 and 20 on the other."""
     found = placed("device=cuda:0,cuda:1", "depth=20,32,56,110")
-    by_device = {config.device: sorted(one.depth for one in found if one.device == config.device) for config in found}
+    by_device = {
+        config.torch_device: sorted(one.depth for one in found if one.torch_device == config.torch_device) for config in found
+    }
     assert sorted(by_device.values()) == [[20, 32, 56], [110]]
 
 
 def test_both_gpus_have_work_at_once(two_gpus):
-    found = placed("device=cuda:0,cuda:1", "seed=0,1,2,3", "gang=1")
+    found = placed("device=cuda:0,cuda:1", "seed=0,1,2,3", "runs_per_process=1")
     made = gangs(found)
-    assert {gang[0].device for gang in made[:2]} == {gang[0].device for gang in made[2:]} == {"cuda:0", "cuda:1"}
+    assert {gang[0].torch_device for gang in made[:2]} == {gang[0].torch_device for gang in made[2:]} == {"cuda:0", "cuda:1"}
 
 
 def test_a_run_of_a_gpu_stays_there(two_gpus):
-    assert {config.device for config in placed("device=cuda:1", "seed=0,1")} == {"cuda:1"}
+    assert {config.torch_device for config in placed("device=cuda:1", "seed=0,1")} == {"cuda:1"}
     assert len(placed("device=cpu,cuda:1", "seed=0,1")) == 4  # other numbers on each kind of device: other runs
 
 

@@ -2,8 +2,6 @@
 
 import json
 import os
-import pty
-import select
 import shlex
 import shutil
 import signal
@@ -312,29 +310,6 @@ def test_status_says_how_far_a_sweep_is_from_its_files_alone(tmp_path, capsys, m
     assert "1 running, 1 done; about 3 s left" in other
     assert status.main([str(tmp_path)]) == 2
     assert "sweep.json: missing" in capsys.readouterr().err
-
-
-def test_on_a_terminal_one_live_table_is_drawn(tmp_path):
-    arguments = ["-m", "depth=8,14", "shortcut=none", *KEYS, f"results={tmp_path / 'results'}"]
-    parent, child = pty.openpty()
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "120", "LINES": "30"}
-    command = [sys.executable, "-m", "harness.run", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=child, env=environment)
-    os.close(child)
-    seen = b""
-    while process.poll() is None or select.select([parent], [], [], 0)[0]:
-        if select.select([parent], [], [], 0.1)[0]:
-            try:
-                seen += os.read(parent, 4096)
-            except OSError:
-                break
-    os.close(parent)
-    assert process.wait() == 0
-    text = seen.decode()
-    assert "2 waiting" in text
-    assert "2 done" in text
-    assert "\x1b[" in text
-    assert "batch loss" not in text  # the log lines go to the runs' log.txt alone
 
 
 def test_a_full_disk_stops_the_run_with_a_clear_error_and_spares_what_was_there(tmp_path):

@@ -13,6 +13,7 @@ import torchvision
 import yaml
 from torch.nn import functional
 
+from harness.config.execution import ExecutionConfig
 from harness.config.network import BlockKind, Family, NetworkConfig, Order
 from harness.config.registry import ChoiceError
 from harness.config.run import RunConfig
@@ -41,11 +42,11 @@ def variant(name):
 
 
 def by_arithmetic(config, side, classes):
-    if config.family is Family.densenet:
+    if config.family == Family.densenet:
         return arithmetic.densenet_bc(config.depth, config.growth, side, classes)
     return arithmetic.residual(
         *(config.stage_blocks, config.width, config.block is BlockKind.bottleneck, config.shortcut, side, classes),
-        large=config.family is Family.imagenet,
+        large=config.family == Family.imagenet,
         full_preactivation=config.order is Order.preactivation,
     )
 
@@ -63,7 +64,7 @@ DEEP = ("1001", "1202", "250")
 )
 def test_a_variants_parameters_flops_and_layers_are_those_of_its_paper(name):
     row, config = GOLDEN[name], variant(name)
-    side, classes = (224, 1000) if config.family is Family.imagenet else (32, 10)
+    side, classes = (224, 1000) if config.family == Family.imagenet else (32, 10)
     found, counted = inspect(config, 3, side, classes, batch_size=2), by_arithmetic(config, side, classes)
     assert (found.parameters, found.flops, found.weighted_layers) == (
         int(row["parameters"]),
@@ -88,7 +89,7 @@ def test_a_variants_parameters_flops_and_layers_are_those_of_its_paper(name):
 def test_plain_twins_have_no_more_than_their_nets(name):
     """With parameter-free shortcuts exactly as much; the layers on the others' shortcuts are all that differs."""
     config = variant(name)
-    if config.family is Family.densenet:
+    if config.family == Family.densenet:
         return
     own = inspect(config, 3, 32, 10, 2)
     on_shortcuts = sum(row.parameters for row in own.rows if ".shortcut" in row.name)
@@ -372,7 +373,8 @@ def test_a_training_step_of_every_variant_lowers_its_loss(name):
     config = variant(name)
     chosen = {f.name: getattr(config, f.name) for f in fields(NetworkConfig)}
     lowers_its_loss(
-        RunConfig(**chosen, activation_checkpointing=config.depth > 1000), 32 if config.family is Family.imagenet else 8
+        RunConfig(**chosen, execution=ExecutionConfig(activation_checkpointing=config.depth > 1000)),
+        32 if config.family == Family.imagenet else 8,
     )
 
 
@@ -385,7 +387,7 @@ def test_activation_checkpointing_changes_no_bit(choices):
     """Logits, gradients and running statistics; random draws too, and forward hooks see each pass once."""
     results = []
     for recompute in (False, True):
-        net = build(RunConfig(**choices, activation_checkpointing=recompute), 3, 10)
+        net = build(RunConfig(**choices, execution=ExecutionConfig(activation_checkpointing=recompute)), 3, 10)
         calls = Counter()
         for layer in introspection.layers(net):
             layer.response.register_forward_hook(partial(count_call, calls, layer.name))

@@ -8,9 +8,8 @@ import pandas as pd
 
 from benchmarks import measure_report
 from harness.analysis.tables import Tables
-from harness.config.data import DataConfig
+from harness.config.data import SCHEDULES, DataConfig
 from harness.config.run import RunConfig
-from harness.config.schedule import SCHEDULES
 from harness.records import paths, schema, states, writer
 from harness.records.run import conclude, create
 

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from harness import run
+from harness.config.execution import ExecutionConfig
+from harness.config.flat import plain
 from harness.config.registry import SHORTCUT
 from harness.config.run import ChoiceError, RunConfig
 from harness.launching import worker
@@ -36,7 +38,7 @@ MEMBERS = [
 
 def jobs(configs, results):
     common = {"results": str(results), "command": "made by hand", "quiet": True}
-    return [common | {"run": c.run_name(), "choices": c.choices(), "places": c.places()} for c in configs]
+    return [common | {"run": c.run_name(), "choices": c.choices(), "execution": plain(c.execution)} for c in configs]
 
 
 def runs_of(configs, results):
@@ -58,7 +60,7 @@ def test_each_member_is_to_the_bit_the_run_alone(windows, alone, tmp_path, monke
     assert states == [one.state for one in alone] == ["done", "done", "done", "done", "diverged"]
     for member, single in zip(runs_of(MEMBERS, tmp_path), alone, strict=True):
         assert content(member) == content(single)
-        assert (member.environment["gang"], single.environment["gang"]) == (5, 1)
+        assert (member.environment["runs_per_process"], single.environment["runs_per_process"]) == (5, 1)
         member.check()
     assert torch.equal(torch.get_rng_state(), outside)
     assert torch.get_num_threads() == threads
@@ -123,13 +125,13 @@ def test_a_gang_that_is_stopped_saves_all_and_goes_on_to_the_same_bits(looks, al
 def test_a_sweep_of_gangs_is_the_sweep_of_single_runs(tmp_path, capsys):
     sweep = ["-m", "depth=8,14", "shortcut=none,identity", "hydra.launcher.n_jobs=1", *KEYS]
     for gang in (1, 3):
-        assert run.main([*sweep, f"gang={gang}", f"results={tmp_path / str(gang)}"]) == 0
+        assert run.main([*sweep, f"runs_per_process={gang}", f"results={tmp_path / str(gang)}"]) == 0
     assert capsys.readouterr().out.count(" done ") == 8
     single, ganged = (sorted((tmp_path / gang / paths.RUNS).iterdir()) for gang in ("1", "3"))
     assert [folder.name for folder in single] == [folder.name for folder in ganged]
     for one, other in zip(single, ganged, strict=True):
         assert content(Run(one)) == content(Run(other))
-    assert sorted(Run(folder).environment["gang"] for folder in ganged) == [1, 3, 3, 3]
+    assert sorted(Run(folder).environment["runs_per_process"] for folder in ganged) == [1, 3, 3, 3]
 
 
 BROKEN = """
@@ -148,7 +150,15 @@ class Deadly(Identity):
 @pytest.mark.parametrize(("plugin", "state"), [(SUICIDE, "killed"), (BROKEN, "failed")])
 def test_where_a_gang_loses_its_process_or_device_each_goes_on_alone_and_one_run_is_to_blame(plugin, state, tmp_path):
     (tmp_path / "deadly.py").write_text(plugin)
-    arguments = ["-m", "plugins=[deadly]", "shortcut=none,deadly,identity", "depth=8", *KEYS, "gang=3", "results=results"]
+    arguments = [
+        "-m",
+        "plugins=[deadly]",
+        "shortcut=none,deadly,identity",
+        "depth=8",
+        *KEYS,
+        "runs_per_process=3",
+        "results=results",
+    ]
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
     command = [sys.executable, "-m", "harness.run", *arguments]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
@@ -165,22 +175,30 @@ def test_gangs_are_of_one_device_and_as_large_as_they_are_asked_to_be():
         return [len(gang) for gang in gangs(configs)]
 
     assert sizes([tiny(seed=seed) for seed in range(5)]) == [1] * 5
-    assert sizes([tiny(seed=seed, gang=2) for seed in range(5)]) == [2, 2, 1]
+    assert sizes([tiny(seed=seed, execution=ExecutionConfig(runs_per_process=2)) for seed in range(5)]) == [2, 2, 1]
     on_gpu = [RunConfig(8, device="cuda", seed=seed) for seed in range(6)]
     assert sizes(on_gpu) == [GANG_ON_A_GPU, 6 - GANG_ON_A_GPU]
-    first_of_each = [gang[0].device for gang in gangs([RunConfig(8, device=f"cuda:{seed // 4}", seed=seed) for seed in range(8)])]
-    assert first_of_each == ["cuda:0", "cuda:1"]
-    mixed = [RunConfig(8, device=device, seed=seed, gang=8) for seed in range(2) for device in ("cuda:0", "cuda:1")]
-    assert [[config.device for config in gang] for gang in gangs(mixed)] == [["cuda:0"] * 2, ["cuda:1"] * 2]
-    assert [config for gang in gangs([tiny(seed=seed, gang=2) for seed in range(5)]) for config in gang] == [
-        tiny(seed=seed, gang=2) for seed in range(5)
+    first_of_each = [
+        gang[0].torch_device for gang in gangs([RunConfig(8, device=f"cuda:{seed // 4}", seed=seed) for seed in range(8)])
     ]
+    assert first_of_each == ["cuda:0", "cuda:1"]
+    mixed = [
+        RunConfig(8, device=device, seed=seed, execution=ExecutionConfig(runs_per_process=8))
+        for seed in range(2)
+        for device in ("cuda:0", "cuda:1")
+    ]
+    assert [[config.torch_device for config in gang] for gang in gangs(mixed)] == [["cuda:0"] * 2, ["cuda:1"] * 2]
+    assert [
+        config
+        for gang in gangs([tiny(seed=seed, execution=ExecutionConfig(runs_per_process=2)) for seed in range(5)])
+        for config in gang
+    ] == [tiny(seed=seed, execution=ExecutionConfig(runs_per_process=2)) for seed in range(5)]
 
 
 def test_the_gang_is_no_part_of_what_a_run_is():
-    assert tiny(gang=4).identity() == tiny().identity()
-    assert "gang" not in tiny(gang=4).choices()
-    assert RunConfig.from_mapping(json.loads(json.dumps(tiny(gang=4).choices()))) == tiny()
+    assert tiny(execution=ExecutionConfig(runs_per_process=4)).identity() == tiny().identity()
+    assert "execution" not in tiny(execution=ExecutionConfig(runs_per_process=4)).choices()
+    assert RunConfig.from_mapping(json.loads(json.dumps(tiny(execution=ExecutionConfig(runs_per_process=4)).choices()))) == tiny()
     for wrong in (0, "many", 1.5):
-        with pytest.raises(ChoiceError, match=f"gang={wrong}: must be a whole number of at least 1, or auto"):
-            tiny(gang=wrong)
+        with pytest.raises(ChoiceError, match=f"runs_per_process={wrong}: must be a whole number of at least 1, or auto"):
+            tiny(execution=ExecutionConfig(runs_per_process=wrong))

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.config.data import DataConfig
+from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
 from harness.probes.base import probe_steps
 from harness.training.lr_schedule import evaluated, fixed_warmup_end, learning_rate, warmup_fires
@@ -15,11 +17,12 @@ PAPER = ScheduleConfig()
 
 def trace(schedule, errors):
     """Return the learning rate of every step when training batch k has error errors(k)."""
+    config = RunConfig(data=DataConfig("cifar10"), schedule=schedule)
     end, seen, rates = fixed_warmup_end(schedule), [], []
     for step in range(schedule.steps):
         if end is None and warmup_fires(schedule, step, seen):
             end = step
-        rates.append(learning_rate(schedule, step, end))
+        rates.append(learning_rate(config, step, end))
         seen.append(errors(step))
         del seen[:-50]
     return rates

@@ -5,6 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from harness.config.execution import ExecutionConfig
 from harness.data.batches import Batches, Part
 from harness.data.datasets import Facts
 from harness.models import introspection
@@ -129,7 +130,7 @@ def test_a_run_of_windows_and_replays_goes_on_to_the_same_bits(looks, tmp_path, 
 
 def test_what_cannot_be_recorded_is_launched_step_by_step_and_says_so(tmp_path, monkeypatch, caplog):
     noted = as_on_a_gpu(monkeypatch)
-    train(tiny(activation_checkpointing=True, schedule=LONG), tmp_path)
+    train(tiny(execution=ExecutionConfig(activation_checkpointing=True), schedule=LONG), tmp_path)
     assert not noted
     assert caplog.text.count("cannot be recorded as a CUDA graph") == 1
 

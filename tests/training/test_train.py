@@ -16,6 +16,7 @@ from torch.nn import functional
 
 import harness
 from harness.config.data import DataConfig
+from harness.config.execution import ExecutionConfig
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
 from harness.data.batches import Batches, load
@@ -120,7 +121,7 @@ def test_probes_change_nothing(run, tmp_path):
 def test_activation_checkpointing_changes_no_number_of_a_run(choices, tmp_path):
     """Rows of both probes, running statistics in the weights and all: so it is no part of a run's identity."""
     ordinary = train(tiny(**choices), tmp_path / "ordinary")
-    checkpointed = train(tiny(**choices, activation_checkpointing=True), tmp_path / "checkpointed")
+    checkpointed = train(tiny(**choices, execution=ExecutionConfig(activation_checkpointing=True)), tmp_path / "checkpointed")
     assert checkpointed.name == ordinary.name
     for name in NUMBERS:
         assert (checkpointed.folder / name).read_bytes() == (ordinary.folder / name).read_bytes(), name
@@ -202,9 +203,9 @@ def test_bf16_stays_near_fp32(tmp_path, run):
 
 def test_weight_decay_spares_norms_when_asked():
     model = build(tiny(), 1, 10)
-    (every,) = make_optimizer(model, ScheduleConfig()).param_groups
+    (every,) = make_optimizer(model, RunConfig(schedule=ScheduleConfig())).param_groups
     assert len(every["params"]) == len(list(model.parameters()))
-    decayed, free = make_optimizer(model, ScheduleConfig(decay_norm=False)).param_groups
+    decayed, free = make_optimizer(model, RunConfig(schedule=ScheduleConfig(decay_norm=False))).param_groups
     assert (decayed["weight_decay"], free["weight_decay"]) == (1e-4, 0.0)
     assert all(parameter.ndim > 1 for parameter in decayed["params"])
     assert len(free["params"]) == 2 * 7 + 1  # gamma and beta of 7 norms, the bias of the linear layer
@@ -214,7 +215,7 @@ def test_one_step_is_momentum_sgd_with_weight_decay_as_the_paper_has_it():
     """Two updates by hand: g = 3 + 0.1 w; v = 0.9 v + g; w = w - 0.5 v, from w = 2."""
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.constant_(model.weight, 2.0)
-    optimizer = make_optimizer(model, ScheduleConfig(learning_rate=0.5, weight_decay=0.1))
+    optimizer = make_optimizer(model, RunConfig(schedule=ScheduleConfig(learning_rate=0.5, weight_decay=0.1)))
     for _ in range(2):
         optimizer.zero_grad()
         (3 * model.weight.sum()).backward()
@@ -255,11 +256,11 @@ def in_float64(shortcut, multiples_of=0.0):
         for parameter in model.parameters():
             parameter.data.div_(multiples_of).round_().mul_(multiples_of)
     batches = Batches(data.train, data.facts, config.schedule.batch_size, config.seed, config.data.augment)
-    optimizer = make_optimizer(model, config.schedule)
+    optimizer = make_optimizer(model, config)
     losses, norms = [], []
     for step in range(config.schedule.steps):
         batch = batches.at(step)
-        optimizer.param_groups[0]["lr"] = learning_rate(config.schedule, step, fixed_warmup_end(config.schedule))
+        optimizer.param_groups[0]["lr"] = learning_rate(config, step, fixed_warmup_end(config.schedule))
         optimizer.zero_grad()
         loss = functional.cross_entropy(model(batch.images.double()), batch.labels)
         loss.backward()

@@ -67,7 +67,7 @@ def test_every_parameter_of_a_net_takes_its_share_of_a_step():
     """Plain, 110 layers: between first and last layer the gradients differ by orders of magnitude."""
     config = RunConfig(110, shortcut="none", width=4)
     net = build(config, 1, 10)
-    optimizer = make_optimizer(net, replace(config.schedule, weight_decay=0.0))
+    optimizer = make_optimizer(net, replace(config, schedule=replace(config.schedule, weight_decay=0.0)))
     nn.functional.cross_entropy(net(torch.randn(16, 1, 8, 8)), torch.arange(16) % 10).backward()
     before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
     sizes = [float(parameter.grad.double().norm()) for parameter in net.parameters() if parameter.ndim > 1]

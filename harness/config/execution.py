@@ -1,0 +1,54 @@
+"""Where and how a run is computed. Nothing here changes a number of the run, so nothing here is part of its identity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.config.registry import OBSERVER
+from harness.config.validation import assign, flag, names, real, whole
+
+
+@dataclass(frozen=True)
+class ExecutionConfig:
+    """Where and how a run is computed.
+
+    Args:
+        device_number: index N of device=cuda:N; None for the current GPU.
+        data_root: folder that holds the data, `data.root` on the command line.
+        data_download: whether data that are missing there may be downloaded, `data.download` on the command line.
+        runs_per_process: how many runs of a sweep share one process; auto: 1 on a CPU, 4 on a GPU.
+        checkpoint_minutes: minutes between two checkpoints of an unfinished run.
+        activation_checkpointing: keep only the inputs of blocks for the backward pass and compute the rest again.
+        observers: names of observers (`harness.training.observers`) that watch the run.
+    """
+
+    device_number: int | None = None
+    data_root: str | None = None
+    data_download: bool = False
+    runs_per_process: int | str = "auto"
+    checkpoint_minutes: float = 2.0
+    activation_checkpointing: bool = False
+    observers: tuple[str, ...] = ("log",)
+
+    def __post_init__(self) -> None:
+        if self.device_number is not None:
+            whole("device_number", self.device_number, 0)
+        if self.runs_per_process != "auto":
+            whole("runs_per_process", self.runs_per_process, 1, also="auto")
+        flag("activation_checkpointing", self.activation_checkpointing)
+        observers = tuple(dict.fromkeys(names("observers", self.observers)))
+        for observer in observers:
+            OBSERVER.check(observer)
+        assign(self, checkpoint_minutes=real("checkpoint_minutes", self.checkpoint_minutes, least=0), observers=observers)
+
+
+KEYS: Mapping[str, str] = {
+    "data.root": "data_root",
+    "data.download": "data_download",
+    "runs_per_process": "runs_per_process",
+    "checkpoint_minutes": "checkpoint_minutes",
+    "activation_checkpointing": "activation_checkpointing",
+    "observers": "observers",
+}
+"""The field behind each key of the command line. The index of a GPU is part of the key `device`."""
