@@ -175,6 +175,20 @@ def test_a_plugin_is_a_module_of_the_user_s_own(name, tmp_path, monkeypatch, cap
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("line", "now"),
+    [
+        ("from harness.choices import SHORTCUT", "harness.choices is now harness.config.registry"),
+        ("from harness.config import DataConfig", "harness.config.DataConfig is now harness.config.data.DataConfig"),
+        ("from harness.data.sources import Arrays", "harness.data.sources is now harness.data.datasets"),
+        ("import harness.probes.probe", "harness.probes.probe is now harness.probes.base"),
+        ("from experiments.declaration import Claim", "experiments.declaration is now harness.claims.claim"),
+    ],
+)
+def test_a_plugin_written_for_an_earlier_version_is_told_the_new_place(line, now, plugin):
+    assert plugin(line).rstrip().endswith(f"; {now}")
+
+
 def test_a_plugin_of_this_project_s_own():
     assert RunConfig(plugins=("harness.lab.plugin",)).plugins == ("harness.lab.plugin",)
 
