@@ -3,7 +3,7 @@
 set -eu
 python=${1:-python3}
 requirements() { # what decides which packages are installed
-    sed -n '/^requires-python/p; /^dependencies/,/^]/p; /^dev = /p' pyproject.toml
+    sed -n '/^requires-python/p; /^dependencies/,/^]/p; /^dev = /,/^]/p' pyproject.toml
     cat constraints.txt setup.sh
 }
 wanted="$("$python" --version 2>&1) $(requirements | cksum)"

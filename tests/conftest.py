@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from support.browser import CHROMIUM
+
 settings.register_profile("repeatable", derandomize=True)
 settings.register_profile("random")
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
@@ -24,6 +26,16 @@ def _nothing_is_left_running():
     yield
     if survival := sys.modules.get("benchmarks.survival"):
         survival.end_all()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Yield headless Chromium (playwright.sync_api.Browser); skip where it or Playwright is missing."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install playwright")
+    with playwright.sync_playwright() as driver, driver.chromium.launch(executable_path=CHROMIUM) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")
