@@ -1,21 +1,16 @@
 """Verification: the same is found the same, a changed bit is named, and what cannot be checked says why."""
 
 import json
-import logging
 import shutil
-import time
 
 import pandas as pd
 import pytest
 
 from harness import report, run, verify
-from harness.launching import display
-from harness.launching.display import Display
 from harness.records import paths, reader, states, writer
 from harness.records.progress import Place, duration, summary
 from harness.records.run import Run, conclude, write_status
 from harness.training.train import train
-from support.fabricate import digits, finish, sweep
 from support.helpers import KEYS, tiny, tiny_schedule
 
 
@@ -162,14 +157,4 @@ def test_a_summary_extrapolates_the_pace_of_what_is_trained():
     assert half.seconds_left == 10.0
     assert summary([half, waiting, done]) == "1 waiting, 1 running, 1 done; about 30 s left"
     assert summary([done]) == "1 done"
-
-
-def test_without_a_terminal_a_sweep_says_now_and_then_how_far_it_is(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(display, "NEWS", 0.0)
-    folder = sweep(tmp_path, [finish(tmp_path, digits(8, "none"), 1.0, 2.0)]).folder
-    with caplog.at_level(logging.INFO, "harness"), Display(folder):
-        end = time.monotonic() + 60
-        while not caplog.messages and time.monotonic() < end:
-            time.sleep(0.05)
-    assert caplog.messages[0] == "1 done"
     assert [duration(seconds) for seconds in (45, 600, 9000)] == ["45 s", "10 min", "2.5 h"]
