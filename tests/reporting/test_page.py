@@ -20,7 +20,7 @@ from harness.plots.run_tags import key
 from harness.plots.style import save
 from harness.records import paths
 from harness.reporting import build, embedded_tables, index, render
-from harness.reporting.document import Badge, Drawing, Fold, Page, Section, Switches, Table, Tally, Text, Widget
+from harness.reporting.document import Badge, Document, Drawing, Fold, Section, Switches, Table, Tally, Text, Widget
 from harness.reporting.figures import PLAYER
 from support.browser import errors, open_page, requests
 
@@ -89,11 +89,11 @@ def sort_by(page, name):
 def write_page(folder, sections, title="made by hand", **options):
     """Write a page of these sections, and return its path."""
     path = folder / "page.html"
-    path.write_text(render.render(Page(title, sections, scripts=("heat_map.js",), **options))[0])
+    path.write_text(render.render(Document(title, sections, scripts=("heat_map.js",), **options))[0])
     return path
 
 
-def test_the_demo_is_small_and_asks_for_nothing(browser, demo):
+def test_the_demo_is_small_and_self_contained(browser, demo):
     assert demo.stat().st_size < MEGABYTES * 1e6
     for width, scheme in itertools.product((1280, 360), ("light", "dark")):
         with open_page(browser, demo, width, color_scheme=scheme) as page:
@@ -105,7 +105,7 @@ def test_the_demo_is_small_and_asks_for_nothing(browser, demo):
             assert style(page.locator("body"), "backgroundColor") == (DARK if scheme == "dark" else WHITE)
 
 
-def test_the_watch_over_errors_and_requests_can_fail(browser, tmp_path):
+def test_errors_and_requests_are_recorded(browser, tmp_path):
     path = tmp_path / "bad.html"
     path.write_text("<script>console.warn('x'); fetch('y').catch(() => 0); undefined.z</script><img src=v.png>")
     with open_page(browser, path) as page:
@@ -136,7 +136,7 @@ def test_runs_are_sorted_by_numbers_and_by_words(page):
     assert column(page, "shortcut") == ["identity"] * 3 + ["none"] * 3
 
 
-def test_what_is_missing_comes_last_either_way_and_infinity_is_a_number(browser, tmp_path):
+def test_missing_cells_sort_last_in_both_directions_and_infinity_is_a_number(browser, tmp_path):
     cells = ["3", "", "1e-28", "inf", "20", "-1"]
     table = Table(["v"], [[cell] for cell in cells], tools=True)
     with open_page(browser, write_page(tmp_path, [Section("s", [table])])) as page:
@@ -146,7 +146,7 @@ def test_what_is_missing_comes_last_either_way_and_infinity_is_a_number(browser,
         assert column(page, "v") == ["inf", "20", "3", "1e-28", "-1", ""]
 
 
-def test_a_heading_is_sorted_by_from_the_keyboard(page):
+def test_columns_are_sorted_from_the_keyboard(page):
     page.locator("table.runs th button").first.focus()
     for key_name in ("Enter", "Tab", "Enter"):
         page.keyboard.press(key_name)
@@ -164,7 +164,7 @@ def test_runs_are_filtered_by_words(page):
     assert len(column(page, "run")) == 6
 
 
-def test_an_arm_switched_off_in_a_figure_is_gone_from_it_alone(page):
+def test_an_arm_switched_off_in_a_figure_is_hidden_there_alone(page):
     error, gradients = figure(page, "error"), figure(page, "gradients")
     lines, dots, others = error.locator(LINES), error.locator(DOTS), gradients.locator(LINES)
     before, switch = visible(others), error.locator(".switches input").first
@@ -176,7 +176,7 @@ def test_an_arm_switched_off_in_a_figure_is_gone_from_it_alone(page):
     assert (visible(lines), visible(dots)) == (4, 12)
 
 
-def test_a_run_switched_off_in_the_table_is_gone_from_every_figure(page):
+def test_a_run_switched_off_in_the_table_is_hidden_in_every_figure(page):
     error, gradients, maps = figure(page, "error"), figure(page, "gradients").locator(LINES), page.locator(".names div")
     before = visible(gradients)
     assert maps.count() == 6
@@ -249,12 +249,12 @@ def colours_of(page):
     return [image.getpixel((int((layer + 0.2) * image.width / 3), image.height - 5)) for layer in range(3)]
 
 
-def test_zeros_and_what_is_not_finite_are_no_colours_of_the_scale(browser, tmp_path):
+def test_zeros_and_non_finite_norms_have_colours_off_the_scale(browser, tmp_path):
     norms = [(0, 1, 1.0), (0, 2, 0.0), (0, 3, np.nan), (5, 1, 1e-30), (5, 2, np.inf), (5, 3, 1.0)]
     table = pd.DataFrame(norms, columns=["step", "layer", "grad_norm"]).assign(run="r-1", arm='a, "b"', x=3, seed=0)
     section, readings = Section("s", [Widget(PLAYER.format("heat-maps", "depth"))]), []
     pink, orange = (0xCC, 0x79, 0xA7), (0xD5, 0x5E, 0x00)
-    with open_page(browser, write_page(tmp_path, [section], embedded={"heat-maps": embedded_tables.packed(table)})) as page:
+    with open_page(browser, write_page(tmp_path, [section], embedded={"heat-maps": embedded_tables.pack(table)})) as page:
         page.locator(".heat").wait_for()
         assert colours_of(page) == [(254, 232, 56), pink, orange]
         page.locator("canvas").focus()
@@ -268,7 +268,7 @@ def test_zeros_and_what_is_not_finite_are_no_colours_of_the_scale(browser, tmp_p
         assert errors(page) == []
 
 
-def test_the_data_behind_a_figure_and_the_figure_are_saved(page, tmp_path):
+def test_figures_and_their_data_can_be_downloaded(page, tmp_path):
     buttons = ".downloads button"
     for button in [*figure(page, "error").locator(buttons).all(), figure(page, "gradients").locator(buttons).first]:
         with page.expect_download() as download:
@@ -288,7 +288,7 @@ def test_the_data_behind_a_figure_and_the_figure_are_saved(page, tmp_path):
     assert (tmp_path / "error.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_text_is_shown_and_never_run(browser, tmp_path):
+def test_labels_are_shown_and_never_executed(browser, tmp_path):
     """Labels from configs and errors reach headings, cells, attributes, switches and embedded tables."""
     bad = "<script>document.title = 'run'</script><img src=x onerror=\"document.title='run'\">'\"&</style></script>"
     runs = pd.DataFrame(
@@ -299,7 +299,7 @@ def test_text_is_shown_and_never_run(browser, tmp_path):
     drawing = Drawing("error", bad, svg, bad, [Switches(bad, [(bad, ["1"]), ("other", ["2"])])], "finished")
     parts = [Text(bad), Table([bad, "v"], [[bad, "1"], ["z", "2"]], tools=True, runs=["1", "2"], name="runs"), drawing]
     parts += [Fold(bad, [Table([bad], [[bad]], prose=True)], Badge(bad), bad), Tally([(Badge(bad), 1)])]
-    embedded = {"finished": embedded_tables.packed(runs), "heat-maps": embedded_tables.packed(norms)}
+    embedded = {"finished": embedded_tables.pack(runs), "heat-maps": embedded_tables.pack(norms)}
     section = Section(bad, [*parts, Widget(PLAYER.format("heat-maps", bad))])
     with open_page(browser, write_page(tmp_path, [section], bad, embedded=embedded)) as page:
         page.locator(".heat").wait_for()
@@ -311,7 +311,7 @@ def test_text_is_shown_and_never_run(browser, tmp_path):
         assert errors(page) == []
 
 
-def test_without_scripts_and_in_print_all_is_there(browser, demo):
+def test_nothing_is_hidden_without_scripts_or_in_print(browser, demo):
     """Nothing is folded or left out; controls that need a script are hidden."""
     with open_page(browser, demo, java_script_enabled=False) as static, open_page(browser, demo) as printed:
         printed.locator(".heat").wait_for()
@@ -326,7 +326,7 @@ def test_without_scripts_and_in_print_all_is_there(browser, demo):
             assert errors(page) == []
 
 
-def test_figures_say_in_words_what_is_seen(page):
+def test_figures_have_alt_text(page):
     label = figure(page, "error").locator(".picture").get_attribute("aria-label")
     assert "none 0.0 → 89.1 %, identity 0.0 → 0.0 %" in label
     assert "Horizontal: depth (weighted layers), 20 to 110." in label
@@ -340,7 +340,7 @@ def test_a_link_to_a_folded_claim_opens_it(page):
     table.wait_for()
 
 
-def test_the_page_over_all_is_filtered_and_asks_for_files_beside_it_alone(browser, results):
+def test_the_index_is_filtered_and_requests_only_files_beside_it(browser, results):
     other = results / paths.FINDINGS / "2020-01-01-other"
     other.mkdir()
     (other / "README.md").write_text("# something else\n")
