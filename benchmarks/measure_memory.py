@@ -17,7 +17,7 @@ from harness.config.run import RunConfig
 from harness.models.summary import inspect
 from harness.records.run import create
 from harness.system.signals import Stop
-from harness.training.devices import exactly
+from harness.training.devices import deterministic
 from harness.training.loop import Training
 
 CASES = [(20, False), (110, False), (110, True), (1202, True)]
@@ -38,7 +38,7 @@ def measure(depth, checkpointing, root):
         data=DataConfig("cifar10"),
         execution=ExecutionConfig(data_root=root, activation_checkpointing=checkpointing),
     )
-    with tempfile.TemporaryDirectory() as folder, exactly(config):
+    with tempfile.TemporaryDirectory() as folder, deterministic(config):
         training = Training(config, create(config, Path(folder)), {}, Stop())
         before, seconds = peak(), []
         for _ in range(3):

@@ -17,13 +17,13 @@ from harness.data import batches
 from harness.probes.base import probe_steps
 from harness.records.run import create
 from harness.system.signals import Stop
-from harness.training.devices import exactly
+from harness.training.devices import deterministic
 from harness.training.loop import Training
 
 
 def measure(config, seconds):
     """Return (median ordinary step, median probed step) in seconds."""
-    with tempfile.TemporaryDirectory() as folder, exactly(config):
+    with tempfile.TemporaryDirectory() as folder, deterministic(config):
         training = Training(config, create(config, Path(folder)), {}, Stop())
         times = {False: [], True: []}
         started, step = time.perf_counter(), 0

@@ -63,7 +63,7 @@ def _main(given: list[str]) -> int:
         planned = sweep.plan(overrides, "--multirun" in options, command, progress("planning"))
         from hydra.errors import HydraException
 
-        from harness.launching.launch import carry_out_all, start
+        from harness.launching.launch import run_sweep, start
         from harness.reporting import build
         from harness.system import logs
 
@@ -78,7 +78,7 @@ def _main(given: list[str]) -> int:
         return console.refuse("harness.run", address_space.not_loaded(error))
     try:
         launcher = [override for override in overrides if arguments.is_launcher_override(override)]
-        carried_out = carry_out_all(left, planned, launcher)
+        carried_out = run_sweep(left, planned, launcher)
     except (ValueError, TypeError, HydraException) as error:  # what launchers say to settings that they cannot use
         return console.refuse("harness.run", f"the launcher failed: {error}")
     if not carried_out:

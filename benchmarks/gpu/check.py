@@ -21,8 +21,8 @@ import torch
 from benchmarks import random_images
 from benchmarks.gpu import times as gpu_times
 from harness.config.data import LocatedData
-from harness.config.registry import ChoiceError
 from harness.config.flat import plain
+from harness.config.registry import ChoiceError
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
 from harness.data import batches
@@ -32,7 +32,7 @@ from harness.records.run import Run, create
 from harness.system import logs
 from harness.system.cores import available_cores
 from harness.system.signals import Stop
-from harness.training.devices import exactly, resolve
+from harness.training.devices import deterministic, resolve
 from harness.training.environment import describe_machine
 from harness.training.interleaving import Own
 from harness.training.loop import Training
@@ -226,8 +226,8 @@ def check_gang(check):
         common = {"results": str(results), "command": "benchmarks/gpu/check.py", "quiet": True}
         return [common | {"run": c.run_name(), "choices": c.choices(), "execution": plain(c.execution)} for c in configs]
 
-    single = [worker.carry_out_jobs(jobs([config], alone))[0] for config in configs]
-    states = worker.carry_out_jobs(jobs(configs, gang))
+    single = [worker.run_jobs(jobs([config], alone))[0] for config in configs]
+    states = worker.run_jobs(jobs(configs, gang))
     check.say("a gang of five, one diverging: ended as alone", " ".join(map(str, states)), states == single)
     check.say("the wild one diverges, the others are done", states[0], states == ["diverged", *["done"] * 4])
     for config in configs:
@@ -268,7 +268,7 @@ def main(arguments=None):
     logs.log_to_stderr()
     machine = describe_machine(device, 1)
     try:
-        with tempfile.TemporaryDirectory() as folder, exactly(RunConfig(device=device)):
+        with tempfile.TemporaryDirectory() as folder, deterministic(RunConfig(device=device)):
             check = Check(device, asked.root, size, Path(folder))
             check.say("device", machine["gpu"] or "CPU")
             check.say("images", "CIFAR-10" if asked.root else "random")

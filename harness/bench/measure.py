@@ -1,6 +1,6 @@
-"""All measurements, as plain numbers: seconds a step and rates, one value a round. What they mean is said in `figures`.
+"""Take all measurements, as plain numbers: seconds a step and rates, one value a round; `metrics` computes ratios from them.
 
-Lists of one row of a result have their rounds in common: the i-th values were measured right after each other.
+Lists in one row of a result share their rounds: the i-th values were measured right after each other.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
+from itertools import product
 from typing import Any
 
 import torch
@@ -23,18 +24,19 @@ from harness.config.run import Precision
 from harness.system import memory
 from harness.system.cores import available_cores
 from harness.training import environment
-from harness.training.devices import computes_bf16, exactly
+from harness.training.devices import computes_bf16, deterministic
 
 SHORTCUTS = ("none", "identity")
 PRECISIONS = tuple(precision.value for precision in machine.DTYPE)
-ROOM = 1.25
-"""Memory that must be there for a step, in what it holds at least."""
-Say = Callable[[str], None]
+HEADROOM = 1.25
+"""Memory that must be available for a step, relative to its least memory."""
+Progress = Callable[[str], None]
+"""Receives messages on the progress."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """How much is measured: depths, rounds, seconds a round of each thing, depths along which growth is seen, start-ups."""
+    """How much is measured: image sizes, depths, rounds, seconds per round and operation, depths of the growth, start-ups."""
 
     name: str
     sizes: tuple[int, ...]
@@ -51,120 +53,123 @@ QUICK = Form("quick", (32, 8), (20, 56), 3, 0.1, (20, 56), 3, 1)
 
 
 def steps(cell: Cell, form: Form) -> dict[str, Any]:
-    """Return the rounds of one net: our step in each precision, the reference's, and the machine's rates.
+    """Return the rounds of one net: the harness's step in each precision (`ours`), the reference's, and the machine's rates.
 
-    Of our step: `step`, `probed`, `norms` (of every layer's weight gradient at every step) and `pipeline` (batches alone). The
-    reference is a process of its own: what `harness.training.devices.exactly` sets for ours is not for it.
+    `ours` has `step`, `probed`, `norms` (of every layer's weight gradient at every step) and `pipeline` (batches alone). The
+    reference is a process of its own, without the settings that `harness.training.devices.deterministic` makes for ours.
     """
     device, threads = torch.device(cell.device), cell.threads
-    cells = {precision: Cell(cell.size, cell.shortcut, cell.depth, precision, cell.device, threads) for precision in PRECISIONS}
+    cells = {precision: replace(cell, precision=precision) for precision in PRECISIONS}
     rates = {precision: machine.product(device, Precision(precision), threads) for precision in PRECISIONS}
     rates["copy"] = machine.copy(device, threads)
-    things: dict[str, Repeat] = {f"rate {name}": repeat for name, (repeat, _) in rates.items()}
-    with Child(cell.as_json(), "reference") as reference, exactly(cell.config):
-        for precision, one in cells.items():
-            ours = Ours(one)
+    repeats: dict[str, Repeat] = {f"rate {name}": repeat for name, (repeat, _) in rates.items()}
+    with Child(asdict(cell), "reference") as reference, deterministic(cell.config):
+        for precision, net in cells.items():
+            ours = Ours(net)
             parts = {"step": ours.step, "probed": ours.probed, "norms": ours.with_norms, "pipeline": ours.batches}
-            things |= {f"{precision} {name}": part for name, part in parts.items()}
+            repeats |= {f"{precision} {name}": part for name, part in parts.items()}
         reference.ready()
-        found = interleaved(things | {"reference": reference.take}, form.rounds, form.seconds)
-    works = {precision: work(one) for precision, one in cells.items()}
-    return {
+        seconds = interleaved(repeats | {"reference": reference.take}, form.rounds, form.seconds)
+    works = {precision: work(net.config, net.facts) for precision, net in cells.items()}
+    row = {
         **_about(cell),
         "probed_share": cell.probed_share,
-        "flops": {precision: one.flops for precision, one in works.items()},
-        "bytes": {precision: one.bytes for precision, one in works.items()},
-        "reference": found["reference"],
-        "ours": {precision: {name: found[f"{precision} {name}"] for name in parts} for precision in PRECISIONS},
-        "rates": {name: [amount / seconds for seconds in found[f"rate {name}"]] for name, (_, amount) in rates.items()},
+        "flops": {precision: work.flops for precision, work in works.items()},
+        "bytes": {precision: work.bytes for precision, work in works.items()},
+        "reference": seconds["reference"],
+        "ours": {precision: {name: seconds[f"{precision} {name}"] for name in parts} for precision in PRECISIONS},
+        "rates": {name: [amount / each for each in seconds[f"rate {name}"]] for name, (_, amount) in rates.items()},
     }
+    figures = {precision: metrics.step_figures(row, precision).items() for precision in PRECISIONS}
+    return row | {"figures": {precision: {name: one._asdict() for name, one in named} for precision, named in figures.items()}}
 
 
 def start_up(cell: Cell, starts: int) -> dict[str, Any]:
-    """Return what several fresh processes took, one after the other, until their first step was done."""
-    found = []
+    """Return the seconds that fresh processes take until the end of their first step, one process after the other."""
+    seconds: dict[str, list[float]] = {}
     for _ in range(starts):
-        with Child(cell.as_json()) as child:
+        with Child(asdict(cell)) as child:
             child.ready()
-            found.append(child.start)
-    return {**_about(cell), "seconds": {name: [one[name] for one in found] for name in found[0]}}
+            for name, value in child.start.items():
+                seconds.setdefault(name, []).append(value)
+    return {**_about(cell), "seconds": seconds}
 
 
 def workers(cell: Cell, form: Form) -> dict[str, Any]:
-    """Return seconds a step of `one` process with all threads, and of `two` with half of them each, both taken together.
+    """Return seconds a step of `one` process with all threads, and of `two` together with half of them each.
 
-    Two processes take their steps at the same time, and the later one's end counts.
+    The two take their steps at the same time; the later end counts.
     """
-    half = Cell(cell.size, cell.shortcut, cell.depth, cell.precision, cell.device, cell.threads // 2)
+    half = replace(cell, threads=cell.threads // 2)
     with ExitStack() as stack:
-        one, *two = [stack.enter_context(Child(one.as_json())) for one in (cell, half, half)]
+        one, *two = [stack.enter_context(Child(asdict(each))) for each in (cell, half, half)]
         for child in (one, *two):
             child.ready()
         times = max(1, round(2 * form.seconds / one.take(1)["seconds"]))
-        found: dict[str, list[float]] = {"one": [], "two": []}
+        seconds: dict[str, list[float]] = {"one": [], "two": []}
         for _ in range(form.rounds):
-            found["one"].append(one.take(times)["seconds"] / times)
+            seconds["one"].append(one.take(times)["seconds"] / times)
             for child in two:
                 child.ask(times)
-            found["two"].append(max(child.answer()["seconds"] for child in two) / (2 * times))
-    return {**_about(cell), "seconds": found}
+            seconds["two"].append(max(child.answer()["seconds"] for child in two) / (2 * times))
+    return {**_about(cell), "seconds": seconds}
 
 
-def growth(cells: Sequence[Cell], form: Form, say: Say) -> list[dict[str, Any]]:
-    """Return seconds a step and memory in MiB of nets of growing depth, each in a process of its own, taking turns.
+def growth(cells: Sequence[Cell], form: Form, progress: Progress) -> list[dict[str, Any]]:
+    """Return seconds a step and memory in MiB of nets of growing depth, each in a fresh process, taking turns.
 
-    A net whose steps may not fit into memory is left out, as `say` is told.
+    A net whose steps may not fit into memory is left out, with a message to `progress`.
     """
-    found = []
     with ExitStack() as stack:
         children: list[tuple[Cell, Child]] = []
         for cell in cells:
-            needed = ROOM * work(cell).memory
+            needed = HEADROOM * work(cell.config, cell.facts).memory
             if needed > memory.available():
-                say(f"growth: depth {cell.depth} is left out, its steps may take {needed / 2**30:.1f} GiB")
+                progress(f"growth: depth {cell.depth} is left out, its steps may take {needed / 2**30:.1f} GiB")
                 continue
-            children.append((cell, stack.enter_context(Child(cell.as_json()))))
-            children[-1][1].ready()
+            child = stack.enter_context(Child(asdict(cell)))
+            child.ready()
+            children.append((cell, child))
         rounds = [[child.take(1) for _, child in children] for _ in range(form.growth_rounds + 1)][1:]
-        for number, (cell, _) in enumerate(children):
-            seconds = [one[number]["seconds"] for one in rounds]
-            found.append({**_about(cell), "seconds": seconds, "memory": rounds[-1][number]["memory"]})
-    return found
+    return [
+        {**_about(cell), "seconds": [answer["seconds"] for answer in answers], "memory": answers[-1]["memory"]}
+        for (cell, _), answers in zip(children, zip(*rounds, strict=True), strict=True)
+    ]
 
 
-def measure(device: str, threads: int, form: Form, command: str, say: Say) -> dict[str, Any]:
-    """Return the result of a form, as `harness.bench.results` describes it; `say` is told how far it is.
+def measure(device: str, threads: int, form: Form, command: str, progress: Progress) -> dict[str, Any]:
+    """Return a result, as `harness.bench.results` describes it.
 
-    Raises ChoiceError for a device that this machine does not have.
+    Raises ChoiceError if this machine does not have the device.
     """
     started, notes = time.monotonic(), list[str]()
-    nets = [(size, shortcut, depth) for size in form.sizes for depth in form.depths for shortcut in SHORTCUTS]
-    cells = [Cell(*net, device=device, threads=threads) for net in nets]
+    cells = [
+        Cell(size, shortcut, depth, device=device, threads=threads)
+        for size, depth, shortcut in product(form.sizes, form.depths, SHORTCUTS)
+    ]
     cells[0].check()
-    found: dict[str, Any] = {"steps": [], "workers": [], "growth": [], "start_up": []}
+    rows: dict[str, list[Any]] = {"steps": [], "workers": [], "growth": [], "start_up": []}
 
-    def note(words: str) -> None:
-        notes.append(words)
-        say(words)
+    def note(message: str) -> None:
+        notes.append(message)
+        progress(message)
 
     for cell in cells:
-        say(f"steps: {cell.size}x{cell.size}, {cell.shortcut}, {cell.depth} layers")
-        row = steps(cell, form)
-        found["steps"].append(row | {"figures": _figures(row)})
-    small, large = min(form.sizes), max(form.sizes)
+        progress(f"steps: {_title(cell)}")
+        rows["steps"].append(steps(cell, form))
     if device == "cpu" and threads > 1:
-        for cell in [cell for cell in cells if cell.size == small]:
-            say(f"two workers: {cell.size}x{cell.size}, {cell.shortcut}, {cell.depth} layers")
-            found["workers"].append(workers(cell, form))
-    say(f"growth: depth {', '.join(map(str, form.growth))}")
-    deeper = [Cell(large, "identity", depth, device=device, threads=threads) for depth in form.growth]
+        for cell in [cell for cell in cells if cell.size == min(form.sizes)]:
+            progress(f"two workers: {_title(cell)}")
+            rows["workers"].append(workers(cell, form))
+    progress(f"growth: depth {', '.join(map(str, form.growth))}")
+    deeper = [Cell(max(form.sizes), "identity", depth, device=device, threads=threads) for depth in form.growth]
     try:
-        found["growth"] = growth(deeper, form, note)
-    except ChildProcessError as error:  # killed, perhaps, by a system short of memory: the rest is worth keeping
+        rows["growth"] = growth(deeper, form, note)
+    except ChildProcessError as error:  # perhaps killed for lack of memory; the other measurements are still valid
         note(f"growth: {error}")
     for size in form.sizes:
-        say(f"start-up: {size}x{size}")
-        found["start_up"].append(start_up(Cell(size, "identity", 20, device=device, threads=threads), form.starts))
+        progress(f"start-up: {size}x{size}")
+        rows["start_up"].append(start_up(Cell(size, "identity", 20, device=device, threads=threads), form.starts))
     return {
         "schema": SCHEMA,
         "form": form.name,
@@ -176,15 +181,14 @@ def measure(device: str, threads: int, form: Form, command: str, say: Say) -> di
         "machine": environment.describe_machine(device, threads),
         "code": environment.code_version(),
         "notes": notes,
-        **found,
-        "targets": targets.judge(found),
+        **rows,
+        "targets": targets.judge(rows),
     }
-
-
-def _figures(row: dict[str, Any]) -> dict[str, Any]:
-    found = {precision: metrics.of_steps(row, precision) for precision in row["ours"]}
-    return {precision: {name: one.as_json() for name, one in values.items()} for precision, values in found.items()}
 
 
 def _about(cell: Cell) -> dict[str, Any]:
     return {"size": cell.size, "shortcut": cell.shortcut, "depth": cell.depth, "batch": cell.batch, "threads": cell.threads}
+
+
+def _title(cell: Cell) -> str:
+    return f"{cell.size}x{cell.size}, {cell.shortcut}, {cell.depth} layers"

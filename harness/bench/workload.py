@@ -1,17 +1,17 @@
-"""The harness's own training step, as a run takes it: `harness.training.loop.Training` is driven, not copied."""
+"""The nets that are timed, and the harness's training step on them, as `harness.training.loop.Training` takes it in a run."""
 
 from __future__ import annotations
 
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import torch
 
-from harness.bench.machine import settled
+from harness.bench.machine import synchronize
 from harness.bench.random_images import RANDOM
-from harness.config.data import SCHEDULES, DataConfig, LocatedData
+from harness.config.data import SCHEDULES, LocatedData
 from harness.config.run import GradientNorms, Precision, RunConfig
 from harness.config.schedule import ScheduleConfig
 from harness.data.datasets import Facts, source
@@ -24,15 +24,15 @@ from harness.training.loop import Training
 from harness.training.step import WARM
 
 DATA = {32: RANDOM, 8: "digits"}
-"""The data set of each size of image."""
+"""The data set by image size."""
 SCHEDULE = {32: ScheduleConfig(), 8: SCHEDULES["digits"]}
 LEARNING_RATE = 1e-4
-"""So small that a net stays about where it began: no loss overflows, and no gradient sinks to where arithmetic is slow."""
+"""So small that weights hardly change: no loss overflows, and no gradient becomes subnormal, which slows arithmetic down."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is timed: a net of `depth` layers on images of `size` by `size`, at the default batch size; threads of a CPU."""
+    """A net of `depth` layers on images of `size` by `size`, at the default batch size; `threads` are those of the CPU."""
 
     size: int
     shortcut: str
@@ -41,22 +41,19 @@ class Cell:
     device: str = "cpu"
     threads: int = 1
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
     @property
     def data(self) -> LocatedData:
         return LocatedData(DATA[self.size])
 
     @property
     def config(self) -> RunConfig:
-        """The run whose steps are timed: the default one, with `LEARNING_RATE`."""
+        """The run whose steps are timed, with defaults except for `LEARNING_RATE`."""
         schedule = replace(SCHEDULE[self.size], learning_rate=LEARNING_RATE)
         choices = {key: value for key, value in asdict(self).items() if key != "size"}
         return RunConfig(**choices, data=self.data, schedule=schedule)
 
     def check(self) -> None:
-        """Raise ChoiceError where this machine does not have the device."""
+        """Raise ChoiceError if this machine does not have the device."""
         resolve(self.config)
 
     @property
@@ -69,72 +66,68 @@ class Cell:
 
     @property
     def probed_share(self) -> float:
-        """Probed steps in all steps of the default schedule."""
+        """Probed steps as a share of all steps of the default schedule."""
         steps = SCHEDULE[self.size].steps
         return len(probe_steps(steps)) / steps
 
 
-@dataclass(frozen=True)
-class Work:
-    """What a training step has to do at least: FLOPs, a multiply-add counting as two, and bytes to and from memory.
-
-    `memory` is what it holds at least, in bytes.
-    """
+class Work(NamedTuple):
+    """The least work of a training step: FLOPs, a multiply-add counting as two, bytes moved to and from memory, bytes held."""
 
     flops: float
     bytes: float
     memory: float
 
 
-def work(cell: Cell) -> Work:
-    """Return the work of a training step on a batch.
+def work(config: RunConfig, facts: Facts) -> Work:
+    """Return the work of a training step of a run on images of this shape.
 
     The backward pass takes the products of the forward pass twice: for the gradients of the inputs and of the weights. What
     the passes keep is written once and read once; weights, their gradients and momentum are read, weights and momentum written.
     """
-    facts, bf16 = cell.facts, cell.precision == Precision.bf16.value
-    found = inspect(cell.config, facts.channels, facts.size, facts.classes, cell.batch, bf16)
-    traffic = 2.0 * found.memory.activations + 5.0 * found.memory.weights
-    return Work(3.0 * found.flops * cell.batch, traffic, found.memory.total)
+    batch, bf16 = config.schedule.batch_size, config.precision is Precision.bf16
+    net = inspect(config, facts.channels, facts.size, facts.classes, batch, bf16)
+    traffic = 2.0 * net.memory.activations + 5.0 * net.memory.weights
+    return Work(3.0 * net.flops * batch, traffic, net.memory.total)
 
 
 class Ours:
-    """A training whose steps are taken on demand, within `harness.training.devices.exactly` as a run's.
+    """The harness's training step on demand, to be used within `harness.training.devices.deterministic`, as in a run.
 
-    Each method repeats one thing and waits for the device.
+    Each method repeats one operation and waits for the device.
     """
 
     def __init__(self, cell: Cell) -> None:
         self.cell, self.config = cell, cell.config
         self.device = torch.device(self.config.torch_device)
-        with tempfile.TemporaryDirectory() as folder:  # nothing is written to it
+        with tempfile.TemporaryDirectory() as folder:  # no file is written
             every = replace(self.config, gradient_norms=GradientNorms.every)
             self.stream = own_stream(self.device)
             with self.stream:
                 self.training = Training(self.config, Run(Path(folder)), {}, Stop())
                 self.watching = Training(every, Run(Path(folder)), {}, Stop())
         for training in (self.training, self.watching):
-            if training.stepper.replays:  # steps are recorded before they are timed
+            if training.stepper.replays:  # record the graphs before timing
                 self._steps(training, WARM + 1, probed=False)
 
     def step(self, times: int) -> None:
-        """Take ordinary steps, losses and errors fetched as in a run."""
+        """Take ordinary steps, fetching losses and errors as in a run."""
         self._steps(self.training, times, probed=False)
 
     def probed(self, times: int) -> None:
-        """Take steps that are probed."""
+        """Take probed steps."""
         self._steps(self.training, times, probed=True)
 
     def with_norms(self, times: int) -> None:
-        """Take ordinary steps, and the norm of every layer's weight gradient at each of them."""
+        """Take ordinary steps with the norm of every layer's weight gradient at each."""
         self._steps(self.watching, times, probed=False)
 
     def batches(self, times: int) -> None:
-        """Cut and augment batches, and do nothing with them."""
+        """Cut and augment batches, without using them."""
         with self.stream:
             for number in range(times):
                 self.training.stepper.batches.at(self.training.step + number)
-        settled(self.device)
+        synchronize(self.device)
 
     def _steps(self, training: Training, times: int, probed: bool) -> None:
         with self.stream:
@@ -142,4 +135,4 @@ class Ours:
                 training.advance(probed)
                 if training.stepper.full:
                     training.flush()
-        settled(self.device)
+        synchronize(self.device)

@@ -13,18 +13,18 @@ from harness.lab.texts import LANGUAGES
 from harness.plots.style import save
 from harness.records import paths, writer
 from harness.system.cores import available_cores
-from harness.training.devices import exactly
+from harness.training.devices import deterministic
 
 
 def chapters(plan: Plan, records: Records, shape: tuple[int, int, int, int] = worked_examples.SHAPE) -> Chapters:
     """Return the lab's contents; `shape` is that of the block on images."""
-    with exactly(RunConfig(device="cpu", threads=available_cores())):
+    with deterministic(RunConfig(device="cpu", threads=available_cores())):
         worked = {
             "numbers": list(worked_examples.numbers()),
             "sliders": list(worked_examples.sliders()),
             "tensors": list(worked_examples.tensors(shape)),
         }
-    with exactly(RunConfig(device="cpu", threads=1)):
+    with deterministic(RunConfig(device="cpu", threads=1)):
         misconceptions, easier = list(misconceptions_chapter.chapter(records)), list(toy_fit.chapter())
     return {
         "about": [message("about.words", steps=SCHEDULE.steps, seeds=len(SEEDS), batch=SCHEDULE.batch_size)],

@@ -27,16 +27,16 @@ import hydra
 from omegaconf import DictConfig
 
 from harness.config.conf import conf_folder
-from harness.config.registry import ChoiceError
 from harness.config.execution import ExecutionConfig
 from harness.config.flat import plain
+from harness.config.registry import ChoiceError
 from harness.config.run import RunConfig
 from harness.launching import handover
 from harness.launching.display import Display
 from harness.launching.parent_watch import end_with, workers_end_with_this_process
 from harness.launching.supervisor import note, own_trainer, supervise
 from harness.launching.sweep import Sweep, Tell, cost
-from harness.launching.worker import carry_out_jobs
+from harness.launching.worker import run_jobs
 from harness.records import paths, reader, results_folder, states, writer
 from harness.records.reader import RecordError
 from harness.records.run import Run, create
@@ -92,7 +92,7 @@ def _done_before(config: RunConfig, results: Path) -> bool:
     return False
 
 
-def carry_out_all(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence[str]) -> bool:
+def run_sweep(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence[str]) -> bool:
     """Bring the runs to an end, through Hydra's launcher unless there is only one; return whether all was carried out.
 
     False means that it was stopped by Ctrl-C or SIGTERM. Raises OSError where results were moved or removed.
@@ -147,7 +147,7 @@ def _launch(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence[str],
     writer.write_json(folder / paths.JOBS, where | {"common": common, "gangs": jobs})
     if alone:
         with own_trainer():
-            carry_out_gang(folder, 0)
+            run_gang(folder, 0)
         return
     workers = max(1, min(_at_a_time(configs), len(jobs)))
     choice = [f"hydra.launcher.n_jobs={workers}"] if joblib else []
@@ -163,17 +163,17 @@ def _launch(configs: Sequence[RunConfig], sweep: Sweep, launcher: Sequence[str],
 
 def work(cfg: DictConfig) -> None:
     """Carry out one gang of a launch, in whatever process or machine the launcher chose."""
-    carry_out_gang(Path(cfg.folder), cfg.job)
+    run_gang(Path(cfg.folder), cfg.job)
 
 
-def carry_out_gang(folder: Path, number: int) -> None:
+def run_gang(folder: Path, number: int) -> None:
     """Carry out gang `number` of the launch in `folder` unless it is to stop, and note there which of its runs ended."""
     if handover.stopped(folder) or outer_stop():
         return
     launched = reader.read_json(folder / paths.JOBS)
     jobs = [launched["common"] | job for job in launched["gangs"][number]]
     if not launched["apart"]:
-        ended = carry_out_jobs(jobs)
+        ended = run_jobs(jobs)
     else:
         if launched["elsewhere"]:
             end_with(os.getppid())

@@ -33,18 +33,18 @@ from harness.system.signals import Stop, stop_on_signals
 log = logging.getLogger("harness")
 
 
-def carry_out_jobs(jobs: Sequence[dict[str, Any]]) -> list[str | None]:
+def run_jobs(jobs: Sequence[dict[str, Any]]) -> list[str | None]:
     """Train the runs of these jobs, together, into their folders; return their states, None where another process trains it."""
     from harness.training.interleaving import together
 
     if not all(job["quiet"] for job in jobs):
         log_to_stderr()
     with stop_on_signals() as stop:
-        return together([_carry_out_job(job, stop, len(jobs)) for job in jobs])
+        return together([_run_job(job, stop, len(jobs)) for job in jobs])
 
 
-def _carry_out_job(job: dict[str, Any], stop: Stop, gang: int) -> Generator[None, None, str | None]:
-    from harness.training.train import by_turns, ended_by
+def _run_job(job: dict[str, Any], stop: Stop, gang: int) -> Generator[None, None, str | None]:
+    from harness.training.train import record_error, train_interleaved
 
     results = Path(job["results"])
     try:
@@ -55,9 +55,9 @@ def _carry_out_job(job: dict[str, Any], stop: Stop, gang: int) -> Generator[None
             run = create(config, results)
             if run.finished():
                 return run.state
-            return (yield from by_turns(config, run, job["command"], stop, gang))
+            return (yield from train_interleaved(config, run, job["command"], stop, gang))
     except BaseException as error:  # what a training could not record itself
-        return ended_by(error, Run(paths.run_folder(results, job["run"])), {}, stop)
+        return record_error(error, Run(paths.run_folder(results, job["run"])), {}, stop)
 
 
 def main() -> int:
@@ -71,7 +71,7 @@ def main() -> int:
     threading.Thread(target=_read, args=(asked_for, jobs), daemon=True).start()
     while (line := jobs.get()) is not None:
         asked = json.loads(line)
-        ended = carry_out_jobs(asked)
+        ended = run_jobs(asked)
         if states.FAILED in ended and not _device_works(asked[0]):
             return 1  # without an answer: whoever asked has the runs begun anew, each in a process of its own
         with suppress(BrokenPipeError):  # whoever asked is gone
@@ -88,7 +88,7 @@ def _device_works(job: dict[str, Any]) -> bool:
 
     from harness.training import devices
 
-    return devices.works(torch.device(_config(job).torch_device))
+    return devices.is_alive(torch.device(_config(job).torch_device))
 
 
 def _read(asked_for: TextIO, jobs: queue.Queue[str | None]) -> None:

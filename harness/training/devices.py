@@ -78,8 +78,8 @@ def slow(configs: Iterable[RunConfig]) -> str:
 
 
 @contextmanager
-def exactly(config: RunConfig) -> Iterator[None]:
-    """Make the same config give the same bits inside the block, whatever settings the caller has; they are left as they were."""
+def deterministic(config: RunConfig) -> Iterator[None]:
+    """Give bit-identical results for equal configs inside the block, whatever the caller's torch settings, which are restored."""
     with as_runs_need_it(threads_here(config.threads)):
         try:
             if config.execution.activation_checkpointing:
@@ -117,8 +117,8 @@ def own_stream(device: torch.device) -> AbstractContextManager[Any]:
     return torch.cuda.stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
 
 
-def works(device: torch.device) -> bool:
-    """Return whether the device still does what it is asked: after some errors CUDA never does again in the same process."""
+def is_alive(device: torch.device) -> bool:
+    """Return whether the device still works: after some errors CUDA is unusable for the rest of the process."""
     try:
         if device.type == "cuda":
             torch.cuda.synchronize(device)

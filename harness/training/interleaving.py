@@ -18,7 +18,7 @@ import torch
 from harness.config.run import RunConfig
 from harness.records import paths
 from harness.records.run import Run
-from harness.training.devices import exactly, own_stream
+from harness.training.devices import deterministic, own_stream
 
 T = TypeVar("T")
 Turns = Generator[None, None, T]
@@ -90,7 +90,7 @@ class Own:
         with ExitStack() as stack:
             log.addHandler(self._handler)
             stack.callback(log.removeHandler, self._handler)
-            stack.enter_context(exactly(self.config))
+            stack.enter_context(deterministic(self.config))
             outside = torch.get_rng_state()
             torch.set_rng_state(self._random)
             stack.enter_context(self._stream)

@@ -40,8 +40,8 @@ from harness.training.step import Stepper
 log = logging.getLogger("harness")
 
 
-class Left(Exception):
-    """The wish to stop, met in the middle of an evaluation."""
+class StopRequested(Exception):
+    """Raised in the middle of an evaluation when this process was asked to stop."""
 
 
 class Training:
@@ -91,7 +91,7 @@ class Training:
         self.observers.call("start", self.run, self.config, self.step)
         try:
             return (yield from self._go())
-        except Left:
+        except StopRequested:
             self.save()
             return states.INTERRUPTED
 
@@ -278,7 +278,7 @@ class Training:
     def _unless_stopped(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:
             if self.evaluating and self.stop:
-                raise Left
+                raise StopRequested
             yield batch
 
     @contextmanager

@@ -64,7 +64,7 @@ def train(config: RunConfig, results: str | Path = "results") -> Run:
                     return run
                 if words := slow([config]):
                     log.warning(words)
-                state = carry_out(config, run, command="harness.train")
+                state = train_run(config, run, command="harness.train")
                 break
         if not waited:
             log.info("%s: another process trains it; waiting", config.run_name())
@@ -84,17 +84,17 @@ def _reason(run: Run) -> str:
     return f"{run.folder}: the state could not be written"
 
 
-def carry_out(config: RunConfig, run: Run, command: str) -> str:
-    """Train into the run's folder, from its checkpoint if there is one; return the state in which it ends.
+def train_run(config: RunConfig, run: Run, command: str) -> str:
+    """Train into the run's folder, from its checkpoint if there is one; return the final state.
 
-    What ends it is recorded, not raised. The caller holds the run's lock.
+    An exception is recorded in the run's status, not raised. The caller holds the run's lock.
     """
     with stop_on_signals() as stop:
-        return together([by_turns(config, run, command, stop)])[0]
+        return together([train_interleaved(config, run, command, stop)])[0]
 
 
-def by_turns(config: RunConfig, run: Run, command: str, stop: Stop, gang: int = 1) -> Turns[str]:
-    """Do the same by turns, as one of `gang` runs in this process."""
+def train_interleaved(config: RunConfig, run: Run, command: str, stop: Stop, gang: int = 1) -> Turns[str]:
+    """Like `train_run`, but as a generator, so that `gang` runs can interleave in this process."""
     return (yield from Own(config, run).turns(_life(config, run, command, stop, gang), alone=gang == 1))
 
 
@@ -119,11 +119,11 @@ def _life(config: RunConfig, run: Run, command: str, stop: Stop, gang: int) -> T
             _write_what_there_is(training)
             training.observers.call("end", states.FAILED)
         facts["seconds"] = training.seconds if training else time.monotonic() - started
-        return ended_by(error, run, facts, stop)
+        return record_error(error, run, facts, stop)
 
 
-def ended_by(error: BaseException, run: Run, facts: dict[str, Any], stop: Stop) -> str:
-    """Record the error that ended a run, of whatever class, since a plugin may raise SystemExit; return the state."""
+def record_error(error: BaseException, run: Run, facts: dict[str, Any], stop: Stop) -> str:
+    """Record an exception of any class, since a plugin may raise SystemExit, as the end of a run; return the final state."""
     if _is_stop(error, stop):
         raise error
     if not run.folder.is_dir():
@@ -136,7 +136,7 @@ def ended_by(error: BaseException, run: Run, facts: dict[str, Any], stop: Stop) 
 
 
 def _is_stop(error: BaseException, stop: Stop) -> bool:
-    """Return whether an exception is no fault of the run: a second Ctrl-C, or the end of a generator that is closed."""
+    """Return whether an exception is not an error of the run: a second Ctrl-C, or the closing of its generator."""
     return isinstance(error, GeneratorExit) or (isinstance(error, KeyboardInterrupt) and stop.signal is not None)
 
 

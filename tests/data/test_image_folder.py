@@ -27,7 +27,7 @@ from harness.launching import sweep
 from harness.records import paths, states
 from harness.records.run import Run, create
 from harness.system import memory
-from harness.training.train import carry_out, train
+from harness.training.train import train, train_run
 from support.helpers import KEYS, tiny
 from support.images import png
 
@@ -372,7 +372,7 @@ def test_images_that_are_gone_when_they_are_trained_on_end_the_run_in_one_senten
     config = check(tiny(data=own(images)))
     run = create(config, tmp_path)
     (images / "train" / "red" / "00.jpg").write_bytes(b"")
-    assert carry_out(config, run, "test") == states.FAILED
+    assert train_run(config, run, "test") == states.FAILED
     assert "1 of 48 images cannot be read: train/red/00.jpg: is no image" in run.status["error"]
     assert "Traceback" not in caplog.text
 

@@ -12,7 +12,7 @@ import os, sys
 import numpy as np, torch
 from support.helpers import tiny
 import harness, harness.training.train, harness.training.loop, sklearn.datasets
-from harness.training.devices import exactly
+from harness.training.devices import deterministic
 
 B = torch.backends
 NAMES = ("", "cudnn", "mkldnn", "cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
@@ -49,7 +49,7 @@ def train(caller, results):
     before = settings()
     harness.train(config, results)
     assert settings() == before, {name: (before[name], now) for name, now in settings().items() if now != before[name]}
-    with exactly(tiny(threads=2)):
+    with deterministic(tiny(threads=2)):
         least = torch.ones(2**18, dtype=torch.int32).view(torch.float32) * 1.0  # the smallest denormal number
         assert (least.view(torch.int32) == 1).all(), "a denormal number became zero"
 

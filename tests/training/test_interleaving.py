@@ -56,7 +56,7 @@ def test_each_member_is_to_the_bit_the_run_alone(windows, alone, tmp_path, monke
     if windows:
         as_on_a_gpu(monkeypatch)
     outside, threads = torch.get_rng_state(), torch.get_num_threads()
-    states = worker.carry_out_jobs(jobs(MEMBERS, tmp_path))
+    states = worker.run_jobs(jobs(MEMBERS, tmp_path))
     assert states == [one.state for one in alone] == ["done", "done", "done", "done", "diverged"]
     for member, single in zip(runs_of(MEMBERS, tmp_path), alone, strict=True):
         assert content(member) == content(single)
@@ -68,7 +68,7 @@ def test_each_member_is_to_the_bit_the_run_alone(windows, alone, tmp_path, monke
 
 def test_they_take_turns_and_each_log_is_of_its_own_run(tmp_path, caplog):
     configs = [tiny(seed=seed) for seed in range(3)]
-    assert worker.carry_out_jobs(jobs(configs, tmp_path)) == ["done"] * 3
+    assert worker.run_jobs(jobs(configs, tmp_path)) == ["done"] * 3
     names = [config.run_name() for config in configs]
     said = [record.getMessage().partition(":")[0] for record in caplog.records if "step 6 of 12" in record.getMessage()]
     first_to_end = next(place for place, record in enumerate(caplog.records) if "step 12 of 12" in record.getMessage())
@@ -93,7 +93,7 @@ def test_a_member_that_fails_costs_no_other(alone, tmp_path):
     SHORTCUT.register("failing-for-a-test", "fails in its fifth pass")(Failing)
     try:
         configs = [MEMBERS[0], tiny(shortcut="failing-for-a-test"), MEMBERS[1]]
-        assert worker.carry_out_jobs(jobs(configs, tmp_path)) == ["done", "failed", "done"]
+        assert worker.run_jobs(jobs(configs, tmp_path)) == ["done", "failed", "done"]
     finally:
         SHORTCUT.sentences.pop("failing-for-a-test")
     first, failed, last = runs_of(configs, tmp_path)
@@ -112,12 +112,12 @@ def test_a_gang_that_is_stopped_saves_all_and_goes_on_to_the_same_bits(looks, al
 
     with monkeypatch.context() as patch:
         patch.setattr("harness.launching.worker.stop_on_signals", stopping)
-        ended = worker.carry_out_jobs(jobs(MEMBERS, tmp_path))
+        ended = worker.run_jobs(jobs(MEMBERS, tmp_path))
     assert states.INTERRUPTED in ended
     assert set(ended) <= {states.INTERRUPTED, *states.FINISHED}
     for member, state in zip(runs_of(MEMBERS, tmp_path), ended, strict=True):
         assert (member.folder / paths.CHECKPOINT).exists() == (state == states.INTERRUPTED)
-    worker.carry_out_jobs(jobs(MEMBERS, tmp_path))
+    worker.run_jobs(jobs(MEMBERS, tmp_path))
     for member, single in zip(runs_of(MEMBERS, tmp_path), alone, strict=True):
         assert content(member) == content(single)
 
@@ -142,7 +142,7 @@ from harness.models.shortcuts import Identity
 @SHORTCUT.register("deadly", "fails, and takes the device along")
 class Deadly(Identity):
     def forward(self, x, branch):
-        devices.works = lambda device: False
+        devices.is_alive = lambda device: False
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 """
 

@@ -23,7 +23,7 @@ from harness.data.batches import Batches, load
 from harness.models import introspection
 from harness.models.build import build
 from harness.records import paths, states
-from harness.training.devices import exactly
+from harness.training.devices import deterministic
 from harness.training.lr_schedule import fixed_warmup_end, learning_rate
 from harness.training.optimizer import make_optimizer
 from harness.training.train import train
@@ -228,7 +228,7 @@ def test_one_step_is_momentum_sgd_with_weight_decay_as_the_paper_has_it():
 def test_torch_settings_are_as_before_after_a_run():
     torch.set_num_threads(2)
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    with exactly(RunConfig(device="cpu", threads=1)):
+    with deterministic(RunConfig(device="cpu", threads=1)):
         assert torch.get_num_threads() == 1
         assert torch.are_deterministic_algorithms_enabled()
     assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
