@@ -1,6 +1,7 @@
 """What the pages say can be followed: links lead somewhere, commands are accepted, examples run, errors are said."""
 
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -14,7 +15,7 @@ from experiments import all_claims, registry
 from harness import describe
 from harness.analysis.verdicts import Verdict
 from harness.claims.judging import judge_sweep
-from harness.config.registry import BUILT_IN, ChoiceError
+from harness.config.registry import BUILT_IN, PLUGIN_KEYS, ChoiceError
 from harness.launching.arguments import is_launcher_override
 from harness.launching.sweep import plan
 from harness.records import paths
@@ -23,7 +24,8 @@ from support.fabricate import digits, nets, sweep
 from support.helpers import KEYS, asked_by
 from support.pages import PAGES, ROOT, anchors, code_lines, commands, examples, links
 
-README, GUIDE, DESIGN = (ROOT / place for place in ("README.md", "docs/guide.md", "docs/design.md"))
+README, GUIDE, DESIGN = (ROOT / name for name in ("README.md", "docs/guide.md", "docs/design.md"))
+FINDINGS = sorted((ROOT / "results" / "findings").glob("*/README.md"))
 
 
 def test_anchors_are_github_s():
@@ -31,18 +33,26 @@ def test_anchors_are_github_s():
     assert anchors(text) == ["whats-new", "a-short-list-of-2", "a-short-list-of-2-1"]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *FINDINGS], ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_every_link_leads_somewhere(page):
     wrong = []
     for target in links(page.read_text()):
-        place, _, anchor = target.partition("#")
-        if place.startswith("https:"):
+        file, _, anchor = target.partition("#")
+        if file.startswith("https:"):
             continue
-        other = page if not place else (page.parent / place).resolve()
+        other = (page.parent / file).resolve() if file else page
         if not other.exists() or (anchor and anchor not in anchors(other.read_text())):
             wrong.append(target)
     assert wrong == []
-    assert page.name == "CHANGELOG.md" or len(links(page.read_text())) > 3
+    assert page.name == "CHANGELOG.md" or page in FINDINGS or len(links(page.read_text())) > 3
+
+
+@pytest.mark.parametrize("page", [*PAGES, *FINDINGS], ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_every_file_that_a_page_names_exists(page):
+    """Names in code of a folder of this project, with an ending or a slash at the end; capitals stand for any name."""
+    words = re.findall(r"`([^`\s]+)`", page.read_text())
+    named = [word for word in words if re.match(r"(benchmarks|conf|docs|experiments|harness|tests)/", word)]
+    assert page.name == "CHANGELOG.md" or [word for word in named if "NAME" not in word and not (ROOT / word).exists()] == []
 
 
 def test_every_page_is_linked_from_the_readme():
@@ -60,7 +70,7 @@ def plugins(tmp_path, monkeypatch):
     files = {name: code for name, code in files.items() if "/" not in name}
     for name, code in files.items():
         (tmp_path / name).write_text(code)
-    before = [set(choice.sentences) for choice in BUILT_IN]
+    before, keys = [set(choice.sentences) for choice in BUILT_IN], set(PLUGIN_KEYS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
@@ -69,6 +79,8 @@ def plugins(tmp_path, monkeypatch):
     for choice, known in zip(BUILT_IN, before, strict=True):
         for name in set(choice.sentences) - known:
             del choice.sentences[name], choice._implementations[name]
+    for key in set(PLUGIN_KEYS) - keys:
+        del PLUGIN_KEYS[key]
 
 
 def test_every_run_that_a_page_asks_for_can_be_composed(plugins):
@@ -125,19 +137,29 @@ def test_the_readme_s_table_of_experiments_is_that_of_the_code():
     assert set().union(*said.values()) == {claim.id for claim in all_claims()}
 
 
-def test_examples_of_additions_run_in_one_sweep(plugins):
-    """The norm, the initial values, the data set, the probe and the shortcut of the pages, in two tiny runs."""
-    modules = ["half", "group_norm", "small_init", "stripes", "signs"]
-    keys = ["norm=batch,group", "init=small", "shortcut=half", "data.name=stripes", "probes=[layers,signs]", "depth=8", *KEYS]
+def run_folders(folder, modules, *keys):
+    """Run a sweep of plugins in `folder` and return the folders of its runs."""
     command = [sys.executable, "-m", "harness.run", "-m", f"plugins=[{','.join(modules)}]", *keys, "hydra/launcher=basic"]
-    done = subprocess.run(
-        command, cwd=plugins, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
-    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    runs = list((plugins / "results" / "runs").iterdir())
+    return list((folder / "results" / "runs").iterdir())
+
+
+def test_examples_of_additions_run_in_one_sweep(plugins):
+    """Every plugin of the pages except the family of networks, in two tiny runs."""
+    modules = ["half", "group_norm", "small_init", "stripes", "signs", "nesterov", "halving", "diary"]
+    keys = ["norm=batch,group", "init=small", "shortcut=half", "data.name=stripes", "probes=[layers,signs]", "depth=8"]
+    keys += ["optimizer=nesterov", "plugin.nesterov_momentum=0.8", "lr_schedule=halving", "observers=[log,diary]"]
+    runs = run_folders(plugins, modules, *keys, *KEYS)
     assert len(runs) == 2
-    assert all((run / paths.probe_table("signs")).is_file() for run in runs)
+    assert all((run / name).is_file() for run in runs for name in (paths.probe_table("signs"), "diary.txt"))
     assert all(run.name.startswith("stripes-half-8-seed0-") for run in runs)
+
+
+def test_the_example_of_a_family_is_trained(plugins):
+    (run,) = run_folders(plugins, ["perceptron"], "family=perceptron", "depth=4", *KEYS)
+    assert json.loads((run / paths.STATUS).read_text())["parameters"] == (64 + 1) * 4 + 2 * (4 + 1) * 4 + (4 + 1) * 10
 
 
 @pytest.mark.parametrize(("deep", "verdict"), [([9, 9.1, 9.2], Verdict.REPRODUCED), ([5, 5.1, 5.2], Verdict.CONTRADICTED)])
