@@ -195,7 +195,7 @@ def asked_by(command):
     """Return the runs that a command asks for."""
     words = shlex.split(command)
     assert words[:4] == ["python", "-m", "harness.run", "-m"]
-    return [replace(config, device="cpu") for config in helpers.asked_by(words[4:])]
+    return [replace(config, device="cpu") for config in helpers.configs_of(words[4:])]
 
 
 @pytest.mark.parametrize("name", [name for name, claim in CLAIMS.items() if not claim.tables and not claim.measures])

@@ -21,7 +21,7 @@ from harness.launching.sweep import plan
 from harness.records import paths
 from harness.reporting.reference_tables import USAGE
 from support.fabricate import digits, nets, sweep
-from support.helpers import KEYS, asked_by
+from support.helpers import KEYS, configs_of
 from support.pages import PAGES, ROOT, anchors, code_lines, commands, examples, links
 
 README, GUIDE, DESIGN = (ROOT / name for name in ("README.md", "docs/guide.md", "docs/design.md"))
@@ -96,7 +96,7 @@ def test_every_run_that_a_page_asks_for_can_be_composed(plugins):
         if experiments:
             assert "-m" in arguments
             assert experiments[0] in registry()
-        configs = asked_by(overrides)
+        configs = configs_of(overrides)
         assert configs
         assert len(configs) == 1 or "-m" in arguments, (page, arguments)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.config.data import DataConfig
+from harness.config.data import SCHEDULES, DataConfig
 from harness.config.run import RunConfig
-from harness.config.schedule import SCHEDULES, ScheduleConfig
+from harness.config.schedule import ScheduleConfig
 from harness.records import paths
-from support.helpers import KEYS, asked_by
+from support.helpers import KEYS, configs_of
 from support.pages import examples
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,10 +82,10 @@ def test_the_statistic_of_every_run():
 
 def test_the_yaml_files_and_the_python_defaults_are_the_same():
     for data in SCHEDULES:
-        (config,) = asked_by([f"data={data}"])
+        (config,) = configs_of([f"data={data}"])
         assert config.schedule == SCHEDULES[data]
-        assert config == RunConfig(data=DataConfig(data, root=config.data.root))
-    (warm,) = asked_by(["data=cifar10", "schedule=cifar10_warmup"])
+        assert config == RunConfig(data=DataConfig(data))
+    (warm,) = configs_of(["data=cifar10", "schedule=cifar10_warmup"])
     assert warm.schedule == ScheduleConfig(warmup="until_error")
 
 

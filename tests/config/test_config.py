@@ -1,4 +1,4 @@
-"""Choices: what is refused, with which words; what makes two runs the same."""
+"""Validation of choices, with the messages of refusals; which choices make two runs the same."""
 
 import copy
 import json
@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.config import registry
-from harness.config.data import SCHEDULES, DataConfig
+from harness.config.data import SCHEDULES, DataConfig, LocatedData
 from harness.config.execution import ExecutionConfig
 from harness.config.flat import flatten
 from harness.config.registry import ChoiceError
 from harness.config.run import RunConfig, with_defaults
 from harness.config.schedule import ScheduleConfig
 from harness.system.cores import available_cores
-from support.helpers import asked_by
+from support.helpers import configs_of
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_wrong_choice_is_refused_with_what_is_allowed(wrong, words):
         ({"milestones": 5}, "must be a list of steps"),
         ({"momentum": 1.0}, "below 1"),
         ({"weight_decay": -1e-4}, "at least 0"),
-        ({"warmup": "linear"}, "allowed: none, steps, until_error"),
+        ({"warmup": "linear"}, "allowed: none, steps, linear, until_error"),
         ({"steps": 100, "warmup": "steps"}, "schedule.warmup_steps=400: must be below schedule.steps=100"),
         ({"steps": 100, "warmup": "until_error", "warmup_max_steps": 200}, "must be at most schedule.steps=100"),
         ({"warmup_error": 120}, "at most 100"),
@@ -102,12 +102,12 @@ def test_schedule_follows_data():
 
 
 def test_what_a_schedule_was_not_given_follows_the_data_from_python_as_on_the_command_line():
-    (typed,) = asked_by(["schedule.steps=100", "device=cpu"])
+    (typed,) = configs_of(["schedule.steps=100", "device=cpu"])
     asked = RunConfig(schedule=ScheduleConfig(steps=100), device="cpu")
     assert (asked.schedule.learning_rate, asked.schedule.eval_every) == (0.01, 55)
     assert asked == typed
     assert asked.run_name() == typed.run_name()
-    (own,) = asked_by(["data=image_folder", "schedule.learning_rate=0.5", "device=cpu"])
+    (own,) = configs_of(["data=image_folder", "schedule.learning_rate=0.5", "device=cpu"])
     assert RunConfig(data=DataConfig("image_folder"), schedule=ScheduleConfig(learning_rate=0.5), device="cpu") == own
     assert RunConfig.from_mapping({"schedule": {"steps": 100}, "device": "cpu"}) == asked
 
@@ -128,7 +128,7 @@ def test_milestones_are_those_that_were_given_when_they_were_given():
 
 
 def test_a_schedule_that_names_no_end_is_checked_against_the_one_of_its_data():
-    """600,000 steps of one's own images; 1,000 of digits."""
+    """The default is 600,000 steps for image_folder and 1,000 for digits."""
     for keys in ({"milestones": (300, 450_000)}, {"warmup": "steps", "warmup_steps": 70_000}):
         schedule = ScheduleConfig(**keys)
         assert RunConfig(data=DataConfig("image_folder"), schedule=schedule).schedule.steps == 600_000
@@ -206,7 +206,7 @@ def test_what_cannot_change_the_numbers_does_not():
 
 
 def test_identities_of_old_runs_are_kept():
-    """Hashes written down on 2026-11-23: a new key with a default must not move them."""
+    """Hashes recorded on 2026-11-23: a new key with a default must not change them."""
     paper = RunConfig(data=DataConfig("cifar10"), device="cpu")
     assert paper.run_name() == "cifar10-identity-20-seed0-bac375157e"
     plain = replace(paper, depth=110, shortcut="none", seed=3, schedule=ScheduleConfig(warmup="until_error"))
@@ -236,7 +236,7 @@ def test_identities_of_old_runs_are_kept():
 )
 def test_a_wrong_view_of_the_data_is_refused(given, words):
     with pytest.raises(ChoiceError) as refused:
-        DataConfig(**given)
+        LocatedData(**given)
     assert words in str(refused.value)
 
 

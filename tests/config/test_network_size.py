@@ -1,4 +1,4 @@
-"""How large a net is at least, beside what it is."""
+"""Lower bounds on a network's size, compared with the built network."""
 
 import pytest
 
@@ -30,7 +30,9 @@ def test_no_net_is_smaller_than_its_extent_and_most_of_it_is_counted(keys):
 
 
 def test_a_net_beyond_the_memory_is_refused_before_it_is_built():
-    """13.5 times the square of the width in each of three stages, 4 bytes a weight: 13.5 (1 + 4 + 16) 65,536^2 4 = 4,536 GiB."""
+    """13.5 width^2 weights in the first stage, 4 and 16 times that in the next two, 4 bytes each:
+    13.5 (1 + 4 + 16) 65,536^2 4 = 4,536 GiB.
+    """
     config = NetworkConfig(depth=8, width=65_536)
     with pytest.raises(ChoiceError, match=r"depth=8 width=65536: building takes at least 4,536\.0 GiB of memory"):
         network_size.check_memory(config, 32, 1, False, 2**40)

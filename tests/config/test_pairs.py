@@ -1,4 +1,4 @@
-"""Every pair of keys either makes a run that trains, or is refused with one of its keys named: never anything else."""
+"""Every pair of values of two keys either trains or is refused with a message that names one of the keys."""
 
 from itertools import combinations
 
@@ -34,6 +34,8 @@ TRAINING = {
     "seed": [0, 7],
     "probes": [[], ["blocks"], ["layers"], ["lesions"]],
     "checkpoint_minutes": [2, 0],
+    "runs_per_process": ["auto", 2],
+    "observers": [["log"], []],
     "update_scaling": ["none", "layerwise"],
     "gradient_norms": ["probed", "every"],
     "start_from": ["none", 8, 56],
@@ -42,7 +44,10 @@ TRAINING = {
     "schedule.batch_size": [1, 8, 1294],
     "schedule.steps": [1, 2],
     "schedule.learning_rate": [0.01, 1e-30],
-    "schedule.warmup": ["none", "steps", "until_error"],
+    "schedule.warmup": ["none", "steps", "linear", "until_error"],
+    "optimizer": ["sgd", "adamw"],
+    "lr_schedule": ["steps", "cosine"],
+    "schedule.beta2": [0.999, 0.9],
     "schedule.momentum": [0.9, 0.0],
     "schedule.weight_decay": [1e-4, 0.0],
     "schedule.decay_norm": [True, False],
@@ -54,15 +59,15 @@ SMALLEST = {("cifar", "bottleneck"): 11, ("imagenet", "bottleneck"): 50, "cifar"
 
 
 def pairs(table):
-    """Return each pair of values of two different keys, and the key of which each is."""
+    """Yield {key: value, other key: value} for each pair of values of two different keys."""
     for (one, values), (other, others) in combinations(table.items(), 2):
         for value in values:
             for second in others:
                 yield {one: value, other: second}
 
 
-def completed(pair):
-    """Return the choices of a small run that has the pair's values, the rest fitting the family as far as it can."""
+def complete(pair):
+    """Return the choices of a small run with the pair's values; the others suit its family where possible."""
     family = pair.get("family", "cifar")
     choices = {"depth": SMALLEST.get((family, pair.get("block")), SMALLEST[family]), "device": "cpu"}
     choices |= {} if family == "densenet" else {"width": 2}
@@ -75,22 +80,22 @@ def completed(pair):
 
 
 def refusal(pair):
-    """Return (the pair's config, None), or (None, the words in which it was refused)."""
+    """Return (config, None), or (None, message) if the pair is refused."""
     try:
-        config = RunConfig.from_mapping(completed(pair))
+        config = RunConfig.from_mapping(complete(pair))
         config.check_images(8, config.schedule.batch_size)
     except ChoiceError as error:
         return None, str(error)
     return config, None
 
 
-def carried_out(pair, carry_out):
-    """Return whether the pair was carried out; it may be refused instead, in words that name a key of it."""
+def try_pair(pair, train):
+    """Run a pair and return True; return False if it is refused, with a message that must name one of its keys."""
     config, words = refusal(pair)
     if config is None:
         assert any(f"{key}=" in words for key in pair), (pair, words)
         return False
-    carry_out(config)
+    train(config)
     return True
 
 
@@ -112,7 +117,7 @@ def test_every_pair_of_a_networks_keys_builds_and_steps_or_is_refused():
             seen.add(config.identity())
             one_step(config)
 
-    outcomes = [carried_out(pair, once) for pair in pairs(NETWORK)]
+    outcomes = [try_pair(pair, once) for pair in pairs(NETWORK)]
     assert 0.3 < sum(outcomes) / len(outcomes) < 0.95
 
 
@@ -120,7 +125,7 @@ def test_every_pair_of_a_networks_keys_builds_and_steps_or_is_refused():
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("half", [0, 1])
 def test_every_pair_with_a_key_of_training_trains_or_is_refused(half, tmp_path):
-    """On digits, by the way that every run goes; pairs of a network's keys are tried above."""
+    """Trains on digits with `harness.train`; the test above covers pairs of network keys."""
     every = [pair for pair in pairs(NETWORK | TRAINING) if not set(pair) <= set(NETWORK)][half::2]
     trained = 0
     for pair in every:
@@ -129,7 +134,7 @@ def test_every_pair_with_a_key_of_training_trains_or_is_refused(half, tmp_path):
             run = harness.train(config, tmp_path)
             assert run.state in ("done", "diverged")
 
-        trained += carried_out(pair, train)
+        trained += try_pair(pair, train)
     assert trained > len(every) / 4
 
 

@@ -7,7 +7,7 @@ import pytest
 from harness import describe, run
 from harness.config.registry import ChoiceError
 from harness.launching.arguments import parse, quoted, read
-from support.helpers import asked_by
+from support.helpers import configs_of
 
 HUGE = "1" + "0" * 400
 
@@ -285,5 +285,5 @@ def test_of_a_key_that_is_given_twice_the_last_counts_as_hydra_has_it_and_that_i
     assert [override.input_line for override in found] == ["depth=8,14", "seed=1"]
     (said,) = caplog.messages
     assert said == "depth=20 is overridden by depth=8,14; several values are given as depth=a,b"
-    (config,) = asked_by(["data=cifar10", "schedule.steps=5", "data=digits", "schedule.steps=7"])
+    (config,) = configs_of(["data=cifar10", "schedule.steps=5", "data=digits", "schedule.steps=7"])
     assert (config.data.name, config.schedule.steps, config.schedule.learning_rate) == ("digits", 7, 0.01)

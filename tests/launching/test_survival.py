@@ -23,7 +23,7 @@ from harness.system import locks
 from harness.training import checkpoint
 from harness.training.train import train
 from support.helpers import KEYS, keys, tiny, tiny_schedule
-from support.interruption import SUICIDE, files, interrupted, stop_after
+from support.interruption import SUICIDE, files, interrupt, stop_after
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,7 +45,7 @@ def test_a_run_goes_on_from_every_step_to_the_same_bits(name, tmp_path, monkeypa
     steps = []
     for looks in range(23 if config.data.split == "full" else 26):  # 11 steps and 3 evaluations, of 1 + 3 batches, less the last
         results = tmp_path / str(looks)
-        interrupted(config, results, looks, monkeypatch)
+        interrupt(config, results, looks, monkeypatch)
         (folder,) = (results / paths.RUNS).iterdir()
         assert Run(folder).state == states.INTERRUPTED
         steps.append(Run(folder).status["step"])
@@ -91,13 +91,13 @@ def test_random_layers_go_on_with_their_own_stream(tmp_path, monkeypatch):
     SHORTCUT.register("dropped-for-a-test", "random")(Dropped)
     config = tiny(shortcut="dropped-for-a-test")
     whole = train(config, tmp_path / "whole")
-    interrupted(config, tmp_path / "cut", 5, monkeypatch)
+    interrupt(config, tmp_path / "cut", 5, monkeypatch)
     assert files(train(config, tmp_path / "cut")) == files(whole)
     SHORTCUT.sentences.pop("dropped-for-a-test")
 
 
 def test_a_run_that_went_on_on_another_machine_says_so(tmp_path, monkeypatch, caplog):
-    interrupted(tiny(), tmp_path, 5, monkeypatch)
+    interrupt(tiny(), tmp_path, 5, monkeypatch)
     monkeypatch.setattr("harness.training.environment._cpu_model", lambda: "another processor")
     assert train(tiny(), tmp_path).status["resumed_elsewhere"] is True
     assert "begun with another torch or processor" in caplog.text
@@ -111,7 +111,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_anew(tmp_path, mon
     whole = train(tiny(), tmp_path / "whole")
     for damage in (lambda data: data[:-1], lambda data: data[:100] + b"x" + data[101:], lambda data: b""):
         results = tmp_path / "cut"
-        interrupted(tiny(), results, 5, monkeypatch)
+        interrupt(tiny(), results, 5, monkeypatch)
         (folder,) = (results / paths.RUNS).iterdir()
         path = folder / paths.CHECKPOINT
         path.write_bytes(damage(path.read_bytes()))

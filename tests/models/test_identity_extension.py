@@ -18,7 +18,7 @@ from harness.records import paths, states
 from harness.records.run import Run
 from harness.training.train import train
 from support.helpers import KEYS, tiny, tiny_schedule
-from support.interruption import files, interrupted
+from support.interruption import files, interrupt
 
 EXTENSIBLE = [
     *({"shortcut": shortcut, "norm": norm} for shortcut in ("none", "identity", "projection") for norm in ("batch", "none")),
@@ -125,7 +125,7 @@ def test_it_goes_on_from_every_step_to_the_same_bits(results, tmp_path, monkeypa
     for looks in range(0, 20, 2):
         place = tmp_path / str(looks)
         train(CONFIG.shallower(), place)
-        interrupted(CONFIG, place, looks, monkeypatch)
+        interrupt(CONFIG, place, looks, monkeypatch)
         steps.add(run_of(CONFIG, place).status["step"])
         again = train(CONFIG, place)
         assert files(again) == files(whole)

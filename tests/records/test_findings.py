@@ -1,4 +1,4 @@
-"""What is committed as evidence says what its own tables say: numbers and verdicts are made again from them and compared."""
+"""Committed findings agree with their own tables: numbers and verdicts are recomputed from the tables and compared."""
 
 import json
 import math
@@ -16,13 +16,13 @@ SWEEPS = [folder for folder in sorted(FINDINGS.glob("*/")) if (folder / paths.SW
 
 
 def verdicts(folder):
-    """Return what a sweep's verdicts.json says, by claim and setting."""
-    listed = json.loads((folder / paths.VERDICTS).read_text())["verdicts"]
-    return {(one["claim"], json.dumps(one["settings"], sort_keys=True)): one for one in listed}
+    """Return the verdicts of a sweep's verdicts.json by (claim, settings as JSON)."""
+    entries = json.loads((folder / paths.VERDICTS).read_text())["verdicts"]
+    return {(entry["claim"], json.dumps(entry["settings"], sort_keys=True)): entry for entry in entries}
 
 
 def same(one, other):
-    """Return whether two JSON values are equal, numbers but for the order of their sums in other versions of numpy."""
+    """Return whether two JSON values are equal, floats within 1e-9: numpy versions differ in the order of summation."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
     if isinstance(one, list) and isinstance(other, list):
@@ -32,25 +32,25 @@ def same(one, other):
 
 @pytest.mark.parametrize("finding", SWEEPS, ids=lambda path: path.name)
 def test_the_verdicts_of_a_finding_are_those_of_its_tables(finding, tmp_path):
-    """Of every claim that the finding names: verdict, runs, numbers, intervals and each seed's value."""
+    """Compares verdict, runs, numbers, intervals and every seed's value for each claim of the finding."""
     copy = tmp_path / "findings" / finding.name
     shutil.copytree(finding, copy, ignore=shutil.ignore_patterns(paths.FIGURES, paths.REPORT_HTML, paths.VERDICTS))
     tables = Tables(copy)
     verdict_sections.write(tables, verdict_sections.judge(tables))
-    said, again = verdicts(finding), verdicts(copy)
-    assert said
-    for key, one in said.items():
+    committed, recomputed = verdicts(finding), verdicts(copy)
+    assert committed
+    for key, entry in committed.items():
         for name in ("verdict", "runs", "parts"):
-            assert same(again[key][name], one[name]), (key, name)
+            assert same(recomputed[key][name], entry[name]), (key, name)
 
 
 def test_a_number_that_was_changed_by_hand_is_noticed(tmp_path):
     finding = next(folder for folder in SWEEPS if folder.name.endswith("demo"))
     copy = tmp_path / "findings" / finding.name
     shutil.copytree(finding, copy, ignore=shutil.ignore_patterns(paths.FIGURES, paths.REPORT_HTML))
-    said = json.loads((copy / paths.VERDICTS).read_text())
-    part = next(part for one in said["verdicts"] for part in one["parts"] if part["value"])
+    content = json.loads((copy / paths.VERDICTS).read_text())
+    part = next(part for entry in content["verdicts"] for part in entry["parts"] if part["value"])
     part["value"] *= 1.001
-    (copy / paths.VERDICTS).write_text(json.dumps(said))
+    (copy / paths.VERDICTS).write_text(json.dumps(content))
     with pytest.raises(AssertionError):
         test_the_verdicts_of_a_finding_are_those_of_its_tables(copy, tmp_path / "again")

@@ -1,4 +1,4 @@
-"""Whatever stands where a run's record belongs is set aside with a warning, and the same command brings the run to its end."""
+"""Damaged records are moved aside with a warning, and the same command finishes the run."""
 
 import errno
 import os
@@ -19,15 +19,15 @@ CONFIG = tiny(schedule=tiny_schedule(steps=2))
 
 
 def command(folder):
-    """Carry out the run at the command line, and return the exit code."""
+    """Train the run from the command line; return the exit code."""
     keys = ["depth=8", "width=4", "schedule.steps=2", "device=cpu"]
     return run.main([*keys, f"results={folder.parent.parent}"])
 
 
 def again(folder):
-    """Begin the run of a folder anew as the command does, and end it at once where that is still to do."""
-    one = create(CONFIG, folder.parent.parent)
-    if not one.finished():
+    """Create the run of a folder again, as the command does, and write its results unless it is finished."""
+    created = create(CONFIG, folder.parent.parent)
+    if not created.finished():
         assert reader.read_json(folder / paths.CONFIG) == CONFIG.choices()
         writer.write_bytes(folder / paths.RESERVE, b"")
         (folder / paths.RESERVE).unlink()
@@ -37,15 +37,15 @@ def again(folder):
 
 
 def sound(folder):
-    """Return whether the run is finished, and all of its record is what it should be."""
-    one = Run(folder)
-    one.check()
-    return one.state == states.DONE and len(one.epochs) > 0 and not one.misplaced()
+    """Return whether the run is finished and its record is valid and complete."""
+    recorded = Run(folder)
+    recorded.check()
+    return recorded.state == states.DONE and len(recorded.epochs) > 0 and not recorded.misplaced()
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """The folder of a finished run."""
+    """Return the folder of a finished run."""
     name = finish(tmp_path / "results", CONFIG, 10.0, 12.0, tables={paths.STEPS: pd.DataFrame(STEPS)})
     return tmp_path / "results" / paths.RUNS / name
 
@@ -150,7 +150,7 @@ def test_folders_that_are_no_part_of_the_record_are_left(folder):
 
 @pytest.mark.parametrize("name", [paths.STATUS, paths.CONFIG, paths.STEPS])
 def test_a_record_without_permission_is_set_aside(name, folder, monkeypatch):
-    """As for chmod 000, which does not keep root from reading: the file alone, which cannot be opened where it is."""
+    """Like chmod 000, also for root, who may read such a file: opening the file at its path fails."""
     opened, number = os.open, (folder / name).stat().st_ino
 
     def refuse(path, flags, *arguments, **keys):
@@ -193,7 +193,7 @@ def test_two_pieces_of_damage_are_both_kept(folder):
 @pytest.mark.parametrize("state", [states.DONE, states.INTERRUPTED])
 @pytest.mark.parametrize("name", [*RECORDS, paths.WEIGHTS, paths.CHECKPOINT, paths.LOG, paths.RESERVE, "."])
 def test_the_command_brings_it_to_its_end(name, state, make, tmp_path):
-    """At the command line, with a real training."""
+    """Trains for real, from the command line."""
     folder = tmp_path / paths.RUNS / "none"
     assert command(folder) == 0
     (folder,) = (tmp_path / paths.RUNS).iterdir()

@@ -1,4 +1,4 @@
-"""Whatever lies where a record belongs: a value of the expected form, or a RecordError, and never anything else."""
+"""Reading a record returns a value of the expected form or raises RecordError, whatever the file contains."""
 
 import gzip
 import io
@@ -30,7 +30,7 @@ VERIFIED = {"runs": [{"run": "a-run", "kind": "exact", "same": True, "found": "t
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A results folder with one sweep of two runs, its report, and a file of every kind."""
+    """Return a results folder with a file of every kind: a sweep of two runs and its report."""
     results = tmp_path_factory.mktemp("whole")
     names = measure_report.generate(results, measure_report.configs(2, depth=8, steps=12, rates=(0.1,)), [0, 1, 12], [12])
     shutil.rmtree(results / "generated")
@@ -46,7 +46,7 @@ def whole(tmp_path_factory):
 
 
 def files(results):
-    """Return a file of every kind: of the first run, and of the sweep."""
+    """Return one file of every kind: those of the first run and those of the sweep."""
     (folder,) = (results / paths.SWEEPS).iterdir()
     run = paths.runs_of(folder) / reader.read_json(folder / paths.SWEEP)["runs"][0]
     in_run = (paths.CONFIG, paths.STATUS, paths.ENVIRONMENT, paths.STEPS, paths.EPOCHS, LAYERS, paths.GRADIENT_NORMS)
@@ -55,13 +55,13 @@ def files(results):
 
 
 def read(path):
-    """Read a file as those do who need it; raises RecordError alone."""
+    """Read a file with the reader of its format; raises only RecordError."""
     if path.suffix == ".json":
         return reader.read_json(path)
     return reader.read_text(path) if path.suffix == ".md" else reader.read_table(path)
 
 
-# --- by hand: each is refused with these words, which name the file ---
+# --- damage made by hand: contents and the message they are refused with, which names the file ---
 
 JSON = {
     "nested": ("[" * 100_000 + "]" * 100_000, "cannot be read"),
@@ -155,7 +155,7 @@ def test_vectors_of_another_form_are_refused(arrays, words, tmp_path):
 
 
 def test_a_vector_takes_no_more_memory_than_its_file(tmp_path):
-    """One that claims 10^12 numbers, and one that is packed."""
+    """One whose header claims more numbers than it has, and one that is compressed."""
     path = tmp_path / paths.GRADIENT_NORMS
     vectors(path, np.ones(1000, np.float32))
     path.write_bytes(path.read_bytes().replace(b"'shape': (1000,), ", b"'shape': (9999999,"))
@@ -195,7 +195,7 @@ def test_a_bomb_is_unpacked_no_further_than_a_table_can_be_large(tmp_path, monke
 
 
 def test_what_the_largest_nets_leave_is_within_the_bounds():
-    """1,202 layers, 64,000 steps: layers.csv of 61 probed steps, steps.csv, and the state with every gradient norm."""
+    """1,202 layers and 64,000 steps: layers.csv with 61 probed steps, steps.csv, and a checkpoint with every gradient norm."""
     row = len(
         "64000,1202,stages.2.199.conv2,conv," + ",".join(["0.12345678901234567"] * 4) + ",36864,36864,0.12345678901234567\n"
     )
@@ -240,7 +240,7 @@ def test_every_key_that_is_described_is_checked(name):
     assert {*found.needed, *found.optional} == set(schema.KEYS[name])
 
 
-# --- by chance ---
+# --- random damage ---
 
 ATOMS = st.one_of(
     st.none(),
@@ -257,7 +257,7 @@ VALUES = st.recursive(
 
 @st.composite
 def altered_json(draw, text):
-    """Draw a JSON text of which one value, at any depth, is another or gone, or that has one key more."""
+    """Draw a JSON text with one value replaced or deleted, at any depth, or with an extra key."""
     content = json.loads(text)
     place = content
     while True:
@@ -279,7 +279,7 @@ def altered_json(draw, text):
 
 @st.composite
 def altered_table(draw, text):
-    """Draw a CSV text of which one cell is something else, or one row or the header is cut or doubled."""
+    """Draw a CSV text with one cell replaced, or with one row cut short, repeated or dropped, or with nothing but the header."""
     rows = [line.split(",") for line in text.splitlines()]
     row = draw(st.integers(0, len(rows) - 1))
     column = draw(st.integers(0, len(rows[row]) - 1))
@@ -300,7 +300,7 @@ def altered_table(draw, text):
 
 @st.composite
 def altered(draw, path):
-    """Draw what lies in the place of a file: another file by chance, its bytes altered, or its content."""
+    """Draw the damaged bytes of a file: its content, its bytes or its compressed text altered, or unrelated bytes."""
     before = path.read_bytes()
     unpacked = gzip.decompress(before) if path.suffix == ".gz" else before
     how = draw(st.sampled_from(["content"] * 6 + ["bytes", "bytes", "cut", "packed", "anything", "another", "empty"]))
@@ -326,7 +326,7 @@ def altered(draw, path):
 
 
 def every_reader(results, data):
-    """Alter one file, and read it; what comes out is used as its readers use it."""
+    """Alter one file and read it as its callers do; a RecordError must name its folder, in one line."""
     path = data.draw(st.sampled_from(files(results)))
     before, said = path.read_bytes(), str(path)
     try:
@@ -367,8 +367,8 @@ def test_a_value_or_a_record_error_many_times(whole, data):
     every_reader(whole, data)
 
 
-def recorded_again(path):
-    """Make a run's checksums those of its files as they are: what is odd in them then is all that is left to find."""
+def update_checksums(path):
+    """Update a run's checksums to its altered files, so that only the contents reveal the damage."""
     try:
         run = Run(path.parent)
         status = {key: value for key, value in run.status.items() if key not in ("state", "sha256")}
@@ -378,14 +378,14 @@ def recorded_again(path):
 
 
 def every_command(results, data, capsys):
-    """Alter one file, and let every command that reads sweeps meet it: an exit code, nothing else."""
+    """Alter one file and run every command that reads sweeps: each must return an exit code, never raise."""
     path = data.draw(st.sampled_from(files(results)))
     folder = next((results / paths.SWEEPS).iterdir())
     before = {file: file.read_bytes() for file in files(results)}
     try:
         path.write_bytes(data.draw(altered(path)))
         if path.parent.parent.name == paths.RUNS and path.name != paths.STATUS and data.draw(st.booleans()):
-            recorded_again(path)
+            update_checksums(path)
         assert status.main([str(folder)]) in (0, 2)
         index.build(results)
         assert report.main([str(folder)]) in (0, 1, 2)

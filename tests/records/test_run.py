@@ -1,4 +1,4 @@
-"""What is written is read back, to the bit, or refused."""
+"""Records are read back bit-identical, or refused."""
 
 import json
 import math
@@ -83,8 +83,8 @@ def test_a_row_with_an_unknown_column_is_refused():
         writer.rows(paths.STEPS, [{"step": 0, "speed": 1}])
 
 
-def recorded_otherwise(run, key, value):
-    """Make a finished run one that was recorded when `key` had another default."""
+def record_with_default(run, key, value):
+    """Rewrite a finished run as if it had been recorded when the schedule's `key` had the default `value`."""
     choices = json.loads((run.folder / paths.CONFIG).read_text())
     choices["schedule"][key] = value
     writer.write_json(run.folder / paths.CONFIG, choices)
@@ -96,7 +96,7 @@ def test_a_run_of_another_default_is_not_taken_for_the_one_that_is_asked_for(tmp
     asked = tiny()
     finish(tmp_path, asked, 10.0, 12.0)
     assert create(asked, tmp_path).finished()
-    recorded_otherwise(Run(paths.run_folder(tmp_path, asked.run_name())), "momentum", 0.8)
+    record_with_default(Run(paths.run_folder(tmp_path, asked.run_name())), "momentum", 0.8)
     words = r"schedule\.momentum=0\.8 there, schedule\.momentum=0\.9 now"
     with pytest.raises(ChoiceError, match=words):
         create(asked, tmp_path)

@@ -1,4 +1,4 @@
-"""Records of earlier formats are read, the committed findings among them; those of a later one are refused."""
+"""Records of earlier formats are read, including the committed findings; those of later formats are refused."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_there_are_runs_of_the_first_format():
 
 
 def test_every_run_of_every_finding_is_read_and_has_the_identity_that_its_name_ends_with():
-    """Hashes of old choices are unchanged."""
+    """The hashes of old choices have not changed."""
     for folder in RUNS:
         run = Run(folder)
         assert run.state in ("done", "diverged")
@@ -47,5 +47,5 @@ def test_the_first_format_counted_interleaved_runs_as_a_gang(tmp_path):
 @pytest.mark.parametrize("wrong", [FORMAT + 1, 0, "2", True, None, 1.5])
 def test_another_format_is_refused(wrong, tmp_path):
     (tmp_path / paths.STATUS).write_text(json.dumps({"state": "done", "format": wrong}))
-    with pytest.raises(RecordError, match="status.json: .*format: must be a whole number from 1 to"):
+    with pytest.raises(RecordError, match=r"status\.json: .*format: must be a whole number from 1 to"):
         read_json(tmp_path / paths.STATUS)

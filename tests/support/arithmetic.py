@@ -1,7 +1,7 @@
-"""Parameters and multiply-adds of the papers' nets by arithmetic alone, from their tables: a second opinion on the models.
+"""Parameters and multiply-adds of the papers' nets, computed from their tables to check the models independently.
 
-A convolution of kernel k from a to b channels has k*k*a*b weights and as many multiply-adds at each output position; a batch
-normalisation has two parameters a channel; the linear layer has a bias. All nets here are with batch normalisation.
+A convolution with kernel k from a to b channels has k*k*a*b weights and as many multiply-adds per output position; batch
+normalisation has two parameters per channel; the linear layer has a bias. All nets here use batch normalisation.
 """
 
 import math
@@ -26,7 +26,7 @@ class Count:
 
 
 def residual(stages, width, bottleneck, shortcut, side, classes, large, full_preactivation=False, channels=3):
-    """He et al. 2015, section 4.2 (`large` false) and Table 1 (`large` true); stride on a bottleneck's first 1x1."""
+    """Return the count of He et al. 2015, section 4.2, or with `large` of Table 1; a bottleneck's first 1x1 has the stride."""
     count = Count()
     if large:
         side = math.ceil(side / 2)
@@ -55,7 +55,7 @@ def residual(stages, width, bottleneck, shortcut, side, classes, large, full_pre
                 count.conv(1, into, out, side, counted=False, bias=True)
             into = out
     if full_preactivation:
-        # A norm before every block but the first, and one after the last, in place of one after each last convolution.
+        # Norms before every block but the first and after the last block, instead of after each block's last convolution.
         outs = [width * 2**n * (4 if bottleneck else 1) for n, blocks in enumerate(stages) for _ in range(blocks)]
         count.parameters += 2 * (sum(outs[:-1]) + outs[-1]) - 2 * sum(outs)
     count.linear(into, classes)
@@ -63,7 +63,7 @@ def residual(stages, width, bottleneck, shortcut, side, classes, large, full_pre
 
 
 def densenet_bc(depth, growth, side, classes, channels=3):
-    """Huang et al. 2017, section 3: bottleneck layers of 4 growths, compression by half, three stages."""
+    """Return the count of Huang et al. 2017, section 3: bottlenecks of 4 * growth channels, compression 0.5, three stages."""
     count, width = Count(), 2 * growth
     count.conv(3, channels, width, side)
     for stage in range(3):

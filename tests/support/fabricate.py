@@ -1,4 +1,4 @@
-"""Sweep folders made by hand: runs whose results are given, so that what is said of them is known beforehand."""
+"""Sweeps made by hand from given results, so that their verdicts are known in advance."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from harness.records.run import conclude, create
 
 
 def cifar(depth, shortcut, seed=0, warmup="until_error", milestones=None, **choices):
-    """Return a run of the paper's protocol, He et al. 2015, 4.2."""
+    """Return the config of a run with the protocol of He et al. 2015, section 4.2."""
     schedule = replace(SCHEDULES["cifar10"], warmup=warmup, milestones=milestones)
     return RunConfig(depth, shortcut, seed=seed, data=DataConfig("cifar10"), schedule=schedule, device="cpu", **choices)
 
@@ -26,7 +26,7 @@ def digits(depth, shortcut, seed=0, learning_rate=0.01, **choices):
 
 
 def finish(results, config, train, test, state=states.DONE, tables: Mapping[str, pd.DataFrame] | None = None):
-    """Write a run that ended with these errors (percent), and other tables by file name; return its name."""
+    """Write a run with the final errors `train` and `test` (percent) and `tables` by file name; return its name."""
     run = create(config, results)
     row = dict.fromkeys(schema.COLUMNS[paths.EPOCHS]) | {"step": config.schedule.steps, "epoch": 1, "seconds": 1.0}
     row |= {
@@ -46,14 +46,14 @@ def finish(results, config, train, test, state=states.DONE, tables: Mapping[str,
 
 
 def steps(config, **columns):
-    """Return a run's steps.csv with these columns (sequences of one value a step)."""
+    """Return {steps.csv: table} with these columns, each a sequence of one value per step."""
     length = len(next(iter(columns.values())))
     table = {"step": range(length), "epoch": 1, "learning_rate": config.schedule.learning_rate, "loss": 1.0, "error": 50.0}
     return {paths.STEPS: pd.DataFrame(table | columns)}
 
 
 def sweep(results, names, experiment="none", label="made"):
-    """Write the sweep of these runs; return its tables."""
+    """Write a sweep of the named runs; return its tables."""
     folder = paths.sweep_folder(results, label)
     folder.mkdir(parents=True, exist_ok=True)
     writer.write_json(folder / paths.SWEEP, {"experiment": experiment, "command": "made by hand", "runs": list(names)})
@@ -61,7 +61,7 @@ def sweep(results, names, experiment="none", label="made"):
 
 
 def nets(results, make, errors: Mapping[tuple, list], test_above=0.0, **choices):
-    """Write runs, and return their names: `errors` has training errors by seed (a list) for (depth, shortcut)."""
+    """Write runs and return their names; `errors` maps (depth, shortcut) to the training error (percent) of each seed."""
     return [
         finish(results, make(depth, shortcut, seed, **choices), error, error + test_above)
         for (depth, shortcut), by_seed in errors.items()

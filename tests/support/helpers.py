@@ -1,4 +1,4 @@
-"""Runs that take seconds."""
+"""Configs of runs that take seconds."""
 
 from dataclasses import replace
 
@@ -17,17 +17,17 @@ KEYS = [
     "schedule.learning_rate=0.02",
     "schedule.eval_every=6",
 ]
-"""The same on the command line."""
+"""The overrides of a `tiny` run on the command line, but for its depth."""
 
 
 def keys(*given):
-    """Return these overrides, and those of KEYS whose key they do not give."""
+    """Return the overrides `given`, and those of KEYS for other keys."""
     own = {override.split("=")[0] for override in given}
     return [*given, *(override for override in KEYS if override.split("=")[0] not in own)]
 
 
 def tiny(**choices):
-    """Return a run of 8 layers, 4 channels, 12 steps of batch 32 on digits."""
+    """Return a config with 8 layers, 4 channels and 12 steps of batch 32 on digits, updated by `choices`."""
     return RunConfig(**({"depth": 8, "width": 4, "device": "cpu", "schedule": TINY} | choices))
 
 
@@ -35,6 +35,6 @@ def tiny_schedule(**choices):
     return replace(TINY, **choices)
 
 
-def asked_by(overrides):
-    """Return the config of every combination that overrides ask for."""
+def configs_of(overrides):
+    """Return the config of every combination of the overrides."""
     return [from_composed(values)[0] for values in Product(parse(overrides)).compose()]

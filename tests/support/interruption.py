@@ -1,4 +1,4 @@
-"""Runs that are cut off, and what they leave."""
+"""Interrupted runs, and their files."""
 
 from contextlib import contextmanager
 
@@ -9,7 +9,7 @@ from harness.training.train import train
 
 
 class StopAfter:
-    """A wish to stop that comes after so many looks: one a step, one a batch of an evaluation."""
+    """A stop request that becomes true after `looks` checks; training checks every step and every batch of an evaluation."""
 
     signal = None
 
@@ -29,8 +29,8 @@ def stop_after(monkeypatch, steps):
     monkeypatch.setattr("harness.training.train.stop_on_signals", stopping)
 
 
-def interrupted(config, results, steps, monkeypatch):
-    """Train until a wish to stop after `steps` more steps."""
+def interrupt(config, results, steps, monkeypatch):
+    """Train and stop after `steps` checks of the stop request."""
     with monkeypatch.context() as patch:
         stop_after(patch, steps)
         with pytest.raises(KeyboardInterrupt):

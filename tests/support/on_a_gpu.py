@@ -1,22 +1,25 @@
-"""Steps launched as on a GPU, on a CPU."""
+"""The GPU's launching of training steps, imitated on the CPU."""
 
 from harness.records import paths
 from harness.training import step
 from harness.training.step import WINDOW
 
 
-def as_on_a_gpu(monkeypatch):
-    """Let steps be read WINDOW at a time and, but for the first, replayed; return what is noted of recordings and replays."""
-    noted = []
+def imitate_gpu(monkeypatch):
+    """Fetch scalars every WINDOW steps and replay recorded steps, as on a GPU.
+
+    Returns the list to which each "recorded" and "replayed" step is appended.
+    """
+    events = []
 
     def record(launches):
-        noted.append("recorded")
-        return lambda: (noted.append("replayed"), launches())
+        events.append("recorded")
+        return lambda: (events.append("replayed"), launches())
 
     monkeypatch.setattr(step, "window", lambda device: WINDOW)
     monkeypatch.setattr(step, "recordable", lambda device: True)
     monkeypatch.setattr(step, "record", record)
-    return noted
+    return events
 
 
 def content(run):

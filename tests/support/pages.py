@@ -1,4 +1,4 @@
-"""The pages that people read, and what is in them: links, anchors, commands, examples."""
+"""The documentation's pages and their links, anchors, commands and examples."""
 
 import re
 import shlex
@@ -9,12 +9,12 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *s
 
 
 def prose(text):
-    """Return a page without its fenced code, in which nothing is a link or a heading."""
+    """Return a page without its fenced code blocks, which contain no links or headings."""
     return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def anchors(text):
-    """Return the anchors that GitHub gives a page's headings: small letters, no punctuation, hyphens for spaces."""
+    """Return the anchors that GitHub gives a page's headings: lower case, no punctuation, hyphens for spaces."""
     found = []
     for heading in re.findall(r"^#+ (.+)$", prose(text), flags=re.MULTILINE):
         anchor = re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).replace(" ", "-")
@@ -23,12 +23,12 @@ def anchors(text):
 
 
 def links(text):
-    """Return every target of a link or picture."""
+    """Return the targets of all links and images."""
     return re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", prose(text)))
 
 
 def code_lines(text):
-    """Return the lines of code: indented by four after an empty line or another such line, comments left out."""
+    """Return the lines of indented code blocks without comments: indented by four, after an empty or another such line."""
     found, inside, before = [], False, ""
     for line in prose(text).splitlines():
         inside = line.startswith("    ") and (inside or not before)
@@ -39,7 +39,7 @@ def code_lines(text):
 
 
 def commands(module):
-    """Return (page, arguments) of every `python -m module ...` that stands as code in a page."""
+    """Return (page, arguments) for every `python -m module ...` in a page's code."""
     found = []
     for page in PAGES:
         for line in code_lines(page.read_text()):
@@ -50,7 +50,7 @@ def commands(module):
 
 
 def examples(text):
-    """Return the Python examples of a page, by the name of the file that their first line says, or by number."""
+    """Return the Python examples of a page by file name, if their first line is `# NAME.py`, or else by number."""
     blocks = re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
     named = [re.match(r"# (\S+\.py)\n", block) for block in blocks]
     return {name[1] if name else str(number): block for number, (name, block) in enumerate(zip(named, blocks, strict=True))}

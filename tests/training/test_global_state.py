@@ -1,4 +1,4 @@
-"""A run has the same numbers whatever settings its caller has, and the caller has them again afterwards."""
+"""A run's numbers do not depend on its caller's global settings, which are restored afterwards."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ NAMES = ("", "cudnn", "mkldnn", "cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldn
 def below(name):
     return eval("B." + name) if name else B
 
-def said(read):
+def attempt(read):
     try:
         return read()
     except RuntimeError:
@@ -31,9 +31,9 @@ def settings():
     return {
         **{name: getattr(below(name), "fp32_precision", None) for name in NAMES},
         "flush": least * one == 0.0,
-        "cudnn.allow": said(lambda: B.cudnn.allow_tf32),
-        "matmul.allow": said(lambda: B.cuda.matmul.allow_tf32),
-        "matmul": said(torch.get_float32_matmul_precision),
+        "cudnn.allow": attempt(lambda: B.cudnn.allow_tf32),
+        "matmul.allow": attempt(lambda: B.cuda.matmul.allow_tf32),
+        "matmul": attempt(torch.get_float32_matmul_precision),
         "default": (torch.get_default_dtype(), torch.get_default_device()),
         "deterministic": (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
         "modes": (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")),
@@ -54,7 +54,7 @@ def train(caller, results):
         assert (least.view(torch.int32) == 1).all(), "a denormal number became zero"
 
 for number, caller in enumerate(sys.argv[2:]):
-    if os.fork() == 0:  # each caller is a process of its own, with the imports of this one
+    if os.fork() == 0:  # each caller is a separate process that shares these imports
         train(caller, f"{sys.argv[1]}/{number}")
         os._exit(0)
     if os.wait()[1]:

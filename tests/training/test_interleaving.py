@@ -1,4 +1,4 @@
-"""Runs that take turns in one process: each is to the bit the run alone, and what one suffers costs no other."""
+"""Runs interleaved in one process are bit-identical to solo runs, and one run's failure never affects another."""
 
 import json
 import os
@@ -23,12 +23,12 @@ from harness.records.run import Run
 from harness.training.train import train
 from support.helpers import KEYS, tiny, tiny_schedule
 from support.interruption import SUICIDE, StopAfter
-from support.on_a_gpu import as_on_a_gpu, content
+from support.on_a_gpu import content, imitate_gpu
 
 ROOT = Path(__file__).resolve().parents[2]
 UNTIL = tiny_schedule(steps=60, milestones=(), warmup="until_error", warmup_learning_rate=0.02, warmup_max_steps=55)
 MEMBERS = [
-    tiny(shortcut="dropout", gradient_norms="every"),  # two nets that draw from torch's one generator
+    tiny(shortcut="dropout", gradient_norms="every"),  # this and the next draw from torch's global generator
     tiny(survival=0.5, seed=1),
     tiny(schedule=UNTIL),
     tiny(precision="bf16", threads=2, depth=14),
@@ -54,10 +54,10 @@ def alone(tmp_path_factory):
 @pytest.mark.parametrize("windows", [False, True], ids=["step by step", "as on a GPU"])
 def test_each_member_is_to_the_bit_the_run_alone(windows, alone, tmp_path, monkeypatch):
     if windows:
-        as_on_a_gpu(monkeypatch)
+        imitate_gpu(monkeypatch)
     outside, threads = torch.get_rng_state(), torch.get_num_threads()
     states = worker.run_jobs(jobs(MEMBERS, tmp_path))
-    assert states == [one.state for one in alone] == ["done", "done", "done", "done", "diverged"]
+    assert states == [single.state for single in alone] == ["done", "done", "done", "done", "diverged"]
     for member, single in zip(runs_of(MEMBERS, tmp_path), alone, strict=True):
         assert content(member) == content(single)
         assert (member.environment["runs_per_process"], single.environment["runs_per_process"]) == (5, 1)
@@ -70,9 +70,9 @@ def test_they_take_turns_and_each_log_is_of_its_own_run(tmp_path, caplog):
     configs = [tiny(seed=seed) for seed in range(3)]
     assert worker.run_jobs(jobs(configs, tmp_path)) == ["done"] * 3
     names = [config.run_name() for config in configs]
-    said = [record.getMessage().partition(":")[0] for record in caplog.records if "step 6 of 12" in record.getMessage()]
-    first_to_end = next(place for place, record in enumerate(caplog.records) if "step 12 of 12" in record.getMessage())
-    assert said == names  # all were at step 6 before one was at its end
+    order = [record.getMessage().partition(":")[0] for record in caplog.records if "step 6 of 12" in record.getMessage()]
+    first_to_end = next(index for index, record in enumerate(caplog.records) if "step 12 of 12" in record.getMessage())
+    assert order == names  # all reached step 6 before any finished
     assert sum("step 6 of 12" in record.getMessage() for record in caplog.records[:first_to_end]) == 3
     for name in names:
         lines = (paths.run_folder(tmp_path, name) / paths.LOG).read_text().splitlines()

@@ -1,4 +1,4 @@
-"""Claims whose runs were trained in another way (G5, C1, L1), on sweeps made by hand: each verdict is known beforehand."""
+"""Claims about interventions (G5, C1, L1) on sweeps made by hand with known verdicts."""
 
 import shlex
 
@@ -11,7 +11,7 @@ from harness.claims.claim import MissingRuns
 from harness.claims.judging import judge_sweep
 from harness.records import paths, writer
 from support.fabricate import digits, finish, sweep
-from support.helpers import asked_by
+from support.helpers import configs_of
 
 CLAIMS = {claim.id: claim for claim in all_claims()}
 
@@ -22,7 +22,7 @@ def only(tables, name):
 
 
 def scaled(results, errors):
-    """Write plain runs; `errors` has training errors by seed for (depth, norm, update_scaling)."""
+    """Write plain runs and return their names; `errors` maps (depth, norm, update_scaling) to the training error of each seed."""
     return [
         finish(results, digits(depth, "none", seed, norm=norm, update_scaling=scaling), error, error)
         for (depth, norm, scaling), by_seed in errors.items()
@@ -36,7 +36,7 @@ SHALLOW = {(20, "batch", "none"): [1, 2, 3], (20, "batch", "layerwise"): [1, 2, 
 @pytest.mark.parametrize(
     ("deep", "verdict", "words"),
     [
-        ([14.0, 16.1, 15.0], Verdict.REPRODUCED, "rises by 13.00 points, with equal steps by 13.03"),  # -1, +0.1, 0 about 0
+        ([14.0, 16.1, 15.0], Verdict.REPRODUCED, "rises by 13.00 points, with equal steps by 13.03"),  # 0, +0.1, 0
         ([2.0, 3.1, 4.0], Verdict.CONTRADICTED, "rises by 13.00 points, with equal steps by 1.03."),
         ([29.0, 31.1, 30.0], Verdict.REPRODUCED, "they make the rise larger"),
         ([10.0, 20.0, 16.0], Verdict.UNDECIDED, "points"),
@@ -68,14 +68,14 @@ def test_the_arm_without_norms_is_shown_beside_and_never_mixed_in(tmp_path):
 
 
 def start_row(loss, config):
-    """Return the epochs of a run that started from another one, with a loss of 0.1 at the end."""
+    """Return epochs.csv of a run that starts from another: training loss `loss` at step 0, 0.1 at the end."""
     rows = [{"step": 0, "epoch": 0, "train_loss": loss, "train_error": 3.0, "test_error": 4.0, "seconds": 0.5}]
     last = {"step": config.schedule.steps, "epoch": 1, "train_loss": 0.1, "train_error": 2.0, "test_error": 4.0, "seconds": 1.0}
     return {paths.EPOCHS: writer.rows(paths.EPOCHS, [*rows, last])}
 
 
 def construction(results, start_losses, deep):
-    """Write plain nets of 20 layers (training errors 1.0, 1.1, 1.2; loss 0.1), of 56 from scratch, and of 56 from 20."""
+    """Write a sweep of plain nets: 20 layers (training errors 1.0, 1.1, 1.2 %; loss 0.1), 56 from scratch, 56 from 20."""
     names = []
     for seed, loss in enumerate(start_losses):
         extended = digits(56, "none", seed, start_from=20)
@@ -109,14 +109,14 @@ def test_without_the_net_from_scratch_or_the_one_extended_the_claim_is_not_run(t
     ]
     outcome = only(sweep(tmp_path, names), "C1")
     assert isinstance(outcome.evidence, MissingRuns)
-    asked = asked_by(shlex.split(outcome.commands[0])[4:])
+    asked = configs_of(shlex.split(outcome.commands[0])[4:])
     assert {(config.depth, config.shortcut, config.start_from) for config in asked} == {(56, "none", "none"), (56, "none", 20)}
     shallower = {config.shallower() for config in asked} - {None}
-    assert {(config.depth, config.seed) for config in shallower} == {(20, 0), (20, 1), (20, 2)}  # which the sweep adds
+    assert {(config.depth, config.seed) for config in shallower} == {(20, 0), (20, 1), (20, 2)}  # added by the sweep
 
 
 def lesioned(results, arm, seed, whole, without):
-    """Write a run of 20 layers with this test error, and those without one of its blocks."""
+    """Write a run of 20 layers; `whole` is its test error, `without` its test errors with each block removed."""
     config = digits(20, arm, seed, probes=("lesions",))
     about = {"step": 1000, "block": range(1, 10), "name": "stages.0.0", "stage": 1, "test_loss": 1.0}
     table = pd.DataFrame(about | {"test_error": without})
@@ -132,7 +132,7 @@ def lesioned(results, arm, seed, whole, without):
     ],
 )
 def test_the_median_over_the_blocks_of_the_rise_of_the_test_error(plain, residual, verdict, tmp_path):
-    """Two blocks of nine are far off, which moves no median; the whole nets have 2 % and a tenth for each seed."""
+    """Two of nine blocks are outliers, which do not move the median; the whole nets have errors of 2.0, 2.1 and 2.2 %."""
     names = []
     for seed in range(3):
         for arm, median in (("none", plain), ("identity", residual)):

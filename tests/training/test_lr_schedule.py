@@ -16,7 +16,7 @@ PAPER = ScheduleConfig()
 
 
 def trace(schedule, errors):
-    """Return the learning rate of every step when training batch k has error errors(k)."""
+    """Return the learning rate of every step; batch k has a training error of errors(k) percent."""
     config = RunConfig(data=DataConfig("cifar10"), schedule=schedule)
     end, seen, rates = fixed_warmup_end(schedule), [], []
     for step in range(schedule.steps):
@@ -37,11 +37,11 @@ def test_20_layers():
 
 
 def test_110_layers_warm_up_until_the_training_error_is_below_80_and_then_go_on_as_the_others():
-    """Batches from 400 on have 65 % instead of 90 %: the mean of the last 50 is below 80 % once 21 of them do."""
+    """The error falls from 90 to 65 % at batch 400: the mean of the last 50 is below 80 % once 21 of them are at 65 %."""
     schedule = ScheduleConfig(warmup="until_error")
     rates = trace(schedule, lambda step: 90.0 if step < 400 else 65.0)
     fired = rates.index(0.1)
-    assert fired == 400 + 21  # 29 at 90 and 21 at 65 have mean 79.5, one fewer 80.0
+    assert fired == 400 + 21  # the mean of 29 at 90 and 21 at 65 is 79.5; of 30 and 20, 80.0
     assert rates[:fired] == [0.01] * fired
     assert rates[fired:32_000] == [0.1] * (32_000 - fired)
     assert rates[32_000:48_000] == [0.01] * 16_000
@@ -91,7 +91,7 @@ def test_evaluations_are_every_so_many_steps_at_the_milestones_and_at_the_end(da
 
 
 def test_steps_without_number_cost_nothing_beforehand():
-    steps = 10**9  # the most that can be asked for
+    steps = 10**9  # the maximum
     schedule = ScheduleConfig(steps=steps)
     assert not evaluated(schedule, 391, 390)
     assert evaluated(schedule, 391, 391 * 10**6)

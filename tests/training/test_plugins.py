@@ -1,4 +1,4 @@
-"""Each open choice, opened by a plugin of ten lines with its own keys, through the real command."""
+"""Each registry extended by a plugin of ten lines with its own keys, through the real command."""
 
 import json
 
@@ -16,7 +16,7 @@ from harness.training.lr_schedule import fixed_warmup_end, learning_rate
 from harness.training.optimizer import make_optimizer
 from harness.training.train import train
 from support.helpers import KEYS, tiny, tiny_schedule
-from support.interruption import interrupted
+from support.interruption import interrupt
 
 OPTIMIZER = """
 import torch
@@ -71,7 +71,7 @@ FAMILY.register("perceptron", "a multilayer perceptron of `depth` layers, each o
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    """Write a plugin and run it through the command; return the run."""
+    """Return a function that writes a plugin, runs the command with it and returns the run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -124,7 +124,7 @@ def test_an_observer_sees_start_rows_evaluations_and_end_and_changes_no_number(p
     assert (lines[0], lines[-1]) == ("start 0", "end done")
     assert [line for line in lines if line.startswith("evaluation")] == ["evaluation 6", "evaluation 12"]
     assert lines.count("steps 1") == 12
-    assert sum(line.startswith("layers ") for line in lines) == 13  # steps 0 to 11 and the end
+    assert sum(line.startswith("layers ") for line in lines) == 13  # steps 0 to 11 and the last one
     assert trained.name == tiny(plugins=("my_observer",)).run_name()
 
 
@@ -188,7 +188,7 @@ def test_adamw_is_torchs_with_the_keys_of_the_schedule():
 def test_a_run_with_adamw_cosine_and_linear_warm_up_resumes_to_the_same_bits(keys, tmp_path, monkeypatch):
     config = tiny(**keys)
     whole = train(config, tmp_path / "whole")
-    interrupted(config, tmp_path / "cut", 5, monkeypatch)
+    interrupt(config, tmp_path / "cut", 5, monkeypatch)
     again = train(config, tmp_path / "cut")
     assert whole.steps.equals(again.steps)
     rates = whole.steps["learning_rate"].tolist()

@@ -1,4 +1,4 @@
-"""bfloat16 where the processor computes it by itself, what `auto` makes of that, and that slowness is said beforehand, once."""
+"""Detection of native bfloat16, its effect on precision=auto, and the warning, given once, that a run will be slow."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ SLOW = "does not compute bfloat16 by itself"
 
 @pytest.fixture
 def processor(tmp_path, monkeypatch):
-    """Return what makes this machine's processor another one."""
+    """Return a function that replaces the processor's reported features."""
 
     def become(facts, most=None):
         path = tmp_path / "cpuinfo"
@@ -66,8 +66,7 @@ def test_auto_is_the_run_that_it_becomes(facts, becomes, processor, tmp_path, ca
     assert run.main(["precision=auto", "depth=8", *KEYS, f"results={tmp_path}"]) == 0
     (config,) = (tmp_path / paths.RUNS).glob("*/config.json")
     assert json.loads(config.read_text())["precision"] == becomes
-    said = caplog.messages
-    assert [line for line in said if "precision=" in line] == [f"precision=auto: {becomes} on cpu"]
+    assert [line for line in caplog.messages if "precision=" in line] == [f"precision=auto: {becomes} on cpu"]
 
 
 def test_auto_is_no_default_and_no_identity():
@@ -88,7 +87,7 @@ def test_slow_runs_are_announced_once_a_sweep_and_only_where_they_are_to_be_trai
         f"results={tmp_path}",
     ]
     processor(SKYLAKE_X)
-    for times in (1, 0):  # the second time both runs are done
+    for times in (1, 0):  # the second time, both runs are already done
         assert run.main(arguments) == 0
         assert [SLOW in line for line in caplog.messages].count(True) == times
         caplog.clear()

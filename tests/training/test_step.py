@@ -1,4 +1,4 @@
-"""A step that a GPU can repeat without the host: what it touches, and that windows and replays change no number."""
+"""Training steps need no host transfers, and windows and CUDA graph replays change no number."""
 
 import pytest
 import torch
@@ -17,14 +17,14 @@ from harness.training import step
 from harness.training.step import WINDOW, Stepper
 from harness.training.train import train
 from support.helpers import tiny, tiny_schedule
-from support.interruption import interrupted
-from support.on_a_gpu import as_on_a_gpu, content
+from support.interruption import interrupt
+from support.on_a_gpu import content, imitate_gpu
 
 FACTS = Facts(train=100, test=10, channels=3, size=8, classes=10, padding=4, flip=True)
 
 
 class NothingFromTheHost(TorchDispatchMode):
-    """Fails at an operation on a tensor of the CPU: on a GPU it would be waited for, or stay the same in every replay."""
+    """Fails on any operation on a CPU tensor: on a GPU it would synchronise, or its value would be frozen in every replay."""
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         tensors = [value for value in tree_leaves((args, kwargs or {})) if isinstance(value, torch.Tensor)]
@@ -33,14 +33,14 @@ class NothingFromTheHost(TorchDispatchMode):
 
 
 def stepper_on_meta(**choices):
-    """Return a stepper on the meta device, which computes nothing and from which nothing can be fetched."""
+    """Return a stepper on the meta device, which holds no values, so that any fetch fails."""
     config = tiny(**choices)
     with torch.device("meta"):
         model = architecture(config, FACTS.channels, FACTS.classes)
         labels = torch.zeros(FACTS.train, dtype=torch.int64)
         part = Part(torch.zeros((FACTS.train, 3, 8, 8), dtype=torch.uint8), labels, torch.zeros((3, 8, 8)), 1.0)
     stepper = Stepper(config, model, Batches(part, FACTS, 32, 0, augment=True), introspection.layers(model))
-    stepper.optimizer.step = lambda: None  # the fused one is for real devices alone
+    stepper.optimizer.step = lambda: None  # the fused optimizer needs a real device
     stepper.take(0.1)
     return stepper
 
@@ -73,8 +73,8 @@ def test_a_step_takes_nothing_from_the_host_and_gives_it_nothing(choices):
 @pytest.mark.parametrize(
     ("survives", "error"),
     [
-        (lambda block, device: torch.bernoulli(torch.tensor(0.5)), AssertionError),  # one draw for all replays
-        (lambda block, device: float(torch.ones((), device=device)), RuntimeError),  # waits for the device
+        (lambda block, device: torch.bernoulli(torch.tensor(0.5)), AssertionError),  # the same draw in every replay
+        (lambda block, device: float(torch.ones((), device=device)), RuntimeError),  # synchronises with the device
     ],
 )
 def test_that_test_can_fail(survives, error, monkeypatch):
@@ -106,30 +106,30 @@ CASES = {
 def test_windows_and_replays_change_no_number(name, tmp_path, monkeypatch):
     config = CASES[name]
     plain = train(config, tmp_path / "plain")
-    noted = as_on_a_gpu(monkeypatch)
+    noted = imitate_gpu(monkeypatch)
     windowed = train(config, tmp_path / "windowed")
     assert windowed.state == plain.state == (states.DIVERGED if name == "diverging" else states.DONE)
     assert content(windowed) == content(plain)
     assert noted.count("recorded") == 1
     if name != "diverging":
-        probed = len(probe_steps(config.schedule.steps)) - 1  # after the last step there is a look, but no update
+        probed = len(probe_steps(config.schedule.steps)) - 1  # the last probe follows the last update
         assert noted.count("replayed") == config.schedule.steps - probed
     else:
-        assert len(plain.steps) % WINDOW  # it was found out at the end of the window
+        assert len(plain.steps) % WINDOW  # divergence is detected at the end of its window
 
 
 @pytest.mark.parametrize("looks", [4, 31, 49, 77])
 def test_a_run_of_windows_and_replays_goes_on_to_the_same_bits(looks, tmp_path, monkeypatch):
     config = CASES["norms"]
     plain = train(config, tmp_path / "plain")
-    noted = as_on_a_gpu(monkeypatch)
-    interrupted(config, tmp_path / "cut", looks, monkeypatch)
+    noted = imitate_gpu(monkeypatch)
+    interrupt(config, tmp_path / "cut", looks, monkeypatch)
     assert content(train(config, tmp_path / "cut")) == content(plain)
-    assert noted.count("recorded") == (1 if looks < 11 else 2)  # anew in the new process: no graph outlives one
+    assert noted.count("recorded") == (1 if looks < 11 else 2)  # again after resuming: a graph does not outlive its process
 
 
 def test_what_cannot_be_recorded_is_launched_step_by_step_and_says_so(tmp_path, monkeypatch, caplog):
-    noted = as_on_a_gpu(monkeypatch)
+    noted = imitate_gpu(monkeypatch)
     train(tiny(execution=ExecutionConfig(activation_checkpointing=True), schedule=LONG), tmp_path)
     assert not noted
     assert caplog.text.count("cannot be recorded as a CUDA graph") == 1
@@ -137,7 +137,7 @@ def test_what_cannot_be_recorded_is_launched_step_by_step_and_says_so(tmp_path, 
 
 def test_a_recording_that_fails_costs_no_run(tmp_path, monkeypatch, caplog):
     plain = train(CASES["norms"], tmp_path / "plain")
-    as_on_a_gpu(monkeypatch)
+    imitate_gpu(monkeypatch)
 
     def record(launches):
         raise RuntimeError("operation not permitted when stream is capturing")

@@ -1,4 +1,4 @@
-"""Runs: the same bits again, probes that change nothing, divergence as a result, and what the folder holds."""
+"""Runs are deterministic, probes change nothing, divergence is a result, and the run folder is complete."""
 
 import csv
 import json
@@ -62,7 +62,7 @@ def test_a_run_folder_holds_what_the_readme_says(run):
     assert run.config == tiny(shortcut="none").choices()
     assert run.steps["step"].tolist() == list(range(12))
     assert run.epochs["step"].tolist() == [6, 9, 12]
-    assert run.epochs["train_error"].notna().tolist() == [True, True, True]  # milestones 6 and 9, and the end
+    assert run.epochs["train_error"].notna().tolist() == [True, True, True]  # milestones 6 and 9, and the last step
     assert run.epochs["test_error"].notna().all()
     assert run.epochs["holdout_error"].isna().all()
     assert run.layers.groupby("step")["layer"].apply(list).map(lambda numbers: numbers == list(range(1, 9))).all()
@@ -74,7 +74,7 @@ def test_errors_of_some_images_are_theirs_and_change_nothing_else(run, tmp_path)
     some = harness.train(tiny(shortcut="none", schedule=tiny_schedule(eval_images=100)), tmp_path)
     assert some.name != run.name
     for column in ("train_error", "test_error"):
-        assert (some.epochs[column] % 1 == 0).all()  # of 100 images each is a percent
+        assert (some.epochs[column] % 1 == 0).all()  # with 100 images, whole percents
         assert not (run.epochs[column] % 1 == 0).all()
     assert (some.folder / paths.WEIGHTS).read_bytes() == (run.folder / paths.WEIGHTS).read_bytes()
 
@@ -103,7 +103,7 @@ def test_the_environment_names_neither_host_nor_user_nor_place(run):
 
 
 def test_the_same_config_gives_the_same_bits(run, tmp_path):
-    torch.randn(7)  # whatever happened before
+    torch.randn(7)  # the state of the global generator does not matter
     again = train(tiny(shortcut="none"), tmp_path)
     for name in NUMBERS:
         assert (again.folder / name).read_bytes() == (run.folder / name).read_bytes(), name
@@ -119,7 +119,7 @@ def test_probes_change_nothing(run, tmp_path):
 
 @pytest.mark.parametrize("choices", [{}, {"shortcut": "dropout"}, {"survival": 0.5}], ids=str)
 def test_activation_checkpointing_changes_no_number_of_a_run(choices, tmp_path):
-    """Rows of both probes, running statistics in the weights and all: so it is no part of a run's identity."""
+    """Probe rows and running statistics included, so it is not part of a run's identity."""
     ordinary = train(tiny(**choices), tmp_path / "ordinary")
     checkpointed = train(tiny(**choices, execution=ExecutionConfig(activation_checkpointing=True)), tmp_path / "checkpointed")
     assert checkpointed.name == ordinary.name
@@ -196,7 +196,7 @@ def test_the_holdout_is_measured_beside_the_test_images(tmp_path):
 
 def test_bf16_stays_near_fp32(tmp_path, run):
     half = train(tiny(shortcut="none", precision="bf16"), tmp_path)
-    assert half.steps["loss"][0] == pytest.approx(run.steps["loss"][0], rel=2e-2)  # bfloat16 has 8 bits
+    assert half.steps["loss"][0] == pytest.approx(run.steps["loss"][0], rel=2e-2)  # bfloat16 has 8 bits of precision
     assert half.steps["loss"][0] != run.steps["loss"][0]
     assert weights(half)["stem.conv.weight"].dtype == torch.float32
 
@@ -238,16 +238,16 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "losses.csv"
 
 
 def first_steps(shortcut):
-    """Return the 20-layer net on digits, five steps long."""
+    """Return the config of the first five steps of the 20-layer net on digits."""
     config = RunConfig(depth=20, shortcut=shortcut, device="cpu")
     return replace(config, schedule=replace(config.schedule, steps=5, learning_rate=0.02))
 
 
 @cache
 def in_float64(shortcut, multiples_of=0.0):
-    """Return the losses of those steps in float64, and each layer's gradient norm at the first; batches are those of a run.
+    """Return the losses of `first_steps` in float64 and each layer's gradient norm at step 0, on the batches of a run.
 
-    multiples_of: round the initial values to multiples of this number (0: keep them).
+    multiples_of: round the initial values to multiples of this number; 0 keeps them.
     """
     config = first_steps(shortcut)
     data = load(config.data, torch.device("cpu"))
@@ -272,11 +272,11 @@ def in_float64(shortcut, multiples_of=0.0):
 
 @pytest.mark.parametrize("shortcut", ["none", "identity"])
 def test_golden_losses(shortcut):
-    """The first losses of the 20-layer nets on digits, in float64; when they change, NUMERICS must rise.
+    """The first losses of the 20-layer nets on digits, in float64. If they change, raise NUMERICS.
 
-    In float64, from initial values without their last bits, they are the same on every x86-64 processor: kernels for AVX-512,
-    AVX2 and SSE4.1, one thread and two, differ by 2e-15. The initial values themselves differ in the last bit between AVX2 and
-    SSE4.1, and a plain net amplifies rounding to float32 within four steps to 6e-3. Data order, augmentation, net, schedule and
+    In float64, from initial values rounded to 1/256, they agree on every x86-64 processor: kernels for AVX-512, AVX2 and
+    SSE4.1, with one thread or two, differ by 2e-15. Unrounded initial values differ in the last bit between AVX2 and SSE4.1,
+    and within four steps a plain net amplifies rounding to float32 to 6e-3. Data order, augmentation, network, schedule and
     optimizer are those of a run.
     """
     with GOLDEN.open() as file:
@@ -287,10 +287,11 @@ def test_golden_losses(shortcut):
 
 @pytest.mark.parametrize("shortcut", ["none", "identity"])
 def test_a_run_is_float64_rounded(shortcut, tmp_path):
-    """The first loss within some roundings of float32 (measured: 2e-7), gradient norms within 5e-3 (measured: 1.5e-3, else 4e-7).
+    """The first loss agrees within a few float32 roundings (measured: 2e-7), gradient norms within 5e-3.
 
-    A sum that lies within rounding of zero may fall on either side of a ReLU, where the gradient jumps; which one does
-    differs with the kernels. After that a residual net stays near float64 (measured: 2e-4), and a plain one does not (6e-3).
+    Gradient norms agree to 4e-7 unless a sum within rounding of zero falls on the other side of a ReLU, where the gradient
+    jumps (measured: 1.5e-3); whether one does depends on the kernels. From then on a residual net stays near float64
+    (measured: 2e-4), and a plain one does not (6e-3).
     """
     losses, norms = in_float64(shortcut)
     run = train(first_steps(shortcut), tmp_path)

@@ -1,4 +1,4 @@
-"""Steps of equal relative size: worked by hand, blind to the size of gradients, and leaving them as they are to see."""
+"""Equal steps: values worked by hand, independence of the gradient's scale, and gradients restored for probes."""
 
 import math
 from dataclasses import replace
@@ -16,7 +16,7 @@ from support.helpers import tiny, tiny_schedule
 
 
 def test_worked_by_hand():
-    """|w| = 5, |g| = 2: g becomes r * 5 / 2 g; of a norm with four values it is r * 2 / |g| g."""
+    """With |w| = 5 and |g| = 2, g becomes (r 5 / 2) g; for a norm layer with four values it becomes (r 2 / |g|) g."""
     weight, gradient = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, -2.0]])
     assert rescaled(weight, gradient).tolist() == [[0.0, pytest.approx(-5 * RELATIVE)]]
     gamma, of_gamma = torch.zeros(4), torch.tensor([0.0, 0.0, 30.0, -40.0])
@@ -25,7 +25,7 @@ def test_worked_by_hand():
 
 @pytest.mark.parametrize("power", [-80, 40])
 def test_the_size_of_one_layers_gradient_changes_nothing(power):
-    """2^-80 is about 1e-24; powers of two change no digit."""
+    """2^-80 is about 1e-24; multiplying by a power of two is exact."""
     torch.manual_seed(0)
     weight, gradient = torch.randn(8, 4, 3, 3), torch.randn(8, 4, 3, 3)
     assert torch.equal(rescaled(weight, gradient * 2.0**power), rescaled(weight, gradient))
@@ -34,8 +34,8 @@ def test_the_size_of_one_layers_gradient_changes_nothing(power):
 @pytest.mark.parametrize("size", [1e-30, 1e-42, 1e38])
 def test_gradients_far_outside_float32s_reach_of_squares_are_scaled(size):
     weight = torch.full((2, 3), 0.5)
-    found = rescaled(weight, torch.full((2, 3), size))
-    assert found.flatten().tolist() == pytest.approx([0.5 * RELATIVE] * 6, rel=1e-3)  # 1e-42 has three digits left
+    scaled = rescaled(weight, torch.full((2, 3), size))
+    assert scaled.flatten().tolist() == pytest.approx([0.5 * RELATIVE] * 6, rel=1e-3)  # 1e-42 is subnormal, with three digits
 
 
 def test_zero_stays_zero_and_what_is_not_finite_stays_so():
@@ -58,13 +58,13 @@ def test_afterwards_every_parameter_has_its_own_gradient_back():
 
 def test_layout_and_type_are_kept():
     weight = torch.randn(4, 4, 3, 3).to(memory_format=torch.channels_last)
-    found = rescaled(weight, torch.randn(4, 4, 3, 3).to(memory_format=torch.channels_last))
-    assert found.is_contiguous(memory_format=torch.channels_last)
-    assert found.dtype == torch.float32
+    scaled = rescaled(weight, torch.randn(4, 4, 3, 3).to(memory_format=torch.channels_last))
+    assert scaled.is_contiguous(memory_format=torch.channels_last)
+    assert scaled.dtype == torch.float32
 
 
 def test_every_parameter_of_a_net_takes_its_share_of_a_step():
-    """Plain, 110 layers: between first and last layer the gradients differ by orders of magnitude."""
+    """A plain net of 110 layers, whose gradients differ by orders of magnitude between the first and the last layer."""
     config = RunConfig(110, shortcut="none", width=4)
     net = build(config, 1, 10)
     optimizer = make_optimizer(net, replace(config, schedule=replace(config.schedule, weight_decay=0.0)))
@@ -77,11 +77,11 @@ def test_every_parameter_of_a_net_takes_its_share_of_a_step():
     for name, parameter in net.named_parameters():
         moved = float((parameter.detach() - before[name]).double().norm())
         whole = float(before[name].norm()) if parameter.ndim > 1 else math.sqrt(parameter.numel())
-        assert moved == pytest.approx(config.schedule.learning_rate * RELATIVE * whole, rel=1e-3), name  # float32 of w - t g
+        assert moved == pytest.approx(config.schedule.learning_rate * RELATIVE * whole, rel=1e-3), name  # w - t g in float32
 
 
 def test_the_probe_sees_the_gradient_as_it_is_and_the_update_as_it_was(tmp_path):
-    """At step 0 the nets are the same, so are their gradients; the updates are of equal relative size."""
+    """At step 0 the nets are equal and so are their gradients; the updates have equal relative sizes."""
     schedule = tiny_schedule(weight_decay=0.0)
     plain = train(tiny(schedule=schedule), tmp_path).layers.query("step == 0")
     scaled = train(tiny(schedule=schedule, update_scaling="layerwise"), tmp_path).layers.query("step == 0")
