@@ -62,7 +62,7 @@ def test_a_wrong_choice_is_refused_with_what_is_allowed(wrong, words):
         ({"milestones": 5}, "must be a list of steps"),
         ({"momentum": 1.0}, "below 1"),
         ({"weight_decay": -1e-4}, "at least 0"),
-        ({"warmup": "linear"}, "allowed: none, steps, linear, until_error"),
+        ({"warmup": "linearly"}, "allowed: none, steps, linear, until_error"),
         ({"steps": 100, "warmup": "steps"}, "schedule.warmup_steps=400: must be below schedule.steps=100"),
         ({"steps": 100, "warmup": "until_error", "warmup_max_steps": 200}, "must be at most schedule.steps=100"),
         ({"warmup_error": 120}, "at most 100"),
