@@ -36,36 +36,46 @@ FIVE_DEPTHS = (20, 32, 44, 56, 110)
 SMALLEST = math.log10(1.4e-45)
 SHARES = (Verdict.REPRODUCED, Verdict.CONTRADICTED, Verdict.UNDECIDED, Verdict.CONSISTENT, Verdict.INCONSISTENT)
 EXPECTATION = """\
-Written before the first run. With the true effect at the threshold, a two-sided 95 % interval of exact t kind lies wholly
-beyond it in 2.5 % of cases: expected for the mean of one sample, paired differences and slopes. Welch's is approximate: 1.5 to
-3 %. Equivalence, where both limits have to be cleared, at most 2.5 %. With 5 seeds and a standard deviation of half the margin,
-`reproduced` at twice the margin in about 94 % (paired) and 97 % (Welch, twice the degrees of freedom), at zero difference about
-88 % (paired): a half-width of 2.776 x 0.5 / sqrt(5) = 0.62 leaves 0.38 of the margin, 1.7 standard errors. Three seeds
-(t = 4.3) will fall short of 80 %. Where the half margin is that of each arm instead, Welch's superiority should come out near
-80 % and its equivalence well short; no claim is judged by the latter. Rare failures (one run in ten ends elsewhere)
-break every t interval: most samples of five hold none, so the error at the threshold will be far above 5 %. AIC by more than 4
-should err in at most about 2.3 % of cases (the log-likelihood ratio being normal with variance twice its mean); 3 % is allowed,
-since a trial of 200 repetitions, the one thing seen beforehand, gave 3 %.
-Fifteen parts that all have to hold, each at its limit, are wrongly `contradicted` in up to 1 - 0.975^15 = 32 %. With as many
-seeds as are expected to decide, about half decide."""
+Written before the first run.
+
+- With the true effect at the threshold, a two-sided 95 % t interval lies wholly beyond it in 2.5 % of cases, for the mean of one
+  sample, paired differences and slopes. Welch's interval is approximate: 1.5 to 3 %. Equivalence, where both limits have to be
+  cleared: at most 2.5 %.
+- With 5 seeds and a standard deviation of half the margin, `reproduced` at twice the margin in about 94 % (paired) and 97 %
+  (Welch, twice the degrees of freedom), and at zero difference in about 88 % (paired): a half-width of 2.776 x 0.5 / sqrt(5) =
+  0.62 leaves 0.38 of the margin, 1.7 standard errors. Three seeds (t = 4.3) will stay below 80 %.
+- If each arm has a standard deviation of half the margin, Welch's superiority should reach about 80 %, and its equivalence far
+  less; no claim is judged by the latter.
+- Rare failures (one run in ten ends elsewhere) break every t interval: most samples of five contain none, so the error at the
+  threshold will be far above 5 %.
+- AIC by more than 4 should err in at most about 2.3 % of cases (the log-likelihood ratio is normal with variance twice its mean).
+  3 % is allowed, because a trial of 200 repetitions, the only result seen beforehand, gave 3 %.
+- Fifteen parts that all have to hold, each at its limit, are wrongly `contradicted` in up to 1 - 0.975^15 = 32 %.
+- With as many seeds as are expected to decide, about half decide."""
 CHANGED = """\
-The first run of this table, with as many repetitions, showed two faults of slopes, and the rules were changed. Where the
-scatter is in proportion to depth, as that of logarithms of gradients may be, `slope` reproduced at the threshold in 5.1 %; so
-`mean_of_slopes` was added, a t interval over one slope a seed, which does not ask for equal scatter. And with all values at 56
-and 110 layers zero nothing was ever decided (0 %, where at least 80 % was expected), since 56 is below the mean depth of 62; so
-a depth of the shallow half that has a zero is now left out. Left out of the one seed that has the zero, it erred in up to 6.3 %
-(10 seeds, 8,000 repetitions): values that stay at the shallow depth are then the high ones. It is left out of every seed:
-over 3, 5 and 10 seeds and eight shares of zeros 3.5 % at most then (`slope`: 4.0 %). The cells of `mean of slopes` and the one
-with 6 seeds an arm were added then; all others are as they were.
+The first run of this table, with the same number of repetitions, revealed two faults of slopes, and the rules were changed:
 
-Met, but with less to spare than reckoned: paired or one sample, 5 seeds, about 91 % where 94 was expected (superiority), and
-83 % where 88 was (equivalence): the standard deviation of five values is itself uncertain.
+- If the scatter is proportional to depth, as that of logarithms of gradients may be, `slope` reproduced at the threshold in 5.1 %
+  of cases. So `mean_of_slopes` was added: a t interval over one slope per seed, which does not assume equal scatter.
+- If all values at 56 and 110 layers are zero, nothing was ever decided (0 %, where at least 80 % was expected), because 56 is
+  below the mean depth of 62. So a depth in the shallow half that contains a zero is now left out. Leaving it out only for the
+  seed with the zero erred in up to 6.3 % (10 seeds, 8,000 repetitions), because the values that remain at the shallow depth are
+  then the high ones. So it is left out for every seed: at most 3.5 % over 3, 5 and 10 seeds and eight shares of zeros (`slope`:
+  4.0 %).
 
-What the rules cannot do: of samples of five 59 % (0.9^5) hold none of the failures that one run in ten suffers,
-and no interval from them knows of it. Strongly skewed values (an exponential law) err in 11 % on the side away from their long
-tail. Of fifteen parts at their limits one is `contradicted` in 31 %. One or two seeds give a direction, which at the threshold
-is a toss of a coin. If the standard deviation of half the margin is meant of each arm, Welch's superiority has 77 % with 5 seeds
-and 86 % with 6."""
+The cells of `mean of slopes` and the cell with 6 seeds per arm were added at that point; all others are unchanged.
+
+Met, but with a smaller margin than expected: paired or one sample, 5 seeds, about 91 % where 94 was expected (superiority), and
+83 % where 88 was expected (equivalence). The standard deviation of five values is itself uncertain.
+
+Limits of the rules:
+
+- If one run in ten fails, 59 % (0.9^5) of samples of five contain no failure, and no interval computed from them can account for
+  one.
+- Strongly skewed values (an exponential distribution) err in 11 % on the side away from their long tail.
+- Of fifteen parts at their limits, one is `contradicted` in 31 %.
+- One or two seeds give a direction, which at the threshold is a coin toss.
+- If each arm has a standard deviation of half the margin, Welch's superiority reaches 77 % with 5 seeds and 86 % with 6."""
 
 
 @dataclass(frozen=True)
@@ -337,14 +347,14 @@ def keep(folder, rows):
         "# How often the rules of the verdicts err",
         "",
         "Simulated values with a known truth, judged by the harness's own functions. The requirement: with the true effect at",
-        "the threshold `reproduced` in at most 5 %; with 5 seeds and a standard deviation of half the margin, at least 80 % at",
-        "twice the margin (superiority) or at zero difference (equivalence).",
+        "the threshold, `reproduced` in at most 5 % of cases; with 5 seeds and a standard deviation of half the margin, in",
+        "at least 80 % of cases at twice the margin (superiority) or at zero difference (equivalence).",
         "",
         "## Command",
         "",
         "    python -m benchmarks.simulate_verdicts --keep results/findings/2026-11-23-verdict-rules",
         "",
-        f"{rows[0]['repetitions']:,} repetitions a cell, fixed random numbers; Python {platform.python_version()}, "
+        f"{rows[0]['repetitions']:,} repetitions per cell with a fixed seed; Python {platform.python_version()}, "
         f"numpy {np.__version__}, scipy {scipy.__version__}.",
         "",
         "## What was expected",
@@ -353,14 +363,14 @@ def keep(folder, rows):
         "",
         "## What was seen",
         "",
-        f"Of {len(required)} required cells {met} met the requirement. All are in [rates.csv](rates.csv); shares in percent:",
+        f"{met} of {len(required)} required cells met the requirement. [rates.csv](rates.csv) has all cells; shares in percent:",
         "",
         "| rule | truth | seeds | sd | reproduced | contradicted | undecided | consistent | inconsistent |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         *(table_line(line) for line in rows),
         "",
         "Unit: the margin; sd: standard deviation of the statistic per seed (slopes with zeros: decades; growth: log steps).",
-        f"A share is off by at most {300 * math.sqrt(0.25 / int(rows[0]['repetitions'])):.1f} points (three standard errors).",
+        f"Shares are accurate to {300 * math.sqrt(0.25 / int(rows[0]['repetitions'])):.1f} points (three standard errors).",
         "",
         "## What went against expectation",
         "",
