@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from harness import plots
-from harness.analysis.published import HE_2016, Published, published
+from harness.analysis.published import HE_2016, Published, published_number
 from harness.claims.claim import Claim, Evidence, Experiment, Grid, MissingRuns, Protocol, Setting
 from harness.claims.measures import HE_2016_WARM_UP, as_published
 
@@ -25,7 +25,7 @@ def as_in_tables(setting: Setting, numbers: Mapping[str, Published]) -> Evidence
 
 
 def _numbers(order: str, table_3: bool = False) -> dict[str, Published]:
-    number = partial(published, HE_2016, how="median of 5", order=order)
+    number = partial(published_number, HE_2016, how="median of 5", order=order)
     bottleneck = partial(number, block="bottleneck", shortcut="projection")
     numbers = {
         "110 layers": number("Table 2", depth=110, block="basic", shortcut="identity"),

@@ -8,7 +8,7 @@ import pandas as pd
 
 from harness import plots
 from harness.analysis import stats
-from harness.analysis.published import HE_2015, published
+from harness.analysis.published import HE_2015, published_number
 from harness.analysis.verdicts import Allowed, above, below, near
 from harness.claims.claim import Claim, Evidence, Experiment, MissingRuns, Protocol, Setting, Statistic
 from harness.claims.measures import (
@@ -176,9 +176,9 @@ D4 = Claim(
     paper=UNTIL_ERROR,
 )
 TABLE_6 = {
-    "20": published(HE_2015, "Table 6", depth=20),
-    "56": published(HE_2015, "Table 6", depth=56),
-    "110": published(HE_2015, "Table 6", "mean of 5", depth=110),
+    "20": published_number(HE_2015, "Table 6", depth=20),
+    "56": published_number(HE_2015, "Table 6", depth=56),
+    "110": published_number(HE_2015, "Table 6", "mean of 5", depth=110),
 }
 D5 = Claim(
     id="D5",

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from harness import plots
-from harness.analysis.published import HE_2016, Published, published
+from harness.analysis.published import HE_2016, Published, published_number
 from harness.claims.claim import Claim, Evidence, Experiment, MissingRuns, Protocol, Setting
 from harness.claims.measures import HE_2016_WARM_UP, as_published
 
@@ -22,7 +22,7 @@ def table_1(setting: Setting, numbers: Mapping[str, Published]) -> Evidence | Mi
 
 
 def _number(**net: Any) -> Published:
-    return published(HE_2016, "Table 1", depth=110, **net)
+    return published_number(HE_2016, "Table 1", depth=110, **net)
 
 
 S1 = Claim(

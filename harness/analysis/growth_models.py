@@ -1,10 +1,12 @@
-"""Does the number of steps to a fixed loss grow exponentially or linearly with depth (He et al. 2015, section 4.1)?
+"""Compare exponential with linear growth of the steps to a fixed loss over depth (He et al. 2015, section 4.1).
 
-Both models have the same three parameters: the steps at the shallowest depth, those at the deepest, and the scatter of the
-logarithm of steps about the curve. They differ only in how they go from one end to the other: the exponential one straight
-in log steps, the linear one straight in steps. So they differ neither in noise nor in freedom, and the difference of their AIC
-(Akaike 1974) is twice that of their log-likelihoods. A run that never reached the loss is known to need more steps than it
-had (censored; Tobin 1958), and counts with the probability of that.
+With t = (depth - least depth) / (greatest depth - least depth) and e ~ N(0, 1), both models are
+
+    log(steps) = a + g(b, t) + s e,    exponential: g = b t,    linear: g = log(1 + (exp(b) - 1) t).
+
+Both have the same three parameters: a, the log steps at the least depth; b, the rise of log steps to the greatest depth; and the
+scatter s. So the difference of their AIC (Akaike 1974) is twice that of their log-likelihoods. A run that never reached the loss
+needs more steps than it had (right-censored; Tobin 1958) and contributes the probability of that.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +27,13 @@ MIN_DEPTHS = 5
 MIN_ADVANTAGE = 4.0
 """AIC difference from which the worse model has "considerably less support" (Burnham and Anderson 2002, section 2.6)."""
 SCATTER = (1e-3, 1e1)
-"""Least and largest scatter of log steps that is believed: steps are whole numbers, so equal ones do not mean none."""
-LONGEST = 50.0
-"""Largest believed logarithm of the ratio of steps at the two ends, reached where nothing but the shallowest arrived."""
+"""Bounds of s. Steps are whole numbers, so equal ones do not mean that there is no scatter."""
+MOST_RISE = 50.0
+"""Bound of |b|, reached if only runs at the least depth reached the loss."""
 
 Vector = NDArray[np.float64]
-Marks = NDArray[np.bool_]
+Model = Callable[[float, Vector], tuple[Vector, Vector]]
+"""Returns g(b, t) and its derivative by b."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ class Growth:
     """How the exponential model of steps to a fixed loss compares with the linear one."""
 
     advantage: float
-    """AIC of the linear model less that of the exponential one; NaN where fewer than three runs reached the loss."""
+    """AIC of the linear model minus that of the exponential one; NaN if fewer than three runs reached the loss."""
     rate: float
-    """Growth of the natural logarithm of steps per layer, in the exponential model."""
+    """Growth of log(steps) per layer in the exponential model."""
     depths: int
     seeds: int
     """Runs at the depth that has fewest."""
@@ -50,9 +52,15 @@ class Growth:
 
 
 def compare_growth(depths: Sequence[float], steps: Sequence[float], reached: Sequence[bool]) -> Growth:
-    """Fit both models by maximum likelihood; `steps` of a run that has not `reached` the loss are those that it had.
+    """Fit both models by maximum likelihood.
 
-    Raises ValueError where lengths differ or steps are not positive and finite.
+    Args:
+        depths: the depth of each run.
+        steps: its steps to the loss, or all its steps if it has not `reached` the loss.
+        reached: whether it did.
+
+    Raises:
+        ValueError: lengths differ, or steps are not positive and finite.
     """
     if not len(depths) == len(steps) == len(reached):
         raise ValueError(f"{len(depths)} depths, {len(steps)} steps and {len(reached)} marks of what was reached: lengths differ")
@@ -63,19 +71,21 @@ def compare_growth(depths: Sequence[float], steps: Sequence[float], reached: Seq
     if len(counts) < 2 or sum(map(bool, reached)) < 3:
         return Growth(math.nan, math.nan, **facts)
     depth, logs, seen = np.asarray(depths, float), np.log(np.asarray(steps, float)), np.asarray(reached, bool)
-    where = (depth - depth.min()) / (depth.max() - depth.min())
-    rise, first = np.polyfit(where, logs, 1)
-    start = np.array([first, rise, np.log(np.clip(np.std(logs - first - rise * where), *SCATTER))])
-    exponential, rise = _fit(_straight, start, where, logs, seen)
-    linear, _ = _fit(_curved, start, where, logs, seen)
-    return Growth(2 * (exponential - linear), rise / float(depth.max() - depth.min()), **facts)
+    span = float(np.ptp(depth))
+    t = (depth - depth.min()) / span
+    b, a = np.polyfit(t, logs, 1)
+    start = np.array([a, b, np.log(np.clip(np.std(logs - a - b * t), *SCATTER))])
+    exponential, b = _fit(_exponential, start, t, logs, seen)
+    linear, _ = _fit(_linear, start, t, logs, seen)
+    return Growth(2 * (exponential - linear), b / span, **facts)
 
 
 def judge_growth(growth: Growth, *, protocol: bool = True) -> Judgement:
-    """Judge "steps grow exponentially with depth": reproduced where the exponential model is better by more than MIN_ADVANTAGE
-    and rises, contradicted where the linear one is, or where the better exponential one falls.
+    """Judge "steps grow exponentially with depth".
 
-    The seeds expected to decide follow from the advantage, which grows in proportion to them.
+    Reproduced if the exponential model rises and is better by more than MIN_ADVANTAGE; contradicted if the linear one is, or if
+    the better exponential one falls. `protocol`: whether the runs follow the claim's protocol. The number of seeds expected to
+    decide follows from the advantage, which is proportional to them.
     """
     if growth.depths < MIN_DEPTHS or growth.seeds == 0:
         return Judgement(Verdict.NOT_RUN, needed=(f"runs at {MIN_DEPTHS} depths (has {growth.depths})",))
@@ -94,34 +104,30 @@ def judge_growth(growth: Growth, *, protocol: bool = True) -> Judgement:
     return Judgement(Verdict.UNDECIDED if enough else direction, seeds, tuple(needed))
 
 
-def _straight(rise: float, where: Vector) -> tuple[Vector, Vector]:
-    """Return log steps beyond those at the shallowest depth where they run straight, and their derivative by `rise`."""
-    return rise * where, where
+def _exponential(b: float, t: Vector) -> tuple[Vector, Vector]:
+    return b * t, t
 
 
-def _curved(rise: float, where: Vector) -> tuple[Vector, Vector]:
-    """Return the same where steps themselves run straight."""
-    times = 1 - where + np.exp(rise) * where
-    return np.log(times), where * np.exp(rise) / times
+def _linear(b: float, t: Vector) -> tuple[Vector, Vector]:
+    factor = 1 - t + np.exp(b) * t
+    return np.log(factor), t * np.exp(b) / factor
 
 
-def _fit(
-    model: Callable[[float, Vector], tuple[Vector, Vector]], start: Vector, where: Vector, logs: Vector, seen: Marks
-) -> tuple[float, float]:
-    """Return the largest log-likelihood and the rise of log steps from the shallowest to the deepest that gives it."""
+def _fit(model: Model, start: Vector, t: Vector, logs: Vector, seen: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the greatest log-likelihood and the b that gives it; `start` is (a, b, log s)."""
 
     def loss(parameters: Vector) -> tuple[float, Vector]:
-        first, rise, log_scatter = parameters
-        beyond, by_rise = model(rise, where)
-        scatter = np.exp(log_scatter)
-        score = (logs - first - beyond) / scatter
-        density = -(score**2) / 2 - math.log(2 * math.pi) / 2
-        missed = log_ndtr(-score)
-        pull = np.where(seen, score, np.exp(density - missed))
-        by_scatter = pull * score - seen
-        gradient = np.array([pull.sum() / scatter, (pull * by_rise).sum() / scatter, by_scatter.sum()])
-        return -float(np.where(seen, density - log_scatter, missed).sum()), -gradient
+        """Return the negative log-likelihood and its gradient."""
+        a, b, log_s = parameters
+        g, g_by_b = model(b, t)
+        s = np.exp(log_s)
+        z = (logs - a - g) / s
+        log_density = -(z**2) / 2 - math.log(2 * math.pi) / 2
+        log_survival = log_ndtr(-z)
+        score = np.where(seen, z, np.exp(log_density - log_survival))
+        gradient = np.array([score.sum() / s, (score * g_by_b).sum() / s, (score * z - seen).sum()])
+        return -float(np.where(seen, log_density - log_s, log_survival).sum()), -gradient
 
-    bounds = [(None, None), (-LONGEST, LONGEST), tuple(map(math.log, SCATTER))]
-    found: Any = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return -float(found.fun), float(found.x[1])
+    bounds = [(None, None), (-MOST_RISE, MOST_RISE), tuple(map(math.log, SCATTER))]
+    optimum = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    return -float(optimum.fun), float(optimum.x[1])

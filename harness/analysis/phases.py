@@ -18,6 +18,11 @@ EARLY = (1, 10)
 MOMENTS = ("at initialisation (step 0)", "median of steps 1 to 10", "at the last probed step")
 
 
+def hidden_layers(layers: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the layers that the papers count, without the last one, the classifier; projections have no number."""
+    return layers[layers["layer"].notna() & (layers["layer"] < layers["layer"].max())]
+
+
 def moments(table: pd.DataFrame, place: str) -> pd.DataFrame:
     """Return one run's numbers at each moment: a row a moment and place, `moment` being one of MOMENTS.
 

@@ -1,7 +1,7 @@
-"""Published error rates, one registry: each with its source, its table, and how it was obtained.
+"""The registry of published error rates, each with its source, its table or figure, and how it was obtained.
 
-Only numbers that were read in the paper or repository named. "Fail" in He et al. 2016 means an error above 20 %; it stands
-here as a number that the error lies above.
+Only numbers that were read in the named paper or repository. "Fail" in He et al. 2016 means an error above 20 %; here it is a
+number that the error lies above.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from harness.config.network import NetworkConfig
 
 HE_2015, HE_2016 = "He et al. 2015 (arXiv:1512.03385)", "He et al. 2016 (arXiv:1603.05027)"
 IMAGES = "runs on CIFAR-10: the published number is an error on its test images, and says nothing of others"
-"""What a claim on a published error lacks where it has runs on other images."""
+"""What a claim about a published error lacks if its runs use other images."""
 AKAMASTER, NABLA = "akamaster/pytorch_resnet_cifar10", "nabla0001"
 
 
 @dataclass(frozen=True)
 class Published:
-    """An error in percent on test images (of ImageNet: top-1, validation images, 10 crops), and the net that it is of."""
+    """A published error in percent on test images (ImageNet: top-1, validation images, 10 crops) and its network."""
 
     net: Mapping[str, Any]
-    """Keys of the network that are not at their defaults."""
+    """The network's keys that are not at their defaults."""
     error: float
     source: str
     place: str
-    """Table or figure; of a repository, its README."""
+    """Table or figure of the paper; README of a repository."""
     how: str
     """How it was obtained: best of 5, mean of 5, median of 5, read off a figure, one number."""
     spread: float | None = None
-    """Standard deviation, where it was given."""
+    """Standard deviation, if published."""
     above: bool = False
-    """Whether the error is only known to lie above the number."""
+    """Whether the error is known only to lie above the number."""
     data: str = "cifar10"
     keys: Mapping[str, Any] = field(init=False)
     """Every key of the network."""
@@ -129,20 +129,22 @@ def _repositories() -> Iterator[Published]:
 PUBLISHED = (*_he_2015(), *_he_2016(), *_repositories())
 
 
-def published(source: str, place: str, how: str | None = None, **net: Any) -> Published:
-    """Return the one number of a source and place for a net; raises KeyError where there is none, or more than one.
+def published_number(source: str, place: str, how: str | None = None, **net: Any) -> Published:
+    """Return the only number of a source and place for a network. Raises KeyError if there is none, or more than one.
 
-    `net` names the network's keys that are not at their defaults.
+    `net` has the network's keys that are not at their defaults.
     """
     keys = Published(net, 0, "", "", "").keys
-    found = [
-        one for one in PUBLISHED if (one.source, one.place) == (source, place) and one.keys == keys and how in (None, one.how)
+    numbers = [
+        number
+        for number in PUBLISHED
+        if (number.source, number.place) == (source, place) and number.keys == keys and how in (None, number.how)
     ]
-    if len(found) != 1:
-        raise KeyError(f"{source}, {place}, {net}: {len(found)} numbers")
-    return found[0]
+    if len(numbers) != 1:
+        raise KeyError(f"{source}, {place}, {net}: {len(numbers)} numbers")
+    return numbers[0]
 
 
-def of(keys: Mapping[str, Any]) -> list[Published]:
-    """Return the numbers published for the network of a run, given its keys."""
-    return [one for one in PUBLISHED if all(keys[key] == value for key, value in one.keys.items())]
+def matching(keys: Mapping[str, Any]) -> list[Published]:
+    """Return the numbers published for the network of a run, given the run's keys."""
+    return [number for number in PUBLISHED if number.keys.items() <= keys.items()]

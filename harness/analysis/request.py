@@ -1,4 +1,4 @@
-"""What a sweep asked for: its runs, their choices, and in which of them they differ."""
+"""The request behind a sweep folder: its runs, their configurations, and the keys in which they differ."""
 
 from __future__ import annotations
 
@@ -16,46 +16,47 @@ from harness.records.reader import RecordError
 from harness.records.run import Run
 
 NO_ARM = ("seed", "schedule.eval_every", "probes", "gradient_norms")
-"""Keys that make no arm of a comparison: repetitions, and what is looked at."""
+"""Keys that make no arm of a comparison: the seed, and what is recorded."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One sweep folder, as far as it is known from sweep.json and the choices of its runs."""
+class Request:
+    """A sweep folder, as far as sweep.json and the configurations of its runs describe it."""
 
     folder: Path
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """The contents of sweep.json; raises RecordError where the folder is no sweep."""
+        """The contents of sweep.json. Raises RecordError if the folder is not a sweep."""
         return reader.read_json(self.folder / paths.SWEEP)
 
     @cached_property
-    def _asked(self) -> tuple[list[Run], dict[str, str]]:
-        found, lost = [Run(paths.runs_of(self.folder) / name) for name in dict.fromkeys(self.about["runs"])], {}
-        for run in found:
+    def _runs(self) -> tuple[list[Run], dict[str, str]]:
+        requested = [Run(paths.runs_of(self.folder) / name) for name in dict.fromkeys(self.about["runs"])]
+        if not any(run.folder.is_dir() for run in requested):
+            raise RecordError(f"{requested[0].folder}: the run's folder is missing")
+        lost: dict[str, str] = {}
+        for run in requested:
             try:
                 if not run.folder.is_dir():
                     raise RecordError(f"{run.folder}: the run's folder is missing")
                 run.config  # noqa: B018  # read for what it raises
             except (RecordError, OSError) as error:
-                lost[run.name] = self.words(error)
-        if not any(run.folder.is_dir() for run in found):
-            raise RecordError(f"{found[0].folder}: the run's folder is missing")
-        return [run for run in found if run.name not in lost], lost
+                lost[run.name] = self.message(error)
+        return [run for run in requested if run.name not in lost], lost
 
     @property
     def all_runs(self) -> list[Run]:
-        """Every run that the sweep asked for whose choices can be read; raises RecordError where no run has a folder."""
-        return self._asked[0]
+        """Every requested run with a readable configuration. Raises RecordError if no run has a folder."""
+        return self._runs[0]
 
     @property
     def lost(self) -> dict[str, str]:
-        """Runs that were asked for and whose choices cannot be read, so that they are in no other table: why, by name."""
-        return self._asked[1]
+        """The reason for each requested run whose configuration is unreadable, by name; such runs are in no other table."""
+        return self._runs[1]
 
-    def words(self, error: Exception) -> str:
-        """Return what an error says, paths shortened to begin with the run's name."""
+    def message(self, error: Exception) -> str:
+        """Return an error's message, with paths shortened to begin with the run's name."""
         return str(error).replace(f"{paths.runs_of(self.folder)}/", "")
 
     @cached_property
@@ -64,46 +65,43 @@ class Asked:
         return varying(self.flat)
 
     @property
-    def flat_as_asked(self) -> list[dict[str, Any]]:
-        """The choices of every run, flattened, as config.json has them."""
+    def flat_configs(self) -> list[dict[str, Any]]:
+        """The configuration of every run, flattened, as in config.json."""
         return [flatten(run.config) for run in self.all_runs]
 
     @cached_property
     def flat(self) -> list[dict[str, Any]]:
-        """The choices of every run, flattened.
+        """The configuration of every run, flattened.
 
-        Milestones that follow from the steps are empty, since they are no choice; none at all are [].
+        Milestones that follow from the number of steps are empty, since nobody chose them; an empty list of milestones is [].
         """
-        found = self.flat_as_asked
-        for choices in found:
-            default = default_milestones(choices["schedule.steps"])
-            if choices["schedule.milestones"] == " ".join(map(str, default)):
-                choices["schedule.milestones"] = ""
-            elif not choices["schedule.milestones"]:
-                choices["schedule.milestones"] = "[]"
-        return found
+        configs = self.flat_configs
+        for flat in configs:
+            default = default_milestones(flat["schedule.steps"])
+            if flat["schedule.milestones"] == " ".join(map(str, default)):
+                flat["schedule.milestones"] = ""
+            elif not flat["schedule.milestones"]:
+                flat["schedule.milestones"] = "[]"
+        return configs
 
     @cached_property
     def x(self) -> str:
-        """The key on the horizontal axis: depth, or the first that varies where depth does not and is a number in every run."""
-        numbers = [key for key in self.varying if key not in NO_ARM and all(_is_number_of(flat, key) for flat in self.flat)]
+        """The key on the horizontal axis: depth, unless only another number varies; of several, the first."""
+        numbers = [key for key in self.varying if key not in NO_ARM and all(_is_number(flat, key) for flat in self.flat)]
         return numbers[0] if numbers and "depth" not in self.varying else "depth"
 
     def arm(self, flat: dict[str, Any], x: str) -> str:
-        """Return the arm of a run in words: the keys that vary, but for `x`, and do something there."""
+        """Return a run's arm as text: the varying keys other than `x` that have an effect in the run."""
         keys = [key for key in self.varying if key not in (*NO_ARM, x) and applies(key, flat["shortcut"])]
-        return ", ".join(f"{key}={_short(flat[key])}" for key in keys) or "all runs"
+        values = {key: f"{flat[key]:g}" if isinstance(flat[key], float) else flat[key] for key in keys}
+        return ", ".join(f"{key}={value}" for key, value in values.items()) or "all runs"
 
     @property
     def keys(self) -> list[str]:
-        """Every key that a run has."""
+        """Every key of a run."""
         return list(self.flat[0] if self.flat else flatten(with_defaults({})))
 
 
-def _is_number_of(flat: dict[str, Any], key: str) -> bool:
-    """Return whether a key is a number in this run, and does something there."""
+def _is_number(flat: dict[str, Any], key: str) -> bool:
+    """Return whether a key is a number, and has an effect, in this run."""
     return isinstance(flat[key], int | float) and not isinstance(flat[key], bool) and applies(key, flat["shortcut"])
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,8 +1,9 @@
 """Estimates from repeated runs: a number, its 95 % interval, and how that interval narrows with more seeds.
 
-Every function is pure, takes plain numbers and raises ValueError where one of them is not finite: what stands for a run that
-diverged or a gradient that is zero is the claim's business. Intervals are two-sided t intervals, so they suppose that values
-scatter about normally; the t interval of values that are all equal has no width.
+All functions are pure, take plain numbers and raise ValueError if one of them is NaN or infinite: the claim decides which value
+represents a diverged run or a zero gradient. Intervals are two-sided t intervals, which assume roughly normal values; equal
+values give an interval of zero width. scipy.stats is not used: it takes a second to import, gives neither spread nor expected
+intervals, and loses precision for equal values.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
+import numpy as np
 from scipy.special import stdtrit
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -19,17 +22,18 @@ NAN, INFINITY = float("nan"), float("inf")
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its two-sided 95 % interval; with fewer than two values in a sample the interval is unknown (NaN).
+    """A number and its two-sided 95 % interval.
 
-    An infinite end says that the values bound the number on the other side only.
+    The interval is NaN if a sample has fewer than two values. An infinite end means that the values bound the number only on
+    the other side.
     """
 
     value: float
-    """NaN where there is nothing to estimate from; then `seeds` is 0."""
+    """NaN if there are no values; then `seeds` is 0."""
     low: float
     high: float
     seeds: int
-    """Values in the smallest sample; a pair is one."""
+    """Size of the smallest sample; a pair counts once."""
     spread: float
     """Standard deviation per seed: with n seeds in every sample the standard error is spread / sqrt(n)."""
     df: float
@@ -42,16 +46,16 @@ class Estimate:
 
     @property
     def known(self) -> bool:
-        """Whether the interval says anything."""
+        """Whether the interval has a finite end."""
         return self.low > self._floor or self.high < INFINITY
 
     @property
     def point(self) -> tuple[float, float]:
-        """The value as an interval without width, but for an end that the values do not bound."""
+        """The value as an interval of zero width, except for an end that the values do not bound."""
         return self._around(0.0)
 
     def expected(self, seeds: int) -> tuple[float, float]:
-        """Return the interval to expect with `seeds` seeds in every sample: the same value and spread, a smaller error."""
+        """Return the interval expected with `seeds` seeds in every sample, if value and spread stay the same."""
         return self._around(_t95(self.df_gained * seeds - self.df_lost) * self.spread / math.sqrt(seeds))
 
     @property
@@ -64,20 +68,20 @@ class Estimate:
 
 
 NOTHING = Estimate(NAN, NAN, NAN, seeds=0, spread=NAN, df=NAN, df_gained=NAN, df_lost=NAN)
-"""What is estimated from no values."""
+"""The estimate from no values."""
 
 
 def mean(values: Sequence[float]) -> Estimate:
-    """Return the mean of one sample, to be judged against a published number (one-sample t; Student 1908)."""
+    """Return the mean of one sample, for comparison with a published number (one-sample t; Student 1908)."""
     n = len(_finite(values))
     if n == 0:
         return NOTHING
     spread = math.sqrt(_variance(values))
-    return _t_interval(_average(values), spread / math.sqrt(n), n - 1, n, spread, 1, 1)
+    return _t_interval(fmean(values), spread / math.sqrt(n), n - 1, n, spread, 1, 1)
 
 
 def gaps(first: Mapping[int, float], second: Mapping[int, float]) -> list[float]:
-    """Return `first` minus `second` (values by seed) of every seed that both have, by rising seed."""
+    """Return `first` minus `second` (values by seed) for every seed that both have, in ascending order of seeds."""
     return [first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())]
 
 
@@ -87,9 +91,9 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -
 
 
 def difference(first: Sequence[float], second: Sequence[float]) -> Estimate:
-    """Return the mean of `first` minus that of `second`, samples of their own (Welch 1947; df of Satterthwaite 1946).
+    """Return the mean of `first` minus that of `second`, independent samples (Welch 1947; df of Satterthwaite 1946).
 
-    Where all values of both samples are equal, the df are those of equal variances.
+    If neither sample varies, the df are those of equal variances.
     """
     n, m = len(_finite(first)), len(_finite(second))
     if min(n, m) == 0:
@@ -101,24 +105,24 @@ def difference(first: Sequence[float], second: Sequence[float]) -> Estimate:
     else:
         df = _satterthwaite(one / (one + other), n - 1, m - 1)
         gained = _satterthwaite(variances[0] / sum(variances), 1, 1)
-    value, error, spread = _average(first) - _average(second), math.sqrt(one + other), math.sqrt(sum(variances))
+    value, error, spread = fmean(first) - fmean(second), math.sqrt(one + other), math.sqrt(sum(variances))
     return _t_interval(value, error, df, min(n, m), spread, gained, gained)
 
 
 def difference_of_gaps(
     deep: tuple[Mapping[int, float], Mapping[int, float]], shallow: tuple[Mapping[int, float], Mapping[int, float]]
 ) -> Estimate:
-    """Return the gap at the deepest depth minus that at the shallowest: each paired by seed, then Welch's across depths.
+    """Return the mean gap at the deepest depth minus that at the shallowest: gaps paired by seed, then Welch's t across depths.
 
-    Each argument is (first, second), values by seed.
+    Each argument is a pair (first, second) of values by seed; the gap is first minus second.
     """
     return difference(gaps(*deep), gaps(*shallow))
 
 
 def antilog(logarithms: Estimate) -> Estimate:
-    """Return an estimate of natural logarithms as one of the quantity: a geometric mean, a ratio, a growth per layer.
+    """Return e to the power of an estimate of natural logarithms: a geometric mean, a ratio, or a factor per layer.
 
-    The ends of the interval are those of the logarithms, carried over, so it is not symmetric.
+    Both ends of the interval are transformed, so it is not symmetric.
     """
     value, low, high = (_exp(number) for number in (logarithms.value, logarithms.low, logarithms.high))
     return replace(logarithms, value=value, low=low, high=high, of_logs=True)
@@ -127,36 +131,38 @@ def antilog(logarithms: Estimate) -> Estimate:
 def slope(x: Sequence[float], y: Sequence[float], censored: Sequence[bool] = ()) -> Estimate:
     """Return the least-squares slope of y on x with its t interval (n - 2 df; Draper and Smith 1998, section 1.4).
 
-    `seeds` counts the values at the x that has fewest; with one x there is no slope. The scatter is taken to be equal at every
-    x; where it is not, `mean_of_slopes` is right.
+    `seeds` is the number of values at the x that has fewest; with a single x there is no slope. The scatter is assumed equal at
+    every x; if it is not, use `mean_of_slopes`.
 
-    `censored` marks values known only to lie at or below their y (a gradient that underflowed: y is the limit). They count as
-    y. The weight of a point in the slope has the sign of x minus the mean of all x, so a censored point at a large x can only
-    raise the slope: value and high end are then bounds from above, sound whatever lies below the limit, and the low end is
-    minus infinity. One at a small x would lower it by an unknown amount: all points at that x are left out, and where only one
-    x is left, nothing is bounded. So "slope < 0" can be shown by values that vanish at depth, "slope > 0" never. Tobit
-    regression (Tobin 1958) would give a number for what lies below the limit, at the price of trusting the straight line and
-    the normal law there, and its likelihood intervals hold for large samples; a claim about the sign needs neither.
+    `censored` marks values known only to lie at or below their y (a gradient that underflowed; y is the limit). They count as
+    y. A point's weight in the slope has the sign of x minus the mean of all x, so a censored point at a large x can only raise
+    the slope: value and high end are then upper bounds, valid whatever lies below the limit, and the low end is minus infinity.
+    A censored point at a small x would lower the slope by an unknown amount: all points at that x are left out, and if only one
+    x remains, nothing is bounded. So censored values can show "slope < 0", never "slope > 0". Tobit regression (Tobin 1958) would
+    estimate what lies below the limit, but relies on the straight line and the normal law there, and its likelihood intervals
+    hold for large samples; a claim about the sign needs neither.
     """
     marks = _marks(len(_finite(x)), len(_finite(y)), censored)
     kept = _usable(x, marks)
-    x_kept, y_kept = [x[i] for i in kept], [y[i] for i in kept]
-    if len(set(x_kept)) < 2:
+    places, heights = np.array([x[i] for i in kept]), np.array([y[i] for i in kept])
+    counts = Counter(places.tolist())
+    if len(counts) < 2:
         return NOTHING if len(set(x)) < 2 else replace(slope(x, y), low=-INFINITY, high=INFINITY)
-    n, seeds, middle, level = len(kept), min(Counter(x_kept).values()), _average(x_kept), _average(y_kept)
-    squares = math.fsum((place - middle) ** 2 for place in x_kept)
-    value = math.fsum((place - middle) * height for place, height in zip(x_kept, y_kept, strict=True)) / squares
-    rest = (height - level - value * (place - middle) for place, height in zip(x_kept, y_kept, strict=True))
-    error = math.sqrt(math.fsum(residual**2 for residual in rest) / (n - 2) / squares) if n > 2 else NAN
-    found = _t_interval(value, error, n - 2, seeds, error * math.sqrt(seeds), n / seeds, 2)
-    return replace(found, low=-INFINITY) if any(marks[i] for i in kept) else found
+    n, seeds = len(kept), min(counts.values())
+    places, heights = places - fmean(places), heights - fmean(heights)
+    squares = places @ places
+    value = places @ heights / squares
+    residuals = heights - value * places
+    error = math.sqrt(residuals @ residuals / (n - 2) / squares) if n > 2 else NAN
+    estimate = _t_interval(float(value), error, n - 2, seeds, error * math.sqrt(seeds), n / seeds, 2)
+    return replace(estimate, low=-INFINITY) if any(marks[i] for i in kept) else estimate
 
 
 def mean_of_slopes(x: Sequence[float], y: Sequence[float], seeds: Sequence[int], censored: Sequence[bool] = ()) -> Estimate:
-    """Return the mean of the slopes of y on x, one a seed (t over seeds): exact though the scatter differs from x to x.
+    """Return the mean of one slope of y on x per seed (t over seeds), which is exact even if the scatter differs between x.
 
-    A bend of the line, or what a seed adds at every x, costs it nothing either. `censored` as in `slope`; an x that is left
-    out is left out of every seed (from seed to seed it would favour high values at small x).
+    A bend in the line or an offset per seed does not widen the interval either. `censored` as in `slope`; an x that is left out
+    is left out for every seed (leaving it out for some would favour high values at small x).
     """
     marks = _marks(len(_finite(x)), len(_finite(y)), censored)
     kept = _usable(x, marks)
@@ -165,23 +171,24 @@ def mean_of_slopes(x: Sequence[float], y: Sequence[float], seeds: Sequence[int],
     for i in kept if bounded else range(len(x)):
         lines.setdefault(seeds[i], []).append(i)
     slopes = [slope([x[i] for i in line], [y[i] for i in line]) for line in lines.values()]
-    found = mean([line.value for line in slopes if line.seeds])
-    low = -INFINITY if any(marks[i] for i in kept) else found.low
-    return replace(found, low=low) if bounded or not any(marks) else replace(found, low=-INFINITY, high=INFINITY)
+    estimate = mean([line.value for line in slopes if line.seeds])
+    if any(marks) and not bounded:
+        return replace(estimate, low=-INFINITY, high=INFINITY)
+    return replace(estimate, low=-INFINITY) if any(marks[i] for i in kept) else estimate
 
 
 def _marks(n: int, m: int, censored: Sequence[bool]) -> Sequence[bool]:
-    """Return a mark for every point; raises ValueError where lengths differ."""
+    """Return a mark for every point. Raises ValueError if the lengths differ."""
     if n != m or len(censored) not in (0, n):
         raise ValueError(f"{n} x, {m} y and {len(censored)} marks of censored values: lengths differ")
     return censored if len(censored) else [False] * n
 
 
 def _usable(x: Sequence[float], censored: Sequence[bool]) -> list[int]:
-    """Return the points that are left when every x below the mean of x that has a censored one is left out, until none has."""
+    """Return the indices of the points left after repeatedly dropping every x below the mean x that has a censored point."""
     kept = list(range(len(x)))
     while kept and any(censored[i] for i in kept):
-        middle = _average([x[i] for i in kept])
+        middle = fmean(x[i] for i in kept)
         hidden = {x[i] for i in kept if censored[i] and x[i] < middle}
         if not hidden:
             break
@@ -196,30 +203,26 @@ def _t_interval(value: float, error: float, df: float, seeds: int, spread: float
 
 def _t95(df: float) -> float:
     """Return the 97.5 % quantile of Student's t; NaN without degrees of freedom."""
-    return float(stdtrit(df, 0.975)) if df > 0 else NAN
+    return float(stdtrit(df, 0.975))
 
 
 def _satterthwaite(share: float, df: float, other_df: float) -> float:
-    """Return the degrees of freedom of a sum of two variances, the first of which is `share` of it."""
+    """Return the degrees of freedom of a sum of two variances, of which the first is the fraction `share`."""
     return 1 / (share**2 / df + (1 - share) ** 2 / other_df) if min(df, other_df) > 0 else NAN
 
 
-def _average(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
 def _variance(values: Sequence[float]) -> float:
-    """Return the sample variance (n - 1); NaN of one value."""
+    """Return the sample variance (n - 1): NaN of one value, exactly 0 of equal ones."""
     if len(values) < 2:
         return NAN
     if min(values) == max(values):
         return 0.0
-    middle = _average(values)
+    middle = fmean(values)
     return math.fsum((value - middle) ** 2 for value in values) / (len(values) - 1)
 
 
 def _finite(values: Sequence[float]) -> Sequence[float]:
-    """Return `values`; raises ValueError where one is NaN or infinite."""
+    """Return `values`. Raises ValueError if one is NaN or infinite."""
     for value in values:
         if not math.isfinite(value):
             raise ValueError(f"{value}: only finite values can be estimated from")
@@ -227,7 +230,7 @@ def _finite(values: Sequence[float]) -> Sequence[float]:
 
 
 def _exp(logarithm: float) -> float:
-    """Return e to the power of a logarithm; infinity beyond what a float holds."""
+    """Return e to the power of a logarithm; infinity on overflow."""
     try:
         return math.exp(logarithm)
     except OverflowError:

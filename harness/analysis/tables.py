@@ -1,11 +1,10 @@
-"""Run folders as DataFrames: everything that a report shows is read here, and nothing here needs torch.
+"""Run folders as DataFrames. Everything that a report shows is read here; nothing here needs torch.
 
-Frames of several runs carry, beside a table's own columns, `run`, `seed`, `x` (the value of the key that figures put on
-their horizontal axis or give one line each: depth unless only another number varies) and `arm` (the other keys that
-vary, as text: the arms of the comparison; a key that does nothing in an arm, as the bias of a gate that it lacks, is left out).
+Beside a table's own columns, frames of several runs have `run`, `seed`, `x` (the value of the key on the horizontal axis:
+depth, unless only another number varies) and `arm` (the other varying keys that have an effect in the run, as text).
 
-The rows of thousands of runs do not fit into one frame in reasonable memory and time, so a question is put to one run's
-table at a time, and only the answers are put together: `reduce` is the door to the tables of probes.
+The tables of thousands of runs do not fit into one frame in reasonable memory and time. So a function is applied to the table of
+one run at a time, and only its results are joined: `reduce` is the interface to the tables of probes.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.phases import MOMENTS, moments
-from harness.analysis.request import Asked
+from harness.analysis.phases import MOMENTS, hidden_layers, moments
+from harness.analysis.request import Request
 from harness.analysis.theory import Net
 from harness.records import paths, reader, states
 from harness.records.reader import RecordError
@@ -29,21 +28,21 @@ from harness.records.run import Run
 from harness.records.schema import OPTIONAL_RESULTS, RESULTS
 from harness.system.cores import available_cores
 
-SPANS = 200
-"""Points at most of a line that has a value at every step."""
+STRETCHES = 200
+"""Maximum points of a line that has a value at every step."""
 FIRST = "stem.conv"
 AT_END = ("train_error", "test_error", "holdout_error", "train_loss")
 """Columns of the last row of epochs.csv that are results."""
 CLOSING = 50
 """Steps at the end of a run over which `batch_error` is the mean."""
 APART = 5.0
-"""Percentage points from which on the error of the batches and that of the evaluation are said to differ."""
+"""Percentage points from which batch error and training error at the end count as different."""
 MAPS = 24
-"""Runs at most whose every probed step is shown."""
+"""Maximum runs whose every probed step is shown."""
 
 
 class Unreadable(RecordError):
-    """Tables of runs that cannot be read: why, by the name of the run."""
+    """Unreadable tables: `why` has the reason for each run, by name."""
 
     def __init__(self, why: Mapping[str, str]) -> None:
         super().__init__("; ".join(why.values()))
@@ -52,43 +51,47 @@ class Unreadable(RecordError):
 
 @dataclass(frozen=True)
 class Measure:
-    """A statistic of every run: `function` makes of the `columns` of a run's table `table` few rows, at best one.
+    """A statistic of each run: `function` turns the `columns` of a run's table `table` into a few rows, ideally one.
 
-    Equal measures are taken once, so it is declared at the top of a module, its function too. It should be cheap: of 2,000 runs
-    a function of 1 ms takes 2 s.
+    Equal measures are computed once; declare each measure and its function at module level so they compare equal. The function
+    should be cheap: for 2,000 runs, 1 ms per run takes 2 s.
     """
 
     table: str
     columns: tuple[str, ...]
     function: Callable[[pd.DataFrame], pd.DataFrame]
 
+    def __call__(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Apply the function to the measure's columns of a table that may have more."""
+        return self.function(table[list(self.columns)])
+
 
 @dataclass(frozen=True)
-class Tables(Asked):
+class Tables(Request):
     """The tables of one sweep folder.
 
-    `damaged` says of runs, by name, why they count as damaged although their files are what their checksums say.
+    `damaged` has, by name, runs that count as damaged although their files match their checksums, with the reason.
     """
 
     damaged: Mapping[str, str] = field(default_factory=dict)
 
     def along(self, key: str, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return a frame of several runs as it is with `key` on the horizontal axis; unchanged where `key` does not vary."""
+        """Return a frame of several runs with `key` on the horizontal axis; unchanged if `key` does not vary."""
         if key not in self.varying or key == self.x or frame.empty:
             return frame
-        runs = {run.name: flat for run, flat in zip(self.all_runs, self.flat, strict=True)}
-        arms = {name: self.arm(flat, key) for name, flat in runs.items()}
-        return frame.assign(x=[runs[name][key] for name in frame["run"]], arm=frame["run"].map(arms))
+        configs = {run.name: flat for run, flat in zip(self.all_runs, self.flat, strict=True)}
+        arms = {name: self.arm(flat, key) for name, flat in configs.items()}
+        return frame.assign(x=[configs[name][key] for name in frame["run"]], arm=frame["run"].map(arms))
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """One row a run: every key, the results, `error` (text) of a failed one, `x` and `arm`."""
-        with ThreadPoolExecutor(available_cores()) as pool:  # hashing, unpacking and parsing leave the interpreter free
+        """One row per run: every key, the results, `error` (text) of a failed run, `x` and `arm`."""
+        with ThreadPoolExecutor(available_cores()) as pool:  # hashing, unpacking and parsing release the interpreter lock
             rows = list(pool.map(self._row, self.all_runs, self.flat))
         return pd.DataFrame(rows, columns=None if rows else [*self.keys, *RESULTS, *OPTIONAL_RESULTS, "error", "arm", "x"])
 
     def with_lost(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return a table with one row a run, and after them a row for each run whose choices cannot be read."""
+        """Return a table with one row per run, followed by a row for each run whose configuration is unreadable."""
         if not self.lost:
             return table
         rows = pd.DataFrame({"run": list(self.lost), "status": states.DAMAGED}, dtype=object).reindex(columns=table.columns)
@@ -96,52 +99,53 @@ class Tables(Asked):
 
     @cached_property
     def troubles(self) -> dict[str, str]:
-        """What is to be said of every run that came to no result, by name: its state, and why."""
-        open_runs = self.runs[~self.runs["status"].isin(states.FINISHED)]
-        found = {row.run: f"{row.status}{': ' if row.error else '.'}{row.error}" for row in open_runs.itertuples()}
-        return found | {name: f"{states.DAMAGED}: {why}" for name, why in self.lost.items()}
+        """The state of each run without a result, and the reason if there is one, by name."""
+        unfinished = self.runs[~self.runs["status"].isin(states.FINISHED)]
+        reasons = {row.run: f"{row.status}{': ' if row.error else '.'}{row.error}" for row in unfinished.itertuples()}
+        return reasons | {name: f"{states.DAMAGED}: {why}" for name, why in self.lost.items()}
 
     @cached_property
     def results(self) -> list[str]:
-        """The columns of results, of the optional ones those that some run has."""
+        """The columns of results; optional ones only if some run has a value."""
         optional = [name for name in OPTIONAL_RESULTS if self.runs[name].notna().any()]
-        after = list(RESULTS).index("batch_error") + 1
-        return [*list(RESULTS)[:after], *optional, *list(RESULTS)[after:]]
+        names = list(RESULTS)
+        after = names.index("batch_error") + 1
+        return [*names[:after], *optional, *names[after:]]
 
     @cached_property
     def runs_table(self) -> pd.DataFrame:
-        """What is written as runs.csv: every key, then the results."""
+        """The contents of runs.csv: every key, then the results."""
         table = self.runs[[*self.keys, *self.results]].copy()
-        table["schedule.milestones"] = [choices["schedule.milestones"] for choices in self.flat_as_asked]
+        table["schedule.milestones"] = [flat["schedule.milestones"] for flat in self.flat_configs]
         return self.with_lost(table)
 
     @cached_property
     def apart(self) -> pd.DataFrame:
-        """The done runs whose batches and training images differ in error by more than `APART` points at the end."""
+        """The completed runs whose batch error and training error at the end differ by more than APART."""
         done = self.runs[self.runs["status"] == states.DONE]
         return done[(done["batch_error"] - done["train_error"]).abs() > APART]
 
     @cached_property
     def finished(self) -> pd.DataFrame:
-        """The runs that came to a result, diverged ones included."""
+        """The runs with a result, diverged ones included."""
         return self.runs[self.runs["status"].isin(states.FINISHED)]
 
     @cached_property
-    def _taken(self) -> dict[Measure, pd.DataFrame]:
+    def _computed(self) -> dict[Measure, pd.DataFrame]:
         return {}
 
-    def take(self, measures: Iterable[Measure]) -> None:
-        """Take all these measures of the finished runs, reading each table of each run once."""
-        wanted = [measure for measure in dict.fromkeys(measures) if measure not in self._taken]
+    def compute(self, measures: Iterable[Measure]) -> None:
+        """Compute these measures of all finished runs, reading each table of each run once."""
+        wanted = [measure for measure in dict.fromkeys(measures) if measure not in self._computed]
         for name in dict.fromkeys(measure.table for measure in wanted):
-            together = [measure for measure in wanted if measure.table == name]
-            columns = list(dict.fromkeys(column for measure in together for column in measure.columns))
-            self._taken.update(zip(together, self._reduce_all(name, [_of(one) for one in together], columns), strict=True))
+            of_table = [measure for measure in wanted if measure.table == name]
+            columns = list(dict.fromkeys(column for measure in of_table for column in measure.columns))
+            self._computed.update(zip(of_table, self._reduce_all(name, of_table, columns), strict=True))
 
     def measured(self, measure: Measure) -> pd.DataFrame:
-        """Return a measure's rows, run after run, with `run`, `arm`, `x` and `seed`; taken now if it was not before."""
-        self.take([measure])
-        return self._taken[measure]
+        """Return a measure's rows, run after run, with `run`, `arm`, `x` and `seed`; computed now if necessary."""
+        self.compute([measure])
+        return self._computed[measure]
 
     def reduce(
         self,
@@ -150,12 +154,16 @@ class Tables(Asked):
         columns: Sequence[str] | None = None,
         runs: pd.DataFrame | None = None,
     ) -> pd.DataFrame:
-        """Return what `function` makes of each finished run's table `name` (steps, epochs, layers, ...), run after run.
+        """Apply `function` to the table `name` of each finished run and join the results, run after run.
 
-        `function` is given one run's table at a time, only its `columns` if they are named, and returns the rows to keep,
-        at best few: a statistic is a frame of one row. To them `run`, `arm`, `x` and `seed` are added. `runs` are the
-        rows of `finished` to go through, all unless given. Empty where no run has the table. Raises Unreadable, a
-        RecordError, where tables cannot be read.
+        Args:
+            name: steps, epochs, layers, ...
+            function: takes the table of one run and returns the rows to keep, ideally few: a statistic is a frame of one row.
+                `run`, `arm`, `x` and `seed` are added to them.
+            columns: the columns to read; all by default.
+            runs: the rows of `finished` to process; all by default.
+
+        Returns an empty frame if no run has the table. Raises Unreadable, a RecordError, if tables cannot be read.
 
             def early(layers):
                 first = layers[layers["step"].between(1, 10) & (layers["layer"] == 1)]
@@ -172,7 +180,7 @@ class Tables(Asked):
         columns: Sequence[str] | None,
         runs: pd.DataFrame | None = None,
     ) -> list[pd.DataFrame]:
-        """Return what each function makes of each run's table, which is read once for all of them."""
+        """Return the joined results of each function, reading each run's table once for all of them."""
         having = self._having(name, runs)
         unreadable: dict[str, str] = {}
 
@@ -180,28 +188,28 @@ class Tables(Asked):
             try:
                 table = reader.read_table(run.folder / paths.table(name), columns)
             except RecordError as error:
-                unreadable[run.name] = self.words(error)
+                unreadable[run.name] = self.message(error)
                 return []
             return [function(table) for function in functions]
 
         with ThreadPoolExecutor(available_cores()) as pool:
-            found = list(pool.map(reduced, [self.all_runs[place] for place in having.index]))
+            results = list(pool.map(reduced, [self.all_runs[position] for position in having.index]))
         if unreadable:
             raise Unreadable(unreadable)
-        return [_joined([frames[place] for frames in found], having) for place in range(len(functions))]
+        return [_joined([frames[number] for frames in results], having) for number in range(len(functions))]
 
     def table(self, name: str, columns: Sequence[str] | None = None, runs: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Return all rows of a table of all finished runs, or of some, as `reduce` does: for few runs, or short tables."""
+        """Return all rows of a table of the finished runs, as `reduce` does: for few runs, or short tables."""
         return self.reduce(name, lambda table: table, columns, runs)
 
     def has(self, names: Iterable[str]) -> bool:
-        """Return whether of each of these tables some finished run has one."""
+        """Return whether each of these tables exists for some finished run."""
         return all(len(self._having(name)) for name in names)
 
     def _having(self, name: str, runs: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return the finished runs, or those of `runs`, that have the table `name`."""
         among = self.finished if runs is None else runs
-        files = [self.all_runs[place].folder / paths.table(name) for place in among.index]
+        files = [self.all_runs[position].folder / paths.table(name) for position in among.index]
         return among[np.array([path.is_file() for path in files], dtype=bool)]
 
     @cached_property
@@ -210,35 +218,35 @@ class Tables(Asked):
 
     @cached_property
     def layers(self) -> pd.DataFrame:
-        """Each counted convolution, from the stem to the last before the linear layer, at the moments of
-        `harness.analysis.phases`.
-
-        `net` is the run's `harness.analysis.theory.Net`.
-        """
-        return self._with_net(self.measured(OF_LAYERS))
+        """Each counted convolution, from the stem to the last before the linear layer, at MOMENTS; `net` is the run's Net."""
+        return self._with_net(self.measured(LAYER_MOMENTS))
 
     @cached_property
     def blocks(self) -> pd.DataFrame:
-        """Each block, 0 being the stem, at the moments of `harness.analysis.phases`, with `net`."""
-        return self._with_net(self.measured(OF_BLOCKS))
+        """Each block (0: the stem) at MOMENTS, with `net`."""
+        return self._with_net(self.measured(BLOCK_MOMENTS))
 
     @cached_property
     def branches(self) -> pd.DataFrame:
-        """Each block with a shortcut at the same moments: `branch` is the standard deviation of its last convolution's response,
-        `input` the root mean square of what the block before puts out, `elements` those of the stem's output."""
+        """Each block with a shortcut at MOMENTS.
+
+        `branch` is the standard deviation of its last convolution's response, `input` the root mean square of the preceding
+        block's output, `elements` the size of the stem's output.
+        """
         if self.layers.empty or self.blocks.empty:
             return pd.DataFrame()
-        joined = self.runs["run"][~self.runs["shortcut"].isin(("none", "concatenation"))]
-        layers, blocks = (_with_codes(frame[frame["run"].isin(joined)]) for frame in (self.layers, self.blocks))
+        with_shortcut = self.runs["run"][~self.runs["shortcut"].isin(("none", "concatenation"))]
+        codes = {name: code for code, name in enumerate(with_shortcut)}  # joining by text is slow
+        layers, blocks = (_with_codes(frame[frame["run"].isin(codes)], codes) for frame in (self.layers, self.blocks))
         stems = blocks[blocks["block"] == 0].drop_duplicates("code").set_index("code")["elements"]
         count, convolutions = blocks.groupby("code")["block"].max(), layers.groupby("code")["layer"].max()
-        each = (convolutions - 1) / count
-        of_block = (layers["layer"] - 1) / layers["code"].map(each)
-        lasts = layers.assign(block=of_block, branch=layers["response_std"])[(of_block % 1 == 0) & (of_block > 0)]
+        per_block = (convolutions - 1) / count
+        block = (layers["layer"] - 1) / layers["code"].map(per_block)
+        lasts = layers.assign(block=block, branch=layers["response_std"])[(block % 1 == 0) & (block > 0)]
         before = blocks.assign(block=blocks["block"] + 1.0, input=blocks["forward_norm"] / blocks["elements"] ** 0.5)
-        found = lasts.merge(before[["code", "moment_code", "block", "input"]], on=["code", "moment_code", "block"])
-        found = found.assign(elements=found["code"].map(stems))
-        return found[["run", "arm", "x", "seed", "net", "moment", "block", "branch", "input", "elements"]]
+        merged = lasts.merge(before[["code", "moment_code", "block", "input"]], on=["code", "moment_code", "block"])
+        merged["elements"] = merged["code"].map(stems)
+        return merged[["run", "arm", "x", "seed", "net", "moment", "block", "branch", "input", "elements"]]
 
     def _with_net(self, frame: pd.DataFrame) -> pd.DataFrame:
         if frame.empty:
@@ -249,23 +257,25 @@ class Tables(Asked):
 
     @cached_property
     def heat_maps(self) -> pd.DataFrame:
-        """Gradient norm of each counted layer at every probed step, of MAPS runs at most.
+        """`grad_norm` of each counted layer at every probed step, for at most MAPS runs.
 
-        There is one run for each arm and `x`, that of the lowest seed; of more than MAPS those are kept that lie evenly
-        spread over the arms.
+        These are the run with the lowest seed for each arm and `x`; if there are more, MAPS of them evenly spread over the arms.
         """
         cells = self._having("layers").sort_values(["arm", "x", "seed"]).drop_duplicates(["arm", "x"])
         count = min(MAPS, len(cells))
-        spread = cells.iloc[[place * len(cells) // count for place in range(count)]]
+        spread = cells.iloc[[number * len(cells) // count for number in range(count)]]
         return self.reduce("layers", _counted, ("step", "layer", "grad_norm"), spread)
 
     @cached_property
     def gradient_norms(self) -> pd.DataFrame:
-        """||dL/dW|| of the stem's convolution at every step, of the runs that kept it: medians over SPANS stretches of steps."""
+        """`grad_norm`, ||dL/dW|| of the stem's convolution at every step, of the runs that recorded it.
+
+        Values are medians over at most STRETCHES stretches of steps.
+        """
         return self.reduce("gradient_norms", _thinned, ("step", FIRST))
 
     def _row(self, run: Run, flat: dict[str, Any]) -> dict[str, Any]:
-        results: dict[str, Any] = dict.fromkeys(AT_END, float("nan")) | {"batch_error": float("nan"), "overflowed": None}
+        results: dict[str, Any] = dict.fromkeys(AT_END, math.nan) | {"batch_error": math.nan, "overflowed": None}
         try:
             if run.name in self.damaged:
                 raise RecordError(self.damaged[run.name])
@@ -275,36 +285,31 @@ class Tables(Asked):
                 results |= _at_end(run, status["state"])
                 run.environment  # noqa: B018  # read for what it raises
         except (RecordError, OSError) as error:
-            status = {"state": states.DAMAGED, "error": self.words(error)}
+            status = {"state": states.DAMAGED, "error": self.message(error)}
         facts = {name: status.get(name) for name in ("seconds", "parameters", "warmup_end")}
         about = {"status": status["state"], "error": status.get("error", ""), "run": run.name}
         return flat | results | facts | about | {"arm": self.arm(flat, self.x), "x": flat[self.x]}
 
 
 def _at_end(run: Run, state: str) -> dict[str, Any]:
-    """Return the results of a finished run that are in its tables; raises RecordError where it has none."""
+    """Return the results of a finished run that are in its tables. Raises RecordError if there are none."""
     row = reader.read_table(run.folder / paths.EPOCHS, [*AT_END, "test_loss", "holdout_loss"]).iloc[-1]
     for name in AT_END[:3]:
         if not (0 <= row[name] <= 100) and (name != "holdout_error" or math.isfinite(row[name])):
             raise RecordError(f"{run.folder / paths.EPOCHS}: {name}: must be a number from 0 to 100 in the last row")
     parts = [name.removesuffix("_error") for name in AT_END[:3] if math.isfinite(row[name])]
     overflowed = [part for part in parts if state == states.DONE and not math.isfinite(row[f"{part}_loss"])]
-    found = {name: float(row[name]) for name in AT_END} | {"overflowed": " ".join(overflowed) or None}
+    results = {name: float(row[name]) for name in AT_END} | {"overflowed": " ".join(overflowed) or None}
     if (run.folder / paths.STEPS).is_file():
         errors = reader.read_table(run.folder / paths.STEPS, ["error"], last=CLOSING)["error"]
         if not errors.between(0, 100).all():
             raise RecordError(f"{run.folder / paths.STEPS}: error: must be a number from 0 to 100")
-        found["batch_error"] = float(errors.mean())
-    return found
-
-
-def _of(measure: Measure) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """Return a measure's function, given only the measure's own columns of a table that has more."""
-    return lambda table: measure.function(table[list(measure.columns)])
+        results["batch_error"] = float(errors.mean())
+    return results
 
 
 def _joined(frames: Sequence[pd.DataFrame], runs: pd.DataFrame) -> pd.DataFrame:
-    """Return frames of these runs as one, with the columns that tell them apart."""
+    """Return one frame per run as a single one, with the columns that tell the runs apart."""
     if not frames:
         return pd.DataFrame()
     lengths = [len(frame) for frame in frames]
@@ -312,32 +317,28 @@ def _joined(frames: Sequence[pd.DataFrame], runs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True).assign(**about)
 
 
-def _with_codes(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame of moments with numbers for its runs and moments: text is slow to join by."""
-    codes = {name: code for code, name in enumerate(sorted(set(frame["run"])))}
-    return frame.assign(
-        code=frame["run"].map(codes), moment_code=frame["moment"].map({name: code for code, name in enumerate(MOMENTS)})
-    )
+def _with_codes(frame: pd.DataFrame, codes: Mapping[str, int]) -> pd.DataFrame:
+    """Return a frame of moments with numeric codes for runs and moments."""
+    moment_codes = {name: code for code, name in enumerate(MOMENTS)}
+    return frame.assign(code=frame["run"].map(codes), moment_code=frame["moment"].map(moment_codes))
 
 
 def _counted(layers: pd.DataFrame) -> pd.DataFrame:
-    """Leave out projections, which have no number."""
+    """Drop projections, which have no layer number."""
     return layers[layers["layer"].notna()]
 
 
-def _of_convolutions(layers: pd.DataFrame) -> pd.DataFrame:
-    counted = layers[layers["layer"].notna() & (layers["kind"] == "conv")]
-    return moments(counted.drop(columns="kind"), "layer")
+def _hidden_layer_moments(layers: pd.DataFrame) -> pd.DataFrame:
+    return moments(hidden_layers(layers), "layer")
 
 
 def _thinned(norms: pd.DataFrame) -> pd.DataFrame:
-    """Return the median of `norm` in stretches of steps, each as many times the last as every other; alone while they are few."""
-    edges = np.unique(np.geomspace(1, len(norms) + 1, SPANS + 1).astype(int)) - 1
+    """Return the median in stretches of steps whose lengths grow geometrically; single steps while these are few."""
+    edges = np.unique(np.geomspace(1, len(norms) + 1, STRETCHES + 1).astype(int)) - 1
     stretch = np.searchsorted(edges, norms["step"], side="right")
-    return norms.groupby(stretch).median().rename(columns={FIRST: "norm"})
+    return norms.groupby(stretch).median().rename(columns={FIRST: "grad_norm"})
 
 
-OF_LAYERS = Measure("layers", ("step", "layer", "kind", "grad_norm", "response_std"), _of_convolutions)
-OF_BLOCKS = Measure("blocks", ("step", "block", "forward_norm", "grad_norm", "elements"), partial(moments, place="block"))
-DRAWN = {"layers": OF_LAYERS, "blocks": OF_BLOCKS}
-"""What figures draw of the tables of probes, by the name of the frame."""
+LAYER_MOMENTS = Measure("layers", ("step", "layer", "grad_norm", "response_std"), _hidden_layer_moments)
+BLOCK_MOMENTS = Measure("blocks", ("step", "block", "forward_norm", "grad_norm", "elements"), partial(moments, place="block"))
+"""The rows of a probe's table that figures draw."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
 
-GROWTH_OF_SQUARES = math.pi / (math.pi - 1)
+SQUARED_GRADIENT_FACTOR = math.pi / (math.pi - 1)
 """Growth per layer towards the input of ||dL/d activations||^2 in a plain net of convolution, BN, ReLU: 1.467.
 
 Yang et al. 2019 (arXiv:1902.08129), Theorem 8. Where it comes from, for infinite width and batch: let z be what BN puts out,
@@ -34,7 +34,7 @@ share: the line is drawn, not tested.
 ||dL/dW|| grows alike within a stage. If gradients do not depend on activations, and sum to zero over the batch as those behind
 a BN do, its mean square is that of dL/d(convolution's output) times k (pi - 1) / (2 pi), and k changes only between stages.
 """
-GROWTH = math.sqrt(GROWTH_OF_SQUARES)
+GRADIENT_FACTOR = math.sqrt(SQUARED_GRADIENT_FACTOR)
 """The same of the norm: 1.211."""
 SMALLEST: Mapping[str, float] = {"fp32": 1.4e-45, "bf16": 1.2e-38}
 """By precision, the smallest number above zero that an element of a gradient can be: float32's smallest subnormal number, and its

@@ -90,7 +90,7 @@ class Outcome:
 
 def judge_sweep(tables: Tables, claims: Sequence[Claim]) -> Iterator[Outcome]:
     """Yield the outcomes of each claim: one for each setting with its runs, and one for all settings without."""
-    tables.take(measure for claim in claims for measure in claim.measures)
+    tables.compute(measure for claim in claims for measure in claim.measures)
     groups: dict[tuple[str, ...], list[_Group]] = {}
     for claim in claims:
         keys = tuple(key for key in tables.varying if key not in (*NO_ARM, *claim.keys))

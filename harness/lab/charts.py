@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.lab.runs import Records
 from harness.lab.summaries import mean_by_step
-from harness.plots.style import OKABE_ITO, arm_styles, drawn, log_axis, panels, shared_legend
+from harness.plots.style import OKABE_ITO, arm_styles, clip_for_log, log_axis, panels, shared_legend
 
 BLUE, VERMILLION, GREEN = OKABE_ITO[:3]
 ARMS = {"none": "shortcut=none", "identity": "shortcut=identity"}
@@ -37,7 +37,7 @@ def gradients(records: Records) -> Figure:
         ]
         level = log_axis(ax, pd.concat([table["grad_norm"] for _, table in tables]))
         for arm, table in tables:
-            ax.plot(table["block"], drawn(table["grad_norm"], level), color=COLOURS[arm], linewidth=1.1, label=arm)
+            ax.plot(table["block"], clip_for_log(table["grad_norm"], level), color=COLOURS[arm], linewidth=1.1, label=arm)
         ax.set(xlabel="block (0: stem)", title=f"depth=56, {title}, step 0")
     axes[0].set_ylabel("‖∂L/∂(block output)‖")
     shared_legend(figure, axes)

@@ -1,4 +1,4 @@
-"""Figures: pure functions of DataFrames, and the list of those that every sweep gets."""
+"""Declare the figures of reports: each has a source, a frame of a sweep's tables, and a pure function that draws it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,42 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from harness.analysis import tables
+from harness.analysis.tables import BLOCK_MOMENTS, LAYER_MOMENTS, MAPS, Measure, Tables
 from harness.plots import branches, errors, gradients, responses
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A figure that can be asked for: its name (and file name), heading, what it shows, and how it is drawn.
-
-    `table` names the frame of `harness.analysis.tables.Tables` that `draw` takes beside the name of the x key. It is drawn where
-    that frame has rows, and may give several figures. `x` is the key on its horizontal axis where it varies, instead of the
-    one that the sweep's figures have in common.
-    """
+class Source:
+    """The frame that pictures are drawn from; the report embeds it once for all pictures with this source."""
 
     name: str
+    """Name of the embedded table."""
+    frame: Callable[[Tables], pd.DataFrame]
+    measures: tuple[Measure, ...] = ()
+    """The per-run measures that `frame` uses. A report computes those of all its pictures in one pass."""
+    by_step: bool = False
+    """Whether it has a row for each run, probed step and layer, which the report also shows step by step."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that an experiment can ask for. It is drawn if its source has rows, and may be spread over several figures."""
+
+    name: str
+    """File name, without the extension."""
     title: str
     caption: str
-    table: str
+    source: Source
     draw: Callable[[pd.DataFrame, str], Iterator[Figure]]
+    """Draws the source's frame; its second argument is the key on the horizontal axis."""
     x: str = ""
+    """Key on the horizontal axis if it varies; otherwise the axis that the sweep's figures share."""
+
+
+FINISHED = Source("finished", lambda tables: tables.finished)
+EPOCHS = Source("epochs", lambda tables: tables.epochs)
+LAYERS = Source("layers", lambda tables: tables.layers, (LAYER_MOMENTS,))
+BLOCKS = Source("blocks", lambda tables: tables.blocks, (BLOCK_MOMENTS,))
 
 
 ERROR = Picture(
@@ -34,7 +51,7 @@ ERROR = Picture(
     "Error against depth",
     "Error at the end over all training images (without augmentation, in evaluation mode) and all test images; lines join "
     "the means over seeds, each dot is a run. Degradation is a rise of the training error (He et al. 2015, section 1).",
-    "finished",
+    FINISHED,
     errors.error_against,
 )
 BY_ARM = Picture(
@@ -42,7 +59,7 @@ BY_ARM = Picture(
     "Error of every arm",
     "Error at the end over all training images (without augmentation, in evaluation mode) and all test images; each dot is a "
     "run, bars are means over seeds.",
-    "finished",
+    FINISHED,
     errors.error_by_arm,
 )
 CURVES = Picture(
@@ -50,7 +67,7 @@ CURVES = Picture(
     "Training curves",
     "Dashed: error of the training batches as trained on, mean since the last evaluation. Bold: test error. Means over "
     "seeds. After He et al. 2015, Fig. 6.",
-    "epochs",
+    EPOCHS,
     errors.curves,
 )
 GRADIENTS = Picture(
@@ -61,7 +78,7 @@ GRADIENTS = Picture(
     "normalisation: growth by 1.211 a layer towards the input, which theory gives for infinite width and batch (Yang et al. "
     "2019, Theorem 8), from the measured last layer on. Measured growth is by the slope of the logarithm over layers, its 95 % "
     "interval over seeds.",
-    "layers",
+    LAYERS,
     gradients.by_layer,
 )
 FIRST_LAYER = Picture(
@@ -70,7 +87,7 @@ FIRST_LAYER = Picture(
     "The layer farthest from the loss, where a vanishing or exploding gradient shows most. Dotted, for plain nets with batch "
     "normalisation: growth by 1.211 a layer of depth, from the measured least depth on (Yang et al. 2019, Theorem 8); measured "
     "growth is by the slope of the logarithm over depth, its 95 % interval over seeds.",
-    "layers",
+    LAYERS,
     gradients.first_layer,
 )
 ACTIVATIONS = Picture(
@@ -82,7 +99,7 @@ ACTIVATIONS = Picture(
     "the gradient by (He et al. 2015b; Glorot and Bengio 2010), times what zero padding leaves of it on maps of this size, as a "
     "root mean square over all initial values, of which a single net of few channels mostly falls short. Measured growth is by "
     "the slope of the logarithm over blocks, two layers each, its 95 % interval over seeds.",
-    "blocks",
+    BLOCKS,
     gradients.by_block,
 )
 FORWARD = Picture(
@@ -91,16 +108,16 @@ FORWARD = Picture(
     "Root mean square of the output of the stem and of each block. Without normalisation a gradient can be small because the "
     "signal itself has faded, or large because it has grown. Dotted, for plain nets without normalisation or bias: initial "
     "values times padding, as for gradients, from the measured stem on.",
-    "blocks",
+    BLOCKS,
     gradients.forward_by_block,
 )
 HEAT_MAPS = Picture(
     "heat-maps",
     "Gradient by step and layer, run by run",
     "Norm of the loss gradient with respect to each layer's weights; pink: exactly zero, or not finite. Of each line of the "
-    f"other figures one run is drawn, that of the lowest seed, and at most {tables.MAPS} in all; every run is in its "
+    f"other figures one run is drawn, that of the lowest seed, and at most {MAPS} in all; every run is in its "
     "layers.csv.gz.",
-    "heat_maps",
+    Source("heat-maps", lambda tables: tables.heat_maps, by_step=True),
     gradients.heat_maps,
 )
 RESPONSES = Picture(
@@ -108,7 +125,7 @@ RESPONSES = Picture(
     "Responses of the layers",
     "Standard deviation of the output of each 3x3 convolution after its norm, before ReLU and addition, at the end. After "
     "He et al. 2015, Fig. 7.",
-    "layers",
+    LAYERS,
     responses.response_std,
 )
 BRANCHES = Picture(
@@ -120,7 +137,7 @@ BRANCHES = Picture(
     "channels, which are zero, so the ratio rises. "
     "De and Smith 2020: batch normalisation makes branches small beside what they are added to. Powers of l are "
     "by the slope of logarithms over the blocks of stage 1, of theory too; the 95 % interval is over seeds.",
-    "branches",
+    Source("branches", lambda tables: tables.branches, (LAYER_MOMENTS, BLOCK_MOMENTS)),
     branches.branch_over_input,
 )
 BY_STEP = Picture(
@@ -128,7 +145,7 @@ BY_STEP = Picture(
     "Gradient of the first layer at every step",
     "Norm of the loss gradient with respect to the first layer's weights, accumulated in float64, at every step; where steps are "
     "many, medians over stretches of them. Lines are medians over seeds. Drawn of runs with gradient_norms=every.",
-    "gradient_norms",
+    Source("gradient-norms", lambda tables: tables.gradient_norms),
     gradients.first_layer_by_step,
 )
 ALL = (ERROR, CURVES, GRADIENTS, FIRST_LAYER, BY_STEP, ACTIVATIONS, FORWARD, BRANCHES, HEAT_MAPS, RESPONSES)

@@ -1,4 +1,4 @@
-"""Error against depth, and training curves: the two pictures of He et al. 2015, Fig. 6."""
+"""Error against depth, and training curves: the two figures of He et al. 2015, Fig. 6."""
 
 from __future__ import annotations
 
@@ -9,47 +9,46 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from harness.plots.run_tags import belongs, belongs_each
+from harness.plots.run_tags import tag, tag_each
 from harness.plots.style import (
     ARMS,
     arm_styles,
+    arm_title,
+    chunks,
     dots,
+    draw_line,
     key_axis,
-    label_outer,
-    named,
     ordered_colours,
-    pages,
+    panel_grids,
     panels,
     shared_legend,
     short,
     span,
-    wrapped,
+    wrap,
 )
 
 CROSS: Mapping[str, Any] = {"s": 60, "color": "black", "marker": "x", "label": "diverged", "zorder": 4}
-"""How a diverged run is marked."""
+"""The mark of a diverged run."""
+PANELS = {"train_error": "Training error", "test_error": "Test error"}
 
 
 def error_against(runs: pd.DataFrame, x: str) -> Iterator[Figure]:
-    """Yield training and test error against the key `x`: one line an arm (mean over seeds), one dot a run.
+    """Yield training and test error against the key `x`: one line per arm (mean over seeds), one dot per run.
 
-    `runs` needs x, arm, status, train_error and test_error in percent. Diverged runs are crossed: their error is that
-    of a guess.
+    `runs` needs x, arm, status, train_error and test_error in percent. Crosses mark diverged runs, whose error is a guess's.
     """
     styles = arm_styles(runs["arm"])
-    for page in pages(runs["arm"], ARMS):
-        shown = runs[runs["arm"].isin(page)]
+    for arms in chunks(runs["arm"], ARMS):
+        shown = runs[runs["arm"].isin(arms)]
         figure, axes = panels(1, 2, sharey=True)
-        for ax, column, name in zip(axes, ("train_error", "test_error"), ("Training error", "Test error"), strict=True):
-            for number, arm in enumerate(page):
+        for ax, (column, name) in zip(axes, PANELS.items(), strict=True):
+            for number, arm in enumerate(arms):
                 group = shown[shown["arm"] == arm]
-                means = group.groupby("x")[column].mean()
-                line = ax.plot(means.index, means, **styles[arm], linewidth=1.6, label=arm, markersize=4)
-                belongs(line, group)
-                dots(ax, group, group[column], styles[arm], number, len(page))
+                draw_line(ax, group.groupby("x")[column].mean(), group, **styles[arm], linewidth=1.6, label=arm, markersize=4)
+                dots(ax, group, group[column], styles[arm], number, len(arms))
                 diverged = group[group["status"] == "diverged"]
                 if len(diverged):
-                    belongs_each(ax.scatter(diverged["x"], diverged[column], **CROSS), diverged)
+                    tag_each(ax.scatter(diverged["x"], diverged[column], **CROSS), diverged)
             ax.set_title(f"{name}: {_change(shown, column)}")
             key_axis(ax, x, runs["x"])
         axes[0].set_ylim(0, _top(runs))
@@ -59,83 +58,74 @@ def error_against(runs: pd.DataFrame, x: str) -> Iterator[Figure]:
 
 
 def error_by_arm(runs: pd.DataFrame, x: str) -> Iterator[Figure]:
-    """Yield training and test error of each arm: one row an arm, one bar (mean over seeds) and its dots a value of the key `x`.
+    """Yield training and test error by arm: one row per arm, the first on top, with a bar (mean over seeds) and dots per `x`.
 
-    For many arms at few values of `x`; `runs` as for `error_against`. Arms stand in their order, the first on top.
+    For many arms at few values of the key `x`; `runs` as for `error_against`.
     """
-    values = sorted(runs["x"].unique())
-    colours = ordered_colours(values)
-    for page in pages(runs["arm"], 2 * ARMS):
-        shown = runs[runs["arm"].isin(page)]
-        thick = 0.8 / len(values)
-        figure, axes = panels(1, 2, width=5.2, height=1.0 + 0.3 * len(page) * max(1.0, len(values) / 2), sharey=True)
-        for ax, column, name in zip(axes, ("train_error", "test_error"), ("Training error", "Test error"), strict=True):
-            for number, value in enumerate(values):
-                of = shown[shown["x"] == value]
-                rows = of["arm"].map(page.index) + (number - (len(values) - 1) / 2) * thick
-                means = of.groupby(rows)[column].mean()
-                bars = ax.barh(means.index, means, 0.85 * thick, color=colours[value], alpha=0.35, label=f"{short(x)} {value:g}")
-                for bar, (_, group) in zip(bars, of.groupby(rows), strict=True):
-                    belongs(bar, group)
-                finite = of[column].notna()
-                dots = ax.scatter(of[column][finite], rows[finite], s=14, color=[colours[value]], linewidths=0, zorder=3)
-                belongs_each(dots, of[finite])
-                diverged = of["status"] == "diverged"
+    colours = ordered_colours(runs["x"])
+    thick = 0.8 / len(colours)
+    for arms in chunks(runs["arm"], 2 * ARMS):
+        shown = runs[runs["arm"].isin(arms)]
+        figure, axes = panels(1, 2, width=5.2, height=1.0 + 0.3 * len(arms) * max(1.0, len(colours) / 2), sharey=True)
+        for ax, (column, name) in zip(axes, PANELS.items(), strict=True):
+            for number, (value, colour) in enumerate(colours.items()):
+                group = shown[shown["x"] == value]
+                rows = group["arm"].map(arms.index) + (number - (len(colours) - 1) / 2) * thick
+                means = group.groupby(rows)[column].mean()
+                bars = ax.barh(means.index, means, 0.85 * thick, color=colour, alpha=0.35, label=f"{short(x)} {value:g}")
+                for bar, (_, row) in zip(bars, group.groupby(rows), strict=True):
+                    tag(bar, row)
+                finite = group[column].notna()
+                points = ax.scatter(group[column][finite], rows[finite], s=14, color=[colour], linewidths=0, zorder=3)
+                tag_each(points, group[finite])
+                diverged = group["status"] == "diverged"
                 if diverged.any():
-                    belongs_each(ax.scatter(of[column][diverged], rows[diverged], **CROSS), of[diverged])
+                    tag_each(ax.scatter(group[column][diverged], rows[diverged], **CROSS), group[diverged])
             ax.set_title(f"{name}: {_range(shown, column)}")
             ax.set_xlabel("error at the end (%)")
             ax.set_xlim(0, _top(runs))
-        axes[0].set_yticks(range(len(page)), [wrapped(arm) for arm in page])
-        axes[0].set_ylim(len(page) - 0.5, -0.5)
+        axes[0].set_yticks(range(len(arms)), [wrap(arm) for arm in arms])
+        axes[0].set_ylim(len(arms) - 0.5, -0.5)
         shared_legend(figure, axes)
         yield figure
 
 
 def _top(runs: pd.DataFrame) -> float:
-    """Return the end of an axis on which all errors lie that are numbers."""
+    """Return the end of an axis that contains all finite errors."""
     errors = runs[["train_error", "test_error"]].to_numpy()
     return 1.06 * max(1.0, float(errors[np.isfinite(errors)].max(initial=0)))
 
 
 def _range(runs: pd.DataFrame, column: str) -> str:
-    """Say the least and the largest mean of an arm and x."""
+    """Describe the range of the means over seeds."""
     means = runs.groupby(["arm", "x"])[column].mean()
     return f"{means.min():.1f} to {means.max():.1f} %"
 
 
 def _change(runs: pd.DataFrame, column: str) -> str:
-    """Say what is seen from the smallest to the largest x: the change of each of at most two arms, else their number."""
-    arms = list(runs.groupby("arm", sort=False))
-    means = [(named(str(arm)), group.groupby("x")[column].mean()) for arm, group in arms]
-    if len(means) > 2 or any(len(mean) < 2 for _, mean in means):
-        return f"{len(runs)} runs, {len(arms)} arm{'s' if len(arms) > 1 else ''}"
-    said = [f"{name} {mean.iloc[0]:.1f} → {mean.iloc[-1]:.1f} %" for name, mean in means]
-    return "\n" + (", " if sum(map(len, said)) <= 40 else "\n").join(said)
+    """Describe the change from the smallest to the largest x of each of at most two arms; otherwise count runs and arms."""
+    means = {str(arm): group.groupby("x")[column].mean() for arm, group in runs.groupby("arm", sort=False)}
+    if len(means) > 2 or any(len(mean) < 2 for mean in means.values()):
+        return f"{len(runs)} runs, {len(means)} arm{'s' if len(means) > 1 else ''}"
+    changes = [f"{arm_title(arm)} {mean.iloc[0]:.1f} → {mean.iloc[-1]:.1f} %" for arm, mean in means.items()]
+    return "\n" + (", " if sum(map(len, changes)) <= 40 else "\n").join(changes)
 
 
 def curves(epochs: pd.DataFrame, x: str) -> Iterator[Figure]:
-    """Yield error against step: thin, training batches as trained on; bold, test images; one panel an arm."""
-    values = sorted(epochs["x"].unique())
-    colours = ordered_colours(values)
-    for page in pages(epochs["arm"], 6):
-        figure, axes = panels((len(page) + 2) // 3, min(len(page), 3), sharex=True, sharey=True)
-        for ax, arm in zip(axes, page, strict=False):
-            for value, group in epochs[epochs["arm"] == arm].groupby("x"):
+    """Yield error against step, one panel per arm: dashed for the training batches as trained on, bold for test images."""
+    colours = ordered_colours(epochs["x"])
+    y_label = "error (%)\ndashed: training batches, bold: test"
+    for figure, axes in panel_grids(epochs["arm"], "step (updates)", y_label, sharex=True, sharey=True):
+        for arm, ax in axes.items():
+            rows = epochs[epochs["arm"] == arm]
+            for value, group in rows.groupby("x"):
                 mean = group.groupby("step")[["batch_error", "test_error"]].mean()
-                mean = mean.where((mean >= 0) & (mean <= 100))  # a dashed line far beyond the panel takes for ever to draw
+                mean = mean.where((mean >= 0) & (mean <= 100))  # a dashed line far beyond the panel takes very long to draw
+                draw_line(ax, mean["batch_error"], group, color=colours[value], linewidth=0.8, linestyle="--")
                 test = mean["test_error"].dropna()
-                batches = ax.plot(mean.index, mean["batch_error"], color=colours[value], linewidth=0.8, linestyle="--")
-                tests = ax.plot(test.index, test, color=colours[value], linewidth=1.8, label=f"{short(x)} {value}")
-                belongs([*batches, *tests], group)
-            ax.set_title(f"{wrapped(arm)}\n{_ends(epochs[epochs['arm'] == arm], x)}")
+                draw_line(ax, test, group, color=colours[value], linewidth=1.8, label=f"{short(x)} {value}")
+            last = rows[rows["step"] == rows.groupby("run")["step"].transform("max")].groupby("x")["test_error"].mean()
+            ax.set_title(f"{wrap(arm)}\nfinal test error\n{span(x, last, '.1f')} %")
             ax.set_ylim(0, 100)
-        label_outer(axes, len(page), "step (updates)", "error (%)\ndashed: training batches, bold: test")
-        shared_legend(figure, axes)
+        shared_legend(figure, axes.values())
         yield figure
-
-
-def _ends(epochs: pd.DataFrame, x: str) -> str:
-    """Say the final test error at the smallest and the largest x."""
-    last = epochs[epochs["step"] == epochs.groupby("run")["step"].transform("max")].groupby("x")["test_error"].mean()
-    return f"final test error\n{span(x, last, '.1f')} %"

@@ -1,4 +1,4 @@
-"""Which runs a line, a bar or a dot of a figure is of, written into its SVG, so that a page can switch runs off."""
+"""Tag the lines, bars and dots of a figure with their runs, in its SVG, so that a page can hide runs."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ GROUP = re.compile(rf'<g id="({TOGETHER}|{EACH}) ([^"]*)">')
 
 
 def key(run: str) -> str:
-    """Return what stands for a run in a page: the hash at the end of its name."""
+    """Return the key of a run in a page: the hash at the end of its name."""
     return run.rpartition("-")[2]
 
 
-def belongs(artists: Artist | Iterable[Artist], frame: pd.DataFrame) -> None:
-    """Say that these artists are of the runs of a frame, all together: they go when the last of those goes."""
-    _mark(artists, TOGETHER, frame.drop_duplicates("run") if "run" in frame else frame)
+def tag(artists: Artist | Iterable[Artist], frame: pd.DataFrame) -> None:
+    """Tag artists with all runs of a frame: a page hides them when it hides the last of these runs."""
+    _tag(artists, TOGETHER, frame.drop_duplicates("run") if "run" in frame else frame)
 
 
-def belongs_each(artist: Artist, frame: pd.DataFrame) -> None:
-    """Say that a collection has one dot for each row of a frame, in this order, each of that row's run."""
-    _mark(artist, EACH, frame)
+def tag_each(artist: Artist, frame: pd.DataFrame) -> None:
+    """Tag a collection that has one dot for each row of a frame, in the same order, with the run of each row."""
+    _tag(artist, EACH, frame)
 
 
-def readable(svg: bytes) -> bytes:
-    """Return an SVG with the runs of its groups as data-runs or data-dots, instead of in their ids."""
+def to_data_attributes(svg: bytes) -> bytes:
+    """Return an SVG with the runs of its groups in the attributes data-runs and data-dots instead of the ids."""
     return GROUP.sub(r'<g data-\1="\2">', svg.decode()).encode()
 
 
 def runs_in(svg: str) -> set[str]:
-    """Return the keys of all runs that an SVG has something of."""
+    """Return the keys of all runs in an SVG."""
     return {run for _, runs in re.findall(rf'data-({TOGETHER}|{EACH})="([^"]*)"', svg) for run in runs.split()}
 
 
-def _mark(artists: Artist | Iterable[Artist], how: str, frame: pd.DataFrame) -> None:
+def _tag(artists: Artist | Iterable[Artist], kind: str, frame: pd.DataFrame) -> None:
     if "run" not in frame:
         return
     runs = " ".join(map(key, frame["run"]))
     for artist in [artists] if isinstance(artists, Artist) else artists:
-        artist.set_gid(f"{how} {runs}")
+        artist.set_gid(f"{kind} {runs}")

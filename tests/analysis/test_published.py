@@ -6,31 +6,32 @@ import pytest
 
 from harness.analysis import degradation_index, published
 from harness.reporting import verdict_sections
+from harness.reporting.document import Table
 from support.fabricate import cifar, digits, finish, nets, sweep
 
 
 def test_numbers_of_the_papers():
     """Read in He et al. 2015, Table 6, and He et al. 2016, Tables 1 to 3."""
-    number = published.published(published.HE_2015, "Table 6", "mean of 5", depth=110)
+    number = published.published_number(published.HE_2015, "Table 6", "mean of 5", depth=110)
     assert (number.error, number.spread, number.words) == (6.61, 0.16, "6.61 ± 0.16")
-    assert published.published(published.HE_2015, "Table 6", "best of 5", depth=110).error == 6.43
-    assert published.published(published.HE_2016, "Table 1", depth=110, shortcut="dropout").words == "above 20"
+    assert published.published_number(published.HE_2015, "Table 6", "best of 5", depth=110).error == 6.43
+    assert published.published_number(published.HE_2016, "Table 1", depth=110, shortcut="dropout").words == "above 20"
     pre = {"block": "bottleneck", "shortcut": "projection", "order": "preactivation"}
-    assert published.published(published.HE_2016, "Table 2", depth=164, **pre).error == 5.46
+    assert published.published_number(published.HE_2016, "Table 2", depth=164, **pre).error == 5.46
     with pytest.raises(KeyError):
-        published.published(published.HE_2015, "Table 6", depth=110)  # two numbers: the best of 5, and the mean
+        published.published_number(published.HE_2015, "Table 6", depth=110)  # two numbers: the best of 5, and the mean
 
 
 def test_only_the_same_network_matches():
     plain = cifar(20, "none").flat()
-    assert {one.error for one in published.of(plain)} == {9.0, 9.78}
-    assert published.of(plain | {"norm": "none"}) == []
-    assert published.of(cifar(26, "none").flat()) == []
+    assert {one.error for one in published.matching(plain)} == {9.0, 9.78}
+    assert published.matching(plain | {"norm": "none"}) == []
+    assert published.matching(cifar(26, "none").flat()) == []
 
 
 def section(tables, title):
     (found,) = [one for one in verdict_sections.sections(tables, verdict_sections.judge(tables)) if one.title == title]
-    (table,) = [part for part in found.parts if part.kind == "table"]
+    (table,) = [element for element in found.elements if isinstance(element, Table)]
     return [dict(zip(table.header, row, strict=True)) for row in table.rows]
 
 

@@ -33,8 +33,8 @@ def one_thread():
 
 def test_growth_with_batch_normalisation():
     """pi / (pi - 1) = 3.14159 / 2.14159."""
-    assert pytest.approx(1.466942, abs=1e-6) == theory.GROWTH_OF_SQUARES
-    assert pytest.approx(1.211174, abs=1e-6) == theory.GROWTH
+    assert pytest.approx(1.466942, abs=1e-6) == theory.SQUARED_GRADIENT_FACTOR
+    assert pytest.approx(1.211174, abs=1e-6) == theory.GRADIENT_FACTOR
 
 
 def test_a_wide_plain_net_on_many_unrelated_samples_grows_at_that_rate():
@@ -49,7 +49,7 @@ def test_a_wide_plain_net_on_many_unrelated_samples_grows_at_that_rate():
         kept.append(x)
     (x * torch.randn(512, 512, generator=draw)).sum().backward()
     norms = [layer.grad.norm().item() for layer in kept]
-    assert (norms[0] / norms[20]) ** (1 / 20) == pytest.approx(theory.GROWTH, rel=0.01)
+    assert (norms[0] / norms[20]) ** (1 / 20) == pytest.approx(theory.GRADIENT_FACTOR, rel=0.01)
 
 
 def test_padding_by_hand():
@@ -200,7 +200,7 @@ def test_theory_stands_beside_gradients_from_the_measured_last_layer_on():
     measured = [2 * 1.5 ** (7 - layer) for layer in range(1, 8)]
     (figure,) = by_layer(moments_of(PLAIN, "layer", measured), "depth")
     (line,) = dotted(figure.axes[0])
-    assert line == pytest.approx([2 * theory.GROWTH ** (7 - layer) for layer in range(1, 8)])
+    assert line == pytest.approx([2 * theory.GRADIENT_FACTOR ** (7 - layer) for layer in range(1, 8)])
     assert "per layer towards the input: 1.500 [1.500, 1.500], theory 1.211" in figure.axes[0].get_title()
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from harness.analysis.tables import Tables
-from harness.plots.alt_text import described
+from harness.plots.alt_text import describe
 from harness.plots.branches import branch_over_input
 from harness.plots.errors import error_against, error_by_arm
 from harness.plots.run_tags import runs_in
@@ -44,8 +44,8 @@ def layers(runs, count=110):
 
 def test_the_table_in_a_page_is_the_one_drawn_to_seven_digits():
     frame = pd.DataFrame({"run": ["a", 'b,"c"'], "grad_norm": [1.23456789e-30, np.inf], "net": [object(), object()]})
-    assert embedded_tables.packed(frame) == embedded_tables.packed(frame.copy())
-    read = unpacked(embedded_tables.packed(frame))
+    assert embedded_tables.pack(frame) == embedded_tables.pack(frame.copy())
+    read = unpacked(embedded_tables.pack(frame))
     assert list(read) == ["run", "grad_norm"]
     assert read["run"].tolist() == ["a", 'b,"c"']
     assert read["grad_norm"].tolist() == [1.234568e-30, np.inf]
@@ -53,20 +53,20 @@ def test_the_table_in_a_page_is_the_one_drawn_to_seven_digits():
 
 def test_of_a_long_table_the_summary_over_seeds_travels_and_of_a_longer_one_nothing():
     few = layers(3)
-    assert embedded_tables.behind("layers", few) == ("layers", few)
-    name, short = embedded_tables.behind("layers", layers(401))
+    assert embedded_tables.shorten("layers", few) == ("layers", few)
+    name, short = embedded_tables.shorten("layers", layers(401))
     assert name == "layers-medians"
     assert len(short) == 110
     assert set(short["grad_norm"]) == {200.0}
-    assert embedded_tables.behind("epochs", layers(401))[0] == "epochs-means"
-    assert embedded_tables.behind("layers", layers(1, embedded_tables.ROWS + 1)) is None
+    assert embedded_tables.shorten("epochs", layers(401))[0] == "epochs-means"
+    assert embedded_tables.shorten("layers", layers(1, embedded_tables.MAX_ROWS + 1)) is None
 
 
 def test_of_many_probed_steps_the_map_keeps_the_first_and_the_last():
     steps = np.arange(300)
     norms = pd.DataFrame({"step": np.repeat(steps, 500), "layer": np.tile(np.arange(500), 300), "grad_norm": 1.0})
-    kept = embedded_tables.steps_of(norms.assign(run="r", arm="s", x=500, seed=0))
-    assert 0.9 * embedded_tables.CELLS < len(kept) <= embedded_tables.CELLS
+    kept = embedded_tables.thin_out(norms.assign(run="r", arm="s", x=500, seed=0))
+    assert 0.9 * embedded_tables.MAX_NORMS < len(kept) <= embedded_tables.MAX_NORMS
     assert (kept["step"].min(), kept["step"].max()) == (0, 299)
     assert kept.groupby("step").size().unique().tolist() == [500]
 
@@ -81,7 +81,7 @@ def test_every_dot_and_line_says_whose_it_is(draw):
 
 
 def test_a_figure_is_described_by_what_it_shows():
-    words = described(next(error_against(RUNS, "depth")))
+    words = describe(next(error_against(RUNS, "depth")))
     assert words.startswith("2 panels. Horizontal: depth (weighted layers), 20 to 110. Vertical: error at the end (%), 5 to 90.")
     assert "Lines: shortcut=none, diverged, shortcut=identity." in words
     assert "none 12.0 → 90.0 %, identity 8.0 → 7.5 %" in words
@@ -95,10 +95,10 @@ def brightness(colour):
 
 
 def test_on_a_dark_page_paper_and_ink_change_places_and_lines_can_be_seen():
-    assert svg.in_the_dark("ffffff") == svg.PAPER
-    assert svg.in_the_dark("000000") == svg.INK
+    assert svg.dark_counterpart("ffffff") == svg.PAPER
+    assert svg.dark_counterpart("000000") == svg.INK
     for colour in ("0072b2", "d55e00", "009e73", "cc79a7", "e69f00", "56b4e9", "471365", "287c8e", "6ece58"):
-        contrast = (brightness(svg.in_the_dark(colour)) + 0.05) / (brightness(svg.PAPER) + 0.05)
+        contrast = (brightness(svg.dark_counterpart(colour)) + 0.05) / (brightness(svg.PAPER) + 0.05)
         assert contrast >= 3  # WCAG 2.1, 1.4.11: graphics
 
 

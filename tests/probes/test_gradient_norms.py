@@ -90,8 +90,8 @@ def test_a_check_of_a_record_compares_them_to_the_bit(run, tmp_path):
 def test_a_line_of_64_000_steps_is_drawn_with_few_points_of_which_the_first_are_the_first_steps():
     norms = pd.DataFrame({"step": np.arange(64_000), tables.FIRST: 1 / np.arange(1, 64_001)})
     thinned = tables._thinned(norms)
-    assert len(thinned) <= tables.SPANS
+    assert len(thinned) <= tables.STRETCHES
     assert thinned["step"].head(10).tolist() == list(range(10))
     assert thinned["step"].max() > 60_000
-    product = thinned["norm"] * (thinned["step"] + 1)  # 1 at every step; a median is at most half a stretch away
+    product = thinned["grad_norm"] * (thinned["step"] + 1)  # 1 at every step; a median is at most half a stretch away
     assert product.between(0.99, 1.01).all()

@@ -6,7 +6,7 @@ import pytest
 from benchmarks import measure_report
 from harness import plots, report, status
 from harness.analysis.tables import Tables
-from harness.plots.alt_text import described
+from harness.plots.alt_text import describe
 from harness.plots.style import save
 from harness.records import paths, states, writer
 from harness.records.run import create, write_status
@@ -19,7 +19,7 @@ DRAWN = {
     plots.CURVES: ("batch_error", "test_error"),
     plots.GRADIENTS: ("grad_norm",),
     plots.FIRST_LAYER: ("grad_norm",),
-    plots.BY_STEP: ("norm",),
+    plots.BY_STEP: ("grad_norm",),
     plots.ACTIVATIONS: ("grad_norm", "elements"),
     plots.FORWARD: ("forward_norm", "elements"),
     plots.BRANCHES: ("branch", "input", "elements"),
@@ -47,7 +47,7 @@ def tables(tmp_path_factory):
 
 def draw(picture, frame, x, *, whole):
     for figure in picture.draw(frame, x):
-        described(figure)
+        describe(figure)
         if whole:
             save(figure)
 
@@ -55,7 +55,7 @@ def draw(picture, frame, x, *, whole):
 def frames(tables, value, places=3):
     """Yield each picture with frames in which one of its columns has this value: in all rows, in one arm's, in the first row."""
     for picture, columns in DRAWN.items():
-        frame = getattr(tables, picture.table)
+        frame = picture.source.frame(tables)
         where = (np.ones(len(frame), bool), frame["arm"] == frame["arm"].iloc[0], np.arange(len(frame)) == 0)
         for column in columns:
             for place in where[:places]:

@@ -33,7 +33,7 @@ def sweep(results, count):
 def test_figures_do_not_grow_with_seeds(results):
     def drawn(count):
         tables = Tables(sweep(results, count))
-        frames = {one: getattr(tables, one.table) for one in plots.ALL}
+        frames = {one: one.source.frame(tables) for one in plots.ALL}
         return {one.name: sum(1 for _ in one.draw(frame, tables.x)) for one, frame in frames.items() if len(frame)}
 
     assert drawn(RUNS) == drawn(8)
@@ -135,7 +135,7 @@ def test_what_cannot_be_read_is_named(results, tmp_path):
 
 
 def test_of_many_arms_the_first_are_drawn_and_the_report_says_so(results, monkeypatch):
-    monkeypatch.setattr("harness.reporting.figures.ARMS", 3)
+    monkeypatch.setattr("harness.reporting.figures.MAX_ARMS", 3)
     folder = sweep(results, RUNS)
     assert build.conclude(folder) == 0
     assert "The first 3 of 4 arms are drawn; the tables hold all." in (folder / paths.REPORT_MARKDOWN).read_text()
