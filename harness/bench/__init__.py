@@ -1,6 +1,6 @@
-"""How fast a training step is, beside what the machine can do and beside a plain loop: `python -m harness.bench`.
+"""Measure how fast a training step is, against the machine's own rates and a plain loop: `python -m harness.bench`.
 
-`measure` runs the things to be compared in turn (`timing`) and returns plain numbers; `figures` makes ratios of them, `targets`
-judges those, `page` prints them. What is timed is the machine (`rates`), the harness's own step (`steps`), the plain loop
-(`reference`) and processes of their own (`child`).
+`measure` times what is compared in turn (`timing`) and returns plain numbers; `metrics` computes ratios from them, `targets`
+judges those, `report` shows them. Timed are the machine (`machine`), the harness's training step (`workload`), a plain loop
+(`baseline`), and fresh processes (`process`).
 """

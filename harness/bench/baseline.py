@@ -1,8 +1,8 @@
-"""A plain training loop, as most public trainers have it: what the harness's own step is compared with.
+"""A plain training loop, as in most public trainers, with which the harness's step is compared.
 
 Images are PIL images, augmented one by one in the worker processes of a DataLoader; the net is in PyTorch's default layout
-(contiguous NCHW) and fp32; the optimiser is torch.optim.SGD; loss, right answers and the norm of every parameter's gradient
-are fetched by `.item()` at every step. Nets and hyperparameters are the same as the harness's, the code shares nothing.
+(contiguous NCHW) and fp32; the optimizer is torch.optim.SGD; loss, number of correct answers and the norm of every parameter's
+gradient are fetched by `.item()` at every step. Nets and hyperparameters equal the harness's; no code is shared.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from harness.bench.machine import settled
+from harness.bench.machine import synchronize
 from harness.bench.workload import LEARNING_RATE, Cell
 from harness.data.datasets import Arrays, Facts, source
 
 WORKERS = 2
-"""Processes that prepare images, as in the most copied CIFAR-10 trainer (kuangliu/pytorch-cifar, main.py)."""
+"""Processes that prepare images, as in a widely copied CIFAR-10 trainer (kuangliu/pytorch-cifar, main.py)."""
 
 
 class Images(Dataset[tuple[Tensor, int]]):
-    """The training images, opened and transformed one by one."""
+    """The training images, transformed one by one."""
 
     def __init__(self, arrays: Arrays, facts: Facts) -> None:
         self.pixels = arrays.train_images.transpose(0, 2, 3, 1).squeeze(-1 if facts.channels == 1 else ())
@@ -43,7 +43,7 @@ class Images(Dataset[tuple[Tensor, int]]):
 
 
 class BasicBlock(nn.Module):
-    """Two convolutions, each with a batch normalisation, and option A of He et al. 2015, or no shortcut."""
+    """Two convolutions with batch normalisation, and the option-A shortcut of He et al. 2015 or none."""
 
     def __init__(self, into: int, out: int, stride: int, residual: bool) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class ResNet(nn.Module):
 
 
 class Reference:
-    """The loop for one cell; `workers` processes prepare its images."""
+    """The training loop on one net; `workers` processes prepare its images."""
 
     def __init__(self, cell: Cell, workers: int = WORKERS) -> None:
         self.device, self.threads = torch.device(cell.device), cell.threads
@@ -108,18 +108,18 @@ class Reference:
         self.stream = self._endless()
         self.losses: list[float] = []
         self.norms: list[float] = []
-        self.right = 0.0
+        self.correct = 0.0
 
     def step(self, times: int) -> None:
-        """Take so many steps."""
+        """Take training steps."""
         torch.set_num_threads(self.threads)
         for _ in range(times):
             images, labels = next(self.stream)
             self.train(images.to(self.device), labels.to(self.device))
-        settled(self.device)
+        synchronize(self.device)
 
     def batches(self, times: int) -> None:
-        """Take so many batches, and do nothing with them."""
+        """Load batches, without using them."""
         for _ in range(times):
             next(self.stream)
 
@@ -133,7 +133,7 @@ class Reference:
         self.norms = [p.grad.norm().item() for p in self.model.parameters() if p.grad is not None]
         self.optimizer.step()
         self.losses.append(loss.item())
-        self.right += logits.argmax(1).eq(labels).sum().item()
+        self.correct += logits.argmax(1).eq(labels).sum().item()
 
     def _endless(self) -> Iterator[tuple[Tensor, Tensor]]:
         while True:

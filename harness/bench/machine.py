@@ -1,12 +1,8 @@
-"""What the machine can do: products of matrices and copies of memory.
-
-Neither is a limit of the hardware as its maker states it; they are what PyTorch reaches on this machine at its easiest.
-"""
+"""Rates of the machine: matrix products and memory copies, as fast as PyTorch does them here; not the maker's peak rates."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from harness.bench.timing import Repeat
 from harness.config.run import Precision
@@ -18,8 +14,8 @@ COPIED = {"cpu": 2**26, "cuda": 2**30}
 DTYPE = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16}
 
 
-def settled(device: torch.device) -> None:
-    """Wait until a GPU has done what it was asked for."""
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -27,26 +23,26 @@ def settled(device: torch.device) -> None:
 def product(device: torch.device, precision: Precision, threads: int) -> tuple[Repeat, float]:
     """Return a product of two square matrices, and its FLOPs, a multiply-add counting as two."""
     side = SIDE[device.type]
-    one, other, into = (torch.randn(side, side, device=device).to(DTYPE[precision]) for _ in range(3))
+    a, b, out = (torch.randn(side, side, device=device).to(DTYPE[precision]) for _ in range(3))
 
     def multiply(times: int) -> None:
         torch.set_num_threads(threads)
         for _ in range(times):
-            torch.mm(one, other, out=into)
-        settled(device)
+            torch.mm(a, b, out=out)
+        synchronize(device)
 
     return multiply, 2.0 * side**3
 
 
 def copy(device: torch.device, threads: int) -> tuple[Repeat, float]:
-    """Return a copy from one place in memory to another, and the bytes that it moves: read and written both count."""
+    """Return a copy within memory, and the bytes that it moves, each read and written."""
     source = torch.ones(COPIED[device.type] // 4, device=device)
-    target: Tensor = torch.empty_like(source)
+    target = torch.empty_like(source)
 
     def move(times: int) -> None:
         torch.set_num_threads(threads)
         for _ in range(times):
             target.copy_(source)
-        settled(device)
+        synchronize(device)
 
     return move, 2.0 * COPIED[device.type]

@@ -1,6 +1,6 @@
-"""What the measurements mean: images per second, shares of the machine, ratios. Arithmetic on plain numbers, no torch.
+"""Compute metrics from measurements: images per second, shares of the machine's rates, speed-ups. Plain numbers, no torch.
 
-Every ratio is taken within a round, whose values were measured right after each other, and has the spread of its rounds.
+Every ratio is computed within a round, whose values were measured right after each other, and has the spread of its rounds.
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ Row = Mapping[str, Any]
 
 
 def whole_step(ours: Row, probed_share: float) -> list[float]:
-    """Return the seconds of a step with the probes of the default schedule: `probed_share` of the steps are probed."""
+    """Return the seconds of a step, including the probes of the default schedule, which probes `probed_share` of the steps."""
     pairs = zip(ours["step"], ours["probed"], strict=True)
     return [step + probed_share * (probed - step) for step, probed in pairs]
 
 
-def of_steps(row: Row, precision: str) -> dict[str, Spread]:
+def step_figures(row: Row, precision: str) -> dict[str, Spread]:
     """Return the figures of one net in one precision.
 
-    `images_per_second`; `matrix_share`: its FLOPs a second of the rate of matrix products; `copy_share`: its least traffic
-    a second of the rate of copies; `ratio`: how many times faster than the reference, `ratio_norms` with norms at every step;
-    Beside an ordinary step, `probed`: how many times as long a probed one takes; `norms`: the share that norms at every step
-    add; `pipeline`: the share that the batch alone takes.
+    - `images_per_second`
+    - `matrix_share`, `copy_share`: FLOPs and least memory traffic per second, over the machine's rates
+    - `ratio`, `ratio_norms`: speed-up over the reference loop, and with gradient norms at every step here, too
+    - `probed`: time of a probed step over that of an ordinary step
+    - `norms`: time that gradient norms at every step add, as a share of an ordinary step
+    - `pipeline`: time of the batch alone, as a share of an ordinary step
     """
     ours = row["ours"][precision]
     whole, step = whole_step(ours, row["probed_share"]), ours["step"]
     flops, traffic = row["flops"][precision], row["bytes"][precision]
-    found = {
+    figures = {
         "images_per_second": [row["batch"] / seconds for seconds in whole],
         "matrix_share": ratios([flops / seconds for seconds in whole], row["rates"][precision]),
         "copy_share": ratios([traffic / seconds for seconds in whole], row["rates"]["copy"]),
@@ -40,33 +42,34 @@ def of_steps(row: Row, precision: str) -> dict[str, Spread]:
         "norms": [ratio - 1 for ratio in ratios(ours["norms"], step)],
         "pipeline": ratios(ours["pipeline"], step),
     }
-    return {name: spread(values) for name, values in found.items()}
+    return {name: spread(values) for name, values in figures.items()}
 
 
-def of_workers(row: Row) -> Spread:
-    """Return how many times the images per second of one process two processes have."""
+def two_workers(row: Row) -> Spread:
+    """Return the speed-up of two processes over one."""
     return spread(ratios(row["seconds"]["one"], row["seconds"]["two"]))
 
 
 def sweep_ratio(steps: Sequence[Row], workers: Sequence[Row]) -> float | None:
-    """Return how many times faster two workers are than the reference loop, over all nets of `workers`, equal steps of each.
+    """Return the speed-up of two workers over the reference loop, summed over the nets of `workers` with equal steps of each.
 
-    The reference's time is set beside one process's in `steps`, and that beside two workers' in `workers`: all ratios are of
-    neighbours in time. Probes as in the default schedule; evaluation, start and end of runs are left out. None without rows.
+    The reference is compared with one process in `steps`, and one process with two in `workers`, so all ratios are of values
+    measured close in time. Includes the probes of the default schedule, but not evaluation, start and end of runs. None without
+    rows.
     """
     reference, ours = 0.0, 0.0
     for row in workers:
-        beside = next(one for one in steps if all(one[key] == row[key] for key in ("size", "shortcut", "depth")))
-        fp32 = beside["ours"]["fp32"]
-        probes = spread(ratios(whole_step(fp32, beside["probed_share"]), fp32["step"])).median
+        net = next(step for step in steps if all(step[key] == row[key] for key in ("size", "shortcut", "depth")))
+        fp32 = net["ours"]["fp32"]
+        probes = spread(ratios(whole_step(fp32, net["probed_share"]), fp32["step"])).median
         one, two = (spread(row["seconds"][name]).median for name in ("one", "two"))
-        reference += spread(ratios(beside["reference"], fp32["step"])).median * one
+        reference += spread(ratios(net["reference"], fp32["step"])).median * one
         ours += probes * two
     return reference / ours if workers else None
 
 
 def per_layer(growth: Sequence[Row]) -> dict[str, list[float]]:
-    """Return seconds and MiB a layer at each depth."""
+    """Return `seconds` and `memory` (MiB) divided by the depth, for each row."""
     return {
         "seconds": [spread(row["seconds"]).median / row["depth"] for row in growth],
         "memory": [row["memory"] / row["depth"] for row in growth],
@@ -74,5 +77,5 @@ def per_layer(growth: Sequence[Row]) -> dict[str, list[float]]:
 
 
 def departure(values: Sequence[float]) -> float | None:
-    """Return by which share the values differ at most from the first; None where there is nothing to compare."""
+    """Return the largest relative difference from the first value; None if it is the only one."""
     return max(abs(value / values[0] - 1) for value in values[1:]) if len(values) > 1 else None

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from harness.launching.parent_watch import end_with_input
+from harness.launching.parent_watch import kill_after_input_ends
 
 PATIENCE = 30.0
 """Seconds that a process may take to end."""
@@ -75,7 +75,7 @@ class Child:
 
 def main() -> int:
     """Take steps as standard input requests them."""
-    end_with_input()
+    kill_after_input_ends()
     text, kind = sys.argv[1:]
     times = [time.perf_counter()]
     from harness.bench.workload import Cell, Ours

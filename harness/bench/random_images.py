@@ -1,41 +1,44 @@
-"""Random images of CIFAR-10's shape: what is measured is time, and nothing has to be fetched."""
+"""Random images of CIFAR-10's shape, for measuring time without data on disk."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
-from harness.config.data import DataConfig
+from harness.config.data import LocatedData
 from harness.config.registry import DATA
-from harness.data.datasets import Arrays, Facts
+from harness.data.datasets import Arrays, Facts, Source
 
 RANDOM = "random_32x32"
-"""The name of this data set; it is known where this module has been imported."""
-TEST = 100
-"""Test images: none is looked at."""
+"""The name of the data set with as many images as CIFAR-10; importing this module registers it."""
 
 
-@DATA.register(RANDOM)
-class Random:
-    """50,000 training images of random pixels with random labels of 10 classes, cropped and flipped as CIFAR-10's."""
+def random_images(train: int, test: int) -> type[Source]:
+    """Return a data set of random pixels with random labels of 10 classes, cropped and flipped like CIFAR-10.
 
-    @staticmethod
-    def facts(config: DataConfig) -> Facts:
-        return Facts(train=50_000, test=TEST, channels=3, size=32, classes=10, padding=4, flip=True)
+    The `test` images are the first of the `train` images.
+    """
+    contents = Facts(train=train, test=test, channels=3, size=32, classes=10, padding=4, flip=True)
 
-    @staticmethod
-    def check(config: DataConfig) -> None:
-        """They are made, not found."""
+    class Random:
+        @staticmethod
+        def facts(config: LocatedData) -> Facts:
+            return contents
 
-    @staticmethod
-    def read(config: DataConfig) -> Arrays:
-        return _arrays()
+        @staticmethod
+        def check(config: LocatedData) -> None:
+            """Nothing can be missing."""
+
+        @staticmethod
+        @cache
+        def read(config: LocatedData) -> Arrays:
+            random = np.random.default_rng(0)
+            images = random.integers(0, 256, (train, 3, 32, 32), dtype=np.uint8)
+            labels = random.integers(0, 10, train)
+            return Arrays(images, labels, images[:test], labels[:test])
+
+    return Random
 
 
-@lru_cache(maxsize=1)
-def _arrays() -> Arrays:
-    facts, random = Random.facts(DataConfig()), np.random.default_rng(0)
-    images = random.integers(0, 256, (facts.train, facts.channels, facts.size, facts.size), dtype=np.uint8)
-    labels = random.integers(0, facts.classes, facts.train)
-    return Arrays(images, labels, images[:TEST], labels[:TEST])
+DATA.register(RANDOM)(random_images(train=50_000, test=100))

@@ -1,9 +1,9 @@
-"""Results of a bench on disk: JSON of one schema, and findings made of it.
+"""Read the results of a bench, and keep them as findings.
 
-`schema` (SCHEMA), `form`, `when` (UTC), `seconds` (of the whole), `command`, `cores`, `bf16_arithmetic` (whether the device
-has it), `machine` and `code` (harness.training.environment), `notes`; `steps`, `workers`, `growth`, `start_up` with a value a
-round
-(harness.bench.measure); in each row of `steps` its `figures` by precision, min, median, max (harness.bench.metrics); `targets`.
+A result is JSON: `schema` (SCHEMA), `form`, `when` (UTC), `seconds` (in total), `command`, `cores`, `bf16_arithmetic` (whether
+the device has it), `machine` and `code` (`harness.training.environment`), `notes`; `steps`, `workers`, `growth` and `start_up`
+with a value a round (`harness.bench.measure`), the rows of `steps` with their `figures` by precision: min, median and max
+(`harness.bench.metrics`); and `targets`.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from harness.records import findings, paths, reader, writer
 from harness.records.reader import RecordError
 
 SCHEMA = 1
-"""Raised when a key changes its meaning."""
+"""Increased when a key changes its meaning."""
 BENCH = "bench.json"
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return a result that was written before; raises RecordError where it is none."""
-    found = reader.read_json(path)
-    if found.get("schema") != SCHEMA:
-        raise RecordError(f"{path}: is no result of harness.bench, or one of another schema than {SCHEMA}")
+    """Return a result; raises RecordError if the file holds none of which a report can be made."""
+    result = reader.read_json(path)
+    if result.get("schema") != SCHEMA:
+        raise RecordError(f"{path}: must be a result of harness.bench with schema {SCHEMA}")
     with reader.parsing(path):
-        report.markdown(found)  # what a page can be made of
-    return found
+        report.markdown(result)
+    return result
 
 
 def keep(result: Mapping[str, Any], name: str, results: Path) -> Path:
-    """Write a result and its page to findings/DATE-NAME; return that folder. Raises FileExistsError where it is one already."""
+    """Write a result and its report to findings/DATE-NAME; return that folder. Raises FileExistsError if it is taken."""
     with findings.filled(results, name) as (aside, finding):
         writer.write_json(aside / BENCH, result)
         writer.write_text(aside / paths.REPORT_MARKDOWN, report.markdown(result))

@@ -1,63 +1,58 @@
-"""Timing of things that are compared: in turn, several times, so that what disturbs the machine disturbs all of them."""
+"""Time what is compared in turn, several times, so that a disturbance of the machine affects all of it."""
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
-REST = 0.02
-"""Seconds between two things that are timed, in which ends what the first left running, such as processes that read ahead."""
+PAUSE = 0.02
+"""Seconds between two timings, in which background work of the first ends, such as processes that read ahead."""
 Repeat = Callable[[int], object]
-"""Does a thing so many times, and returns when the device is done with it."""
+"""Does something a number of times, and returns when the device has finished."""
 
 
-@dataclass(frozen=True)
-class Spread:
-    """The lowest, middle and highest of several values, and how many there are."""
+class Spread(NamedTuple):
+    """Minimum, median and maximum of several values, and their number."""
 
     min: float
     median: float
     max: float
     rounds: int
 
-    def as_json(self) -> dict[str, float]:
-        return asdict(self)
-
 
 def spread(values: Sequence[float]) -> Spread:
-    """Return the spread of the values, at least one."""
+    """Return the spread of at least one value."""
     return Spread(min(values), statistics.median(values), max(values), len(values))
 
 
-def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    """Return the ratio of each round: a round's two values were measured one right after the other."""
-    return [one / other for one, other in zip(above, below, strict=True)]
+def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
+    """Return the ratio of each round, whose two values were measured right after each other."""
+    return [numerator / denominator for numerator, denominator in zip(numerators, denominators, strict=True)]
 
 
-def interleaved(things: Mapping[str, Repeat], rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Return the seconds that each thing takes, one value a round.
+def interleaved(repeats: Mapping[str, Repeat], rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Return the seconds of a single repetition by name, one value a round.
 
-    In a round each thing is repeated for about `seconds`, at least once; who begins changes from round to round. Before the
-    first each is done once unmeasured and once to find how often it is repeated.
+    A round repeats each of them for about `seconds`, at least once, and starts with another one each time. Before the first
+    round each runs once unmeasured, and once to find the number of repetitions.
     """
-    names = list(things)
+    names = list(repeats)
     for name in names:
-        things[name](1)
-    times = {name: max(1, math.floor(seconds / timed(things[name], 1))) for name in names}
-    found: dict[str, list[float]] = {name: [] for name in names}
+        repeats[name](1)
+    times = {name: max(1, int(seconds / timed(repeats[name], 1))) for name in names}
+    results: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            time.sleep(REST)
-            found[name].append(timed(things[name], times[name]))
-    return found
+            time.sleep(PAUSE)
+            results[name].append(timed(repeats[name], times[name]))
+    return results
 
 
-def timed(thing: Repeat, times: int) -> float:
-    """Return the seconds that the thing takes, on average over so many repetitions."""
+def timed(repeat: Repeat, times: int) -> float:
+    """Return the mean seconds of a repetition."""
     started = time.perf_counter()
-    thing(times)
+    repeat(times)
     return (time.perf_counter() - started) / times

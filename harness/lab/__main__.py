@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     from harness.config.registry import ChoiceError
     from harness.lab import build, runs
-    from harness.launching.sweep import writable
+    from harness.launching.sweep import create_results_folder
     from harness.records.reader import RecordError
     from harness.system import logs
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.log_to_stderr()
     languages = list(LANGUAGES) if options.language == "both" else [options.language]
     try:
-        results = writable(options.results)
+        results = create_results_folder(options.results)
         records = runs.train(planned := runs.plan(), results)
         for path in build.write(results, planned, records, languages):
             print(f"lab: {path}")

@@ -28,7 +28,6 @@ class Size(NamedTuple):
         return f"{self.parameters:,}", f"{self.flops / 1e6:.2f}"
 
 
-@cache
 def size(config: RunConfig) -> Size:
     """Return the size of a run's net on the images of its data."""
     facts = source(config.data).facts(config.located_data())
@@ -39,6 +38,7 @@ def size(config: RunConfig) -> Size:
 def nearest_growth(like: RunConfig, quantity: str) -> int:
     """Return the growth of the DenseNet-BC of DEPTH layers whose `parameters` or `flops` are nearest to those of `like`."""
 
+    @cache
     def amount(growth: int) -> int:
         return int(getattr(size(dense(like, growth)), quantity))
 

@@ -17,16 +17,16 @@ from harness.reporting import document, render
 def html(chapters: Chapters, svgs: Mapping[str, str], language: str, others: Sequence[str]) -> str:
     """Return the page; `svgs` are its charts by name, `others` the languages that it links to."""
     sections = [
-        document.Section(_text(f"{key}.title", language), [_part(element, svgs, language) for element in elements])
+        document.Section(_text(f"{key}.title", language), [_translated(element, svgs, language) for element in elements])
         for key, elements in chapters.items()
     ]
     if others:
-        sections[0] = document.Section(sections[0].title, [_links(others), *sections[0].parts])
-    page = document.Page(_text("page.title", language), sections, language, scripts=["lab.js"], package=__package__)
+        sections[0] = document.Section(sections[0].title, [_links(others), *sections[0].elements])
+    page = document.Document(_text("page.title", language), sections, language, scripts=["lab.js"], package=__package__)
     return render.render(page)[0]
 
 
-def _part(element: Element, svgs: Mapping[str, str], language: str) -> document.Part:
+def _translated(element: Element, svgs: Mapping[str, str], language: str) -> document.Element:
     if isinstance(element, Message):
         return document.Text(translate(element, language))
     if isinstance(element, Subheading):
@@ -43,7 +43,7 @@ def _row(cells: Row, language: str) -> list[str]:
 
 
 def _sliders(language: str) -> document.Widget:
-    widget = render.html_of(
+    widget = render.render_template(
         "lab_sliders.html",
         _text("sliders.title", language),
         package=__package__,

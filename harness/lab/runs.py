@@ -12,7 +12,7 @@ from harness.config.network import Family, Order
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
 from harness.lab import matching, plugin
-from harness.launching.launch import run_sweep, start
+from harness.launching.launch import prepare, run_sweep
 from harness.launching.sweep import Sweep
 from harness.records import paths
 from harness.records.run import Run
@@ -55,7 +55,7 @@ def train(planned: Plan, results: Path) -> Records:
     """
     configs = {config.run_name(): config for by_seed in planned.values() for config in by_seed.values()}
     sweep = Sweep(tuple(configs.values()), "lab", results, "python -m harness.lab")
-    if not run_sweep(start(sweep), sweep, []):
+    if not run_sweep(prepare(sweep), sweep, []):
         raise KeyboardInterrupt
     runs = {name: Run(paths.run_folder(results, name)) for name in configs}
     if failed := [run for run in runs.values() if not run.finished()]:

@@ -13,7 +13,7 @@ from typing import cast
 from omegaconf import OmegaConf
 
 from harness.lab.document import Cell, Message
-from harness.reporting.document import word
+from harness.reporting.document import format_value
 
 LANGUAGES: Mapping[str, str] = {"en": "index.html", "zh-TW": "index.zh-TW.html"}
 """The file name of the page in each language."""
@@ -29,5 +29,5 @@ def load(language: str) -> Mapping[str, str]:
 def translate(cell: Cell, language: str) -> str:
     """Return a cell's text in a language; raises KeyError for an unknown key or a missing placeholder value."""
     if not isinstance(cell, Message):
-        return word(cell)
+        return format_value(cell)
     return load(language)[cell.key].format(**{name: translate(value, language) for name, value in cell.values.items()})
