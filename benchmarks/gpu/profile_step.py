@@ -35,7 +35,8 @@ def profile(net, device):
         training = Training(config, create(config, Path(folder)), {}, Stop())
         for _ in range(5):
             training.advance(False)
-        training.flush()
+        if training.stepper.window > 1:  # on a GPU steps are fetched together
+            training.flush()
         replay = training.stepper._replay
         training.stepper.replays, training.stepper._replay = False, None  # launched one by one, so that every kernel has a name
         activities = [torch.profiler.ProfilerActivity.CPU]
