@@ -16,7 +16,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from harness.launching import sweep
-from harness.launching.launch import start
+from harness.launching.launch import prepare
 
 
 def main() -> None:
@@ -25,8 +25,8 @@ def main() -> None:
         keys = ["depth=8", "width=4", "schedule.steps=2", f"results={results}"]
         sweep.plan(keys, False, [])  # imports torch
         planned = timed("planning", runs, lambda: sweep.plan([f"seed=range({runs})", *keys], True, []))
-        timed("folders, new", runs, lambda: start(planned))
-        timed("folders, old", runs, lambda: start(planned))
+        timed("folders, new", runs, lambda: prepare(planned))
+        timed("folders, old", runs, lambda: prepare(planned))
 
 
 def timed(name: str, runs: int, work: Callable[[], Any]) -> Any:

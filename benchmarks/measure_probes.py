@@ -10,10 +10,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import random_images
+from harness.bench.random_images import RANDOM
 from harness.config.data import DataConfig
 from harness.config.run import RunConfig
-from harness.data import batches
 from harness.probes.base import probe_steps
 from harness.records.run import create
 from harness.system.signals import Stop
@@ -38,11 +37,9 @@ def measure(config, seconds):
 
 def main():
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
-    images = random_images.source(1000, 10)
-    batches.source = lambda config: images if config.name == "cifar10" else original(config)
     count = len(probe_steps(64_000))
     print(f"{count} probed steps in 64,000\n\n{'cell':36} {'step':>9} {'probed':>9} {'ratio':>6} {'share of 64,000':>16}")
-    for data in ("digits", "cifar10"):
+    for data in ("digits", RANDOM):
         for precision in ("fp32", "bf16"):
             for depth in (20, 56, 110):
                 for shortcut in ("none", "identity"):
@@ -54,8 +51,6 @@ def main():
                         f"{cell:36} {plain * 1e3:6.1f} ms {probed * 1e3:6.1f} ms {probed / plain:6.2f} {share:15.2%}", flush=True
                     )
 
-
-original = batches.source
 
 if __name__ == "__main__":
     main()

@@ -154,7 +154,7 @@ def checkpoint_share(steps=64_000):
             before = time.perf_counter()
             training.save()
             times.append(time.perf_counter() - before)
-    return sorted(times)[2] / (60 * config.checkpoint_minutes)
+    return sorted(times)[2] / (60 * config.execution.checkpoint_minutes)
 
 
 def sweep_seconds(results, runs):

@@ -2,7 +2,7 @@
 
 Checks (`--only PART ...` some of them): that steps are recorded as CUDA graphs and give what steps launched one by one give, with
 draws, between probed steps and after a checkpoint, too; bf16 against fp32, and fp32 against the CPU; steps of every kind of net;
-runs in a gang against the same runs alone, one beside them diverging. Times: see gpu_times. What breaks one part ends no other,
+interleaved runs against the same runs alone, one beside them diverging. Times: see gpu_times. What breaks one part ends no other,
 unless it breaks CUDA, and the JSON is written after each. Exit code 1 if a check fails, 2 if there is no such device. Without
 --root the images are random, of CIFAR-10's shape. `--device cpu --quick` does the same, small and without graphs.
 """
@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks import random_images
 from benchmarks.gpu import times as gpu_times
+from harness.bench.random_images import random_images
 from harness.config.data import LocatedData
+from harness.config.execution import ExecutionConfig
 from harness.config.flat import plain
 from harness.config.registry import ChoiceError
 from harness.config.run import RunConfig
@@ -34,7 +35,7 @@ from harness.system.cores import available_cores
 from harness.system.signals import Stop
 from harness.training.devices import deterministic, resolve
 from harness.training.environment import describe_machine
-from harness.training.interleaving import Own
+from harness.training.interleaving import RunContext
 from harness.training.loop import Training
 
 SAME = 1e-6
@@ -52,7 +53,7 @@ KINDS = (
     {"depth": 20, "update_scaling": "layerwise"},
     {"depth": 20, "shortcut": "exclusive_gate"},
     {"depth": 20, "norm": "none", "shortcut": "none"},
-    {"depth": 20, "activation_checkpointing": True},
+    {"depth": 20, "execution": ExecutionConfig(activation_checkpointing=True)},
     {"depth": 29, "block": "bottleneck", "shortcut": "projection", "order": "preactivation"},
     {"depth": 18, "family": "imagenet", "width": "auto"},
     {"depth": 22, "family": "densenet", "width": "auto", "shortcut": "concatenation"},
@@ -61,19 +62,18 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Size:
-    """How much is run: the nets, checked steps, rounds of a timing, sizes of gangs, images, matrices."""
+    """How much is run: the nets, checked steps, rounds of a timing, numbers of interleaved runs, images."""
 
     depths: tuple[int, ...] = (20, 56, 110)
     width: int = 16
     batch: int = 128
     checked: int = 100
     rounds: int = 8
-    gangs: tuple[int, ...] = (2, 4, 8)
+    interleaved: tuple[int, ...] = (2, 4, 8)
     images: int = 50_000
-    side: int = 8192
 
 
-QUICK = Size(depths=(8, 14), width=4, batch=32, checked=20, rounds=5, gangs=(2,), images=500, side=256)
+QUICK = Size(depths=(8, 14), width=4, batch=32, checked=20, rounds=5, interleaved=(2,), images=500)
 
 
 class Check:
@@ -123,7 +123,7 @@ class Check:
                 if saved:
                     training.save()
 
-        return Own(config, run).turns(life(), alone=False), made
+        return RunContext(config, run).run(life(), solo=False), made
 
     def trained(self, config, steps=None, **choices):
         """Return a training of at least so many steps, or as many as are checked; it fails the check if it recorded none.
@@ -135,7 +135,7 @@ class Check:
             next(turns)
         self.wait()
         turns.close()
-        asked = self.recordable and choices.get("replays", True) and not config.activation_checkpointing
+        asked = self.recordable and choices.get("replays", True) and not config.execution.activation_checkpointing
         if asked and not made[0].stepper.replays:
             self.say(f"{config.depth} {config.shortcut} {config.precision.value}: steps are recorded", "not", False)
         return made[0]
@@ -210,8 +210,8 @@ def check_kinds(check):
         check.say(name, found, found <= SAME)
 
 
-def check_gang(check):
-    """Runs in a gang against the same runs alone: one diverging, two drawing random numbers, in both precisions."""
+def check_interleaved(check):
+    """Interleaved runs against the same runs alone: one diverging, two drawing random numbers, in both precisions."""
     steps, depth = check.size.checked, check.size.depths[0]
     wild = check.config(depth, "none", steps, norm="none", precision="fp32")
     wild = replace(wild, schedule=replace(wild.schedule, learning_rate=1e4))
@@ -242,7 +242,7 @@ PARTS = {
     "interruptions": check_interruptions,
     "processor": check_processor,
     "kinds": check_kinds,
-    "gang": check_gang,
+    "gang": check_interleaved,
     "times": gpu_times.times,
 }
 
@@ -263,7 +263,7 @@ def main(arguments=None):
         return 2
     source = batches.source
     if asked.root is None:
-        images = random_images.source(size.images, size.images // 5)
+        images = random_images(size.images, size.images // 5)
         batches.source = lambda config: images
     logs.log_to_stderr()
     machine = describe_machine(device, 1)

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import random_images
+from harness.bench.random_images import random_images
 from harness.config.data import DataConfig
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
 from harness.data import batches
 from harness.records.run import create
 from harness.system.signals import Stop
-from harness.training.devices import deterministic, own_stream
+from harness.training.devices import deterministic, new_stream
 from harness.training.loop import Training
 
 SHOWN = 28
@@ -31,7 +31,7 @@ def profile(net, device):
     schedule = ScheduleConfig(batch_size=8 if device == "cpu" else 128)
     choices = {"precision": "bf16", "gradient_norms": "every", "data": DataConfig("cifar10"), "schedule": schedule}
     config = RunConfig(int(depth), shortcut, device=device, **choices)
-    with tempfile.TemporaryDirectory() as folder, own_stream(torch.device(config.torch_device)):
+    with tempfile.TemporaryDirectory() as folder, new_stream(torch.device(config.torch_device)):
         training = Training(config, create(config, Path(folder)), {}, Stop())
         for _ in range(5):
             training.advance(False)
@@ -80,7 +80,7 @@ if __name__ == "__main__":
     parser.add_argument("--device", default="cuda")
     parser.add_argument("nets", nargs="*", default=["20-identity", "110-identity"])
     asked = parser.parse_args()
-    images = random_images.source(2_000 if asked.device == "cpu" else 50_000, 1_000)
+    images = random_images(2_000 if asked.device == "cpu" else 50_000, 1_000)
     batches.source = lambda config: images
     with deterministic(RunConfig(device=asked.device)):
         for net in asked.nets:

@@ -11,7 +11,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from harness.models.summary import inspect
+from harness.bench import machine, workload
+from harness.bench.random_images import random_images
+from harness.bench.timing import timed
+from harness.config.run import Precision
 from harness.training.step import window
 
 FIG_6 = 64_000
@@ -39,30 +42,15 @@ def seconds_a_step(check, configs):
 
 def rates(check):
     """Return the rate of bf16 matrix products in FLOP/s and of copies in byte/s."""
-    side, device = check.size.side, check.device
-    one, other, into = (torch.randn(side, side, device=device).bfloat16() for _ in range(3))
-    source = torch.randn(4 * side * side, device=device)
-    target = torch.empty_like(source)
-
-    def seconds(work):
-        times = []
-        for _ in range(12):
-            check.wait()
-            before = time.perf_counter()
-            work()
-            check.wait()
-            times.append(time.perf_counter() - before)
-        return statistics.median(times[2:])
-
-    multiply = 2.0 * side**3 / seconds(lambda: torch.mm(one, other, out=into))
-    return multiply, 2.0 * source.numel() * 4 / seconds(lambda: target.copy_(source))
+    threads = torch.get_num_threads()
+    operations = [machine.product(check.device, Precision.bf16, threads), machine.copy(check.device, threads)]
+    return [amount / statistics.median([timed(repeat, 1) for _ in range(12)][2:]) for repeat, amount in operations]
 
 
-def work(config):
-    """Return FLOPs and bytes of a step at least: forward once, backward twice; what is kept is written once and read once."""
-    found = inspect(config, 3, 32, 10, config.schedule.batch_size, config.precision == "bf16")
-    flops = 3.0 * found.flops * config.schedule.batch_size
-    return np.array([flops, 2.0 * found.memory.activations + 5.0 * found.memory.weights])
+def least_work(config):
+    """Return the FLOPs and the bytes that a step takes at least, as an array."""
+    images = random_images(50_000, 10_000).facts(config.located_data())
+    return np.array(workload.work(config, images)[:2])
 
 
 def times(check):
@@ -74,7 +62,7 @@ def times(check):
     alone = 0.0
     for config in six:
         alone += (seconds := seconds_a_step(check, [config]))
-        shares = work(config) / limits / seconds
+        shares = least_work(config) / limits / seconds
         check.say(f"{config.depth} {config.shortcut}: steps/s", 1 / seconds)
         check.say(f"{config.depth} {config.shortcut}: share of the matrix rate", float(shares[0]))
         check.say(f"{config.depth} {config.shortcut}: share of the copy rate", float(shares[1]))
@@ -99,7 +87,7 @@ def times(check):
     check.say("minutes of the six runs' steps, one after the other", FIG_6 * alone / 60)
     check.say("minutes of the six runs' steps, as one gang", FIG_6 * ganged / 60)
     minutes = (FIG_6 * min(ganged, alone) + evaluations) / 60
-    shares = sum(map(work, six)) * FIG_6 / limits / (60 * minutes)
+    shares = sum(map(least_work, six)) * FIG_6 / limits / (60 * minutes)
     check.say("minutes of Fig. 6, evaluations included", minutes)
     check.say("share of the matrix rate", float(shares[0]))
     check.say("share of the copy rate", float(shares[1]))

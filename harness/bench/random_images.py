@@ -21,6 +21,13 @@ def random_images(train: int, test: int) -> type[Source]:
     """
     contents = Facts(train=train, test=test, channels=3, size=32, classes=10, padding=4, flip=True)
 
+    @cache
+    def arrays() -> Arrays:
+        random = np.random.default_rng(0)
+        images = random.integers(0, 256, (train, 3, 32, 32), dtype=np.uint8)
+        labels = random.integers(0, 10, train)
+        return Arrays(images, labels, images[:test], labels[:test])
+
     class Random:
         @staticmethod
         def facts(config: LocatedData) -> Facts:
@@ -31,12 +38,8 @@ def random_images(train: int, test: int) -> type[Source]:
             """Nothing can be missing."""
 
         @staticmethod
-        @cache
         def read(config: LocatedData) -> Arrays:
-            random = np.random.default_rng(0)
-            images = random.integers(0, 256, (train, 3, 32, 32), dtype=np.uint8)
-            labels = random.integers(0, 10, train)
-            return Arrays(images, labels, images[:test], labels[:test])
+            return arrays()
 
     return Random
 

@@ -19,7 +19,7 @@ from harness.models.summary import inspect
 from harness.probes.base import probe_steps
 from harness.records.run import Run
 from harness.system.signals import Stop
-from harness.training.devices import own_stream, resolve
+from harness.training.devices import new_stream, resolve
 from harness.training.loop import Training
 from harness.training.step import WARM
 
@@ -102,7 +102,7 @@ class Ours:
         self.device = torch.device(self.config.torch_device)
         with tempfile.TemporaryDirectory() as folder:  # no file is written
             every = replace(self.config, gradient_norms=GradientNorms.every)
-            self.stream = own_stream(self.device)
+            self.stream = new_stream(self.device)
             with self.stream:
                 self.training = Training(self.config, Run(Path(folder)), {}, Stop())
                 self.watching = Training(every, Run(Path(folder)), {}, Stop())

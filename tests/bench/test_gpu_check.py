@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import random_images
 from benchmarks.gpu import check as gpu_check
+from harness.bench.random_images import random_images
 from harness.data import batches
 from harness.training import interleaving, step
 
@@ -31,14 +31,14 @@ def refuse(launches):
 
 @pytest.fixture
 def check(tmp_path, monkeypatch):
-    images = random_images.source(500, 100)
+    images = random_images(500, 100)
     monkeypatch.setattr(batches, "source", lambda config: images)
     return gpu_check.Check("cpu", None, gpu_check.QUICK, tmp_path)
 
 
 def test_it_finds_members_of_a_gang_that_draw_from_one_stream_of_random_numbers(check, monkeypatch):
     monkeypatch.setattr(interleaving.torch, "set_rng_state", lambda state: None)
-    gpu_check.check_gang(check)
+    gpu_check.check_interleaved(check)
     assert check.failed == [
         "in the gang against alone: dropout, norm=batch, bf16, survival=1",
         "in the gang against alone: identity, norm=batch, bf16, survival=0.5",
