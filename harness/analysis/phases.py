@@ -1,6 +1,6 @@
-"""What a run's table of a probe says at three moments: at initialisation, early in training, and at the end.
+"""Reduce the table of a probe to three moments: at initialisation, early in training, and at the end.
 
-One run's table becomes three rows a place (a layer or a block), so that thousands of runs fit into one frame.
+The table of a run becomes three rows per place (layer or block), so that thousands of runs fit into one frame.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Values = NDArray[Any]
 EARLY = (1, 10)
-"""The first and last step, in updates made, of early training: gradients change by magnitudes from one to the next."""
+"""The first and last step of early training, in which gradients change by orders of magnitude from step to step."""
 MOMENTS = ("at initialisation (step 0)", "median of steps 1 to 10", "at the last probed step")
 
 
@@ -24,11 +24,11 @@ def hidden_layers(layers: pd.DataFrame) -> pd.DataFrame:
 
 
 def moments(table: pd.DataFrame, place: str) -> pd.DataFrame:
-    """Return one run's numbers at each moment: a row a moment and place, `moment` being one of MOMENTS.
+    """Return one row per moment (`moment`, one of MOMENTS) and place.
 
-    `table` has one row a probed step and place: `step`, the column `place`, and numbers. Those of the first and the last
-    moment are the table's own, to the bit; early ones are medians over the steps, what is missing left out. A moment at
-    which nothing was probed has no row.
+    `table` has one row per probed step and place: `step`, the column `place`, and numbers. Numbers of the first and last moment
+    are those of the table, bit for bit; early ones are medians over the steps, ignoring missing ones. A moment without a probed
+    step has no rows.
     """
     step = table["step"].to_numpy()
     last = step.max(initial=0)
@@ -36,15 +36,15 @@ def moments(table: pd.DataFrame, place: str) -> pd.DataFrame:
     start, end = np.flatnonzero(step == 0), np.flatnonzero(step == last)
     between = np.flatnonzero((step >= EARLY[0]) & (step <= EARLY[1]) & (step < last))
     early = _medians({name: values[between] for name, values in columns.items()}, place)
-    found = {name: np.concatenate([values[start], early[name], values[end]]) for name, values in columns.items()}
+    joined = {name: np.concatenate([values[start], early[name], values[end]]) for name, values in columns.items()}
     counts = [len(start), len(early[place]), len(end)]
-    return pd.DataFrame(found | {"moment": np.repeat(np.array(MOMENTS, dtype=object), counts)})
+    return pd.DataFrame(joined | {"moment": np.repeat(np.array(MOMENTS, dtype=object), counts)})
 
 
 def _medians(columns: Mapping[str, Values], place: str) -> Mapping[str, Values]:
     """Return the median over steps of every column at each place, in order of appearance.
 
-    A net has the same places at every step: cutting columns into steps x places takes a tenth of the time of groups.
+    A net has the same places at every step; reshaping columns to [steps, places] takes a tenth of the time of a groupby.
     """
     places = columns[place]
     count = len(set(places))
@@ -58,8 +58,8 @@ def _medians(columns: Mapping[str, Values], place: str) -> Mapping[str, Values]:
 
 
 def _median(values: Values) -> Values:
-    """Return the median of each column, what is missing left out; missing where all is."""
-    ordered = np.sort(values, axis=0)  # what is missing comes last
+    """Return the median of each column, ignoring NaN; NaN if all are. Unlike np.nanmedian it gives no warnings."""
+    ordered = np.sort(values, axis=0)  # NaN comes last
     known = np.count_nonzero(~np.isnan(ordered), axis=0)
     columns = np.arange(values.shape[1])
     with np.errstate(over="ignore", invalid="ignore"):

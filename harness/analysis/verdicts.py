@@ -1,8 +1,8 @@
-"""What an estimate says of a claim: reproduced, contradicted, undecided, or only a direction.
+"""Judge a claim by an estimate: reproduced, contradicted, undecided, or only a direction.
 
-The interval decides, and it is the two-sided 95 % one everywhere. Wholly beyond a threshold it errs in at most 2.5 % of cases
-on that side; wholly within two limits it is the two one-sided tests of equivalence (Schuirmann 1987) at 2.5 %, stricter than
-their usual 5 %.
+The two-sided 95 % interval decides. A verdict from an interval entirely beyond a threshold errs in at most 2.5 % of cases; an
+interval entirely within two limits is a pair of one-sided tests for equivalence (Schuirmann 1987) at 2.5 %, stricter than the
+usual 5 %.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from enum import Enum
 from harness.analysis.stats import INFINITY, Estimate
 
 MIN_SEEDS = 3
-"""Seeds below which only a direction is given."""
+"""Fewer seeds only give a direction."""
 MOST_SEEDS = 1000
-"""Seeds beyond which none are counted: no number settles an effect at the threshold."""
+"""Upper bound of seeds considered: no number of them decides an effect at the threshold."""
 
 
 class Verdict(Enum):
-    """What is said of a claim, the weightiest first: the verdict on several parts is the first that one of them has."""
+    """The verdict on a claim, in order of precedence: the verdict on several parts is the first that one of them has."""
 
     NOT_RUN = "not run"
     CONTRADICTED = "contradicted"
@@ -36,7 +36,7 @@ class Verdict(Enum):
 class Allowed:
     """The values that a claim allows: those strictly between two limits, either of which may be infinite.
 
-    A limit itself is on neither side. Raises ValueError where nothing lies between.
+    A limit itself is neither allowed nor excluded. Raises ValueError if nothing lies between the limits.
     """
 
     low: float
@@ -48,41 +48,41 @@ class Allowed:
 
 
 def above(threshold: float) -> Allowed:
-    """Return what "value > threshold" allows."""
+    """Return the values allowed by "value > threshold"."""
     return Allowed(threshold, INFINITY)
 
 
 def below(threshold: float) -> Allowed:
-    """Return what "value < threshold" allows."""
+    """Return the values allowed by "value < threshold"."""
     return Allowed(-INFINITY, threshold)
 
 
 def near(target: float, margin: float) -> Allowed:
-    """Return what equivalence with `target` within `margin` allows."""
+    """Return the values allowed by "equal to `target` within `margin`"."""
     return Allowed(target - margin, target + margin)
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict and what would be needed for a firmer one."""
+    """A verdict and the requirements for a firmer one."""
 
     verdict: Verdict
     seeds: int | None = None
-    """Seeds in every sample expected to decide; None where decided, unknown, or more than MOST_SEEDS."""
+    """Seeds in every sample expected to decide; None if decided, unknown, or more than MOST_SEEDS."""
     needed: tuple[str, ...] = ()
-    """In words, what is missing; empty where it is decided."""
+    """The missing requirements in words; empty if decided."""
 
 
 def judge(estimate: Estimate, allowed: Allowed, *, protocol: bool = True) -> Judgement:
-    """Judge a claim by an estimate; `protocol`: whether the runs are those that the claim is about."""
-    found = verdict(estimate, allowed, protocol=protocol)
-    if found in (Verdict.REPRODUCED, Verdict.CONTRADICTED):
-        return Judgement(found)
-    if found is Verdict.NOT_RUN:
-        return Judgement(found, needed=("runs",))
+    """Judge a claim by an estimate. `protocol`: whether the runs follow the claim's protocol."""
+    result = verdict(estimate, allowed, protocol=protocol)
+    if result in (Verdict.REPRODUCED, Verdict.CONTRADICTED):
+        return Judgement(result)
+    if result is Verdict.NOT_RUN:
+        return Judgement(result, needed=("runs",))
     seeds = seeds_to_decide(estimate, allowed)
     needed = [] if protocol else ["the claim's protocol"]
-    if estimate.seeds < MIN_SEEDS or found is Verdict.UNDECIDED:
+    if estimate.seeds < MIN_SEEDS or result is Verdict.UNDECIDED:
         if seeds is not None:
             needed.append(f"{seeds} seeds expected to decide (has {estimate.seeds})")
         elif estimate.known:
@@ -91,14 +91,14 @@ def judge(estimate: Estimate, allowed: Allowed, *, protocol: bool = True) -> Jud
             needed.append(f"at least {MIN_SEEDS} seeds (has {estimate.seeds})")
         else:
             needed.append("values that are not censored")
-    return Judgement(found, seeds, tuple(needed))
+    return Judgement(result, seeds, tuple(needed))
 
 
 def verdict(estimate: Estimate, allowed: Allowed, *, protocol: bool = True) -> Verdict:
-    """Return the verdict alone.
+    """Return only the verdict.
 
-    With the claim's protocol and at least MIN_SEEDS seeds the interval decides; otherwise the side on which the value lies
-    gives a direction, which at the threshold is a toss of a coin. It is undecided only where the values do not bound it.
+    With the claim's protocol and at least MIN_SEEDS seeds the interval decides. Otherwise the value's side gives a direction,
+    which is a coin toss at the threshold; it is undecided only if the values do not bound it.
     """
     if math.isnan(estimate.value):
         return Verdict.NOT_RUN
@@ -114,8 +114,8 @@ def verdict(estimate: Estimate, allowed: Allowed, *, protocol: bool = True) -> V
 def seeds_to_decide(estimate: Estimate, allowed: Allowed) -> int | None:
     """Return the fewest seeds in every sample whose expected interval decides; None if unknown or above MOST_SEEDS.
 
-    It takes the value and the spread for the truth, so it is a guess, and even where they are true about half of all
-    repetitions with that many seeds decide.
+    This is a guess, since it treats the estimated value and spread as true; even if they are, only about half of all repetitions
+    with that many seeds decide.
     """
 
     def decides(seeds: int) -> bool:
@@ -126,18 +126,18 @@ def seeds_to_decide(estimate: Estimate, allowed: Allowed) -> int | None:
 
 
 def every(parts: Sequence[Judgement]) -> Judgement:
-    """Return the judgement on a claim that holds where all its parts hold: the first of Verdict that a part has.
+    """Return the judgement on a claim that holds if all its parts hold: the first Verdict that a part has.
 
-    Its `reproduced` errs no more often than that of a part (Berger 1982, intersection-union tests); its `contradicted` adds up
-    the errors of the parts.
+    "Reproduced" errs no more often than for a single part (Berger 1982, intersection-union tests); the error rates of
+    "contradicted" add up over the parts.
     """
     order = list(Verdict)
-    found = min((part.verdict for part in parts), key=order.index, default=Verdict.NOT_RUN)
-    open_parts = [part for part in parts if part.needed] if found not in (Verdict.CONTRADICTED, Verdict.REPRODUCED) else []
+    result = min((part.verdict for part in parts), key=order.index, default=Verdict.NOT_RUN)
+    open_parts = [part for part in parts if part.needed] if result not in (Verdict.CONTRADICTED, Verdict.REPRODUCED) else []
     seeds = [part.seeds for part in open_parts if part.seeds is not None]
     needed = dict.fromkeys(words for part in open_parts for words in part.needed)
     complete = len(seeds) == len(open_parts) > 0
-    return Judgement(found, max(seeds) if complete else None, tuple(needed))
+    return Judgement(result, max(seeds) if complete else None, tuple(needed))
 
 
 def _decide(low: float, high: float, allowed: Allowed) -> Verdict:

@@ -61,7 +61,7 @@ def test_padding_by_hand():
 
 def test_padding_of_an_even_signal_on_maps_of_8_4_and_2():
     """36 (ln 22/24 + ln 10/12 + ln 2/3) = -24.2926: 2.8e-11."""
-    assert theory.even_padding({8: 36, 4: 36, 2: 36}) == pytest.approx(2.8175e-11, rel=1e-4)
+    assert math.prod(theory.padding_factor(side) ** 36 for side in (8, 4, 2)) == pytest.approx(2.8175e-11, rel=1e-4)
 
 
 def test_padding_of_a_signal_that_fades_at_the_rim_by_hand():
