@@ -1,17 +1,34 @@
-"""Experiments: named sweeps with their figures and claims. Each is a module named like its conf/experiment/NAME.yaml."""
+"""Experiments: named sweeps with their figures and claims. Each is a module named like its conf/experiment/NAME.yaml.
+
+A plugin adds figures and claims with `register`; reports of sweeps that name it in `plugins` have them.
+"""
 
 from __future__ import annotations
 
+import logging
 import pkgutil
+import sys
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 
 from harness import plots
 from harness.analysis.tables import Tables
 from harness.claims.claim import Claim, Experiment
+from harness.config.plugins import load_plugin
+from harness.config.registry import ChoiceError
+
+log = logging.getLogger("harness")
 
 UNNAMED = Experiment("", plots.ALL)
 """The experiment of an unnamed sweep: every figure that its tables allow, and all claims."""
+_of_plugins: dict[str, Experiment] = {}
+
+
+def register(experiment: Experiment) -> Experiment:
+    """Add an experiment of the calling module: its pictures and claims are added to those of sweeps with this plugin."""
+    _of_plugins[str(sys._getframe(1).f_globals["__name__"])] = experiment
+    return experiment
 
 
 @cache
@@ -32,6 +49,22 @@ def all_claims() -> tuple[Claim, ...]:
     return tuple({claim.id: claim for experiment in registry().values() for claim in experiment.claims}.values())
 
 
+def of_sweep(tables: Tables) -> Experiment:
+    """Return the experiment of a sweep, with all claims if it has none of its own, extended by those of its plugins."""
+    experiment = find(str(tables.about.get("experiment", "none")))
+    experiment = replace(experiment, claims=experiment.claims or all_claims())
+    for module in dict.fromkeys(module for run in tables.all_runs for module in run.config["plugins"]):
+        try:
+            load_plugin(module)
+        except ChoiceError as error:
+            log.warning("%s; its figures and claims are not in the report", error)
+        if own := _of_plugins.get(module):
+            experiment = Experiment(
+                experiment.question or own.question, (*experiment.pictures, *own.pictures), (*own.claims, *experiment.claims)
+            )
+    return experiment
+
+
 def claims_of(tables: Tables) -> tuple[Claim, ...]:
-    """Return the claims to judge on a sweep: those of its experiment, or all of them."""
-    return find(str(tables.about.get("experiment", "none"))).claims or all_claims()
+    """Return the claims to judge on a sweep."""
+    return of_sweep(tables).claims

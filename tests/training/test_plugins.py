@@ -1,10 +1,12 @@
 """Each registry extended by a plugin of ten lines with its own keys, through the real command."""
 
 import json
+import sys
 
 import pytest
 import torch
 
+import experiments
 from harness import describe, report, run
 from harness.config.data import DataConfig
 from harness.config.execution import ExecutionConfig
@@ -48,6 +50,25 @@ class Diary(Observer):
         print("evaluation", row["step"], file=self.file)
     def end(self, state):
         print("end", state, file=self.file, flush=True)
+"""
+CLAIM = """
+from matplotlib.figure import Figure
+from experiments import register
+from harness import plots
+from harness.analysis import stats
+from harness.analysis.verdicts import below
+from harness.claims.claim import Claim, Evidence, Experiment, Protocol, Statistic
+def draw(frame, x):
+    figure = Figure(figsize=(3, 2))
+    figure.subplots().plot(frame[x], frame["train_loss"], "o")
+    yield figure
+def find(setting):
+    losses = setting.values("train_loss")
+    return Evidence(Statistic("loss", stats.mean(list(losses.values())), below(1e9), {"all": losses}))
+LOSSES = plots.Picture("losses", "Losses", "Training loss at the end.", plots.FINISHED, draw)
+CLAIM = Claim(id="X1", source="nobody", sentence="A loss is finite.", rule="mean loss below 1e9", protocol=Protocol.ANY,
+              keys=("depth",), needs=({"depth": (8,)},), find=find)
+register(Experiment("Is the loss finite?", (LOSSES,), (CLAIM,)))
 """
 FAMILY = """
 from torch import nn
@@ -137,6 +158,22 @@ def test_an_observer_that_fails_is_dropped_and_the_run_goes_on(plugin):
     )
     assert trained.state == "done"
     assert "observers=bad: rows failed (ZeroDivisionError: division by zero); dropped" in (trained.folder / "log.txt").read_text()
+
+
+def test_a_figure_and_a_claim(plugin, tmp_path, monkeypatch):
+    trained = plugin("my_claim", CLAIM, "depth=8", "width=4")
+    (sweep,) = (tmp_path / "results" / "sweeps").iterdir()
+    verdicts = {one["claim"]: one["verdict"] for one in json.loads((sweep / "verdicts.json").read_text())["verdicts"]}
+    assert verdicts["X1"] in ("undecided", "reproduced", "consistent")
+    assert (sweep / "figures" / "losses.png").is_file()
+    text = (sweep / "report.md").read_text()
+    assert "A loss is finite." in text
+    assert trained.name in text
+    (tmp_path / "my_claim.py").unlink()  # without the plugin the report is built without them
+    monkeypatch.delitem(sys.modules, "my_claim")
+    monkeypatch.delitem(experiments._of_plugins, "my_claim")
+    assert report.main([str(sweep)]) == 0
+    assert "X1" not in (sweep / "report.md").read_text()
 
 
 def test_a_family_is_trained_probed_drawn_and_described(plugin, tmp_path, capsys):
