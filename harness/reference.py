@@ -17,7 +17,7 @@ from pathlib import Path
 
 from harness.config.registry import ChoiceError, unknown
 from harness.records import writer
-from harness.reporting.reference_tables import PARTS
+from harness.reporting.reference_tables import TABLES
 from harness.system import console
 
 MARKED = re.compile(r"^(<!-- from the code: (\w+) -->\n).*?^(<!-- end -->)$", re.DOTALL | re.MULTILINE)
@@ -52,9 +52,9 @@ def renewed(text: str) -> str:
     """Return a page with its marked places filled; raises ChoiceError for a part that does not exist."""
 
     def fill(found: re.Match[str]) -> str:
-        if found[2] not in PARTS:
-            raise unknown("part", found[2], PARTS)
-        return f"{found[1]}\n{PARTS[found[2]]()}\n\n{found[3]}"
+        if found[2] not in TABLES:
+            raise unknown("part", found[2], TABLES)
+        return f"{found[1]}\n{TABLES[found[2]]()}\n\n{found[3]}"
 
     return MARKED.sub(fill, text)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from harness.analysis.tables import Tables
 from harness.records.reader import RecordError
 from harness.reporting import index
-from harness.reporting.build import _refused, _told, conclude, keep
+from harness.reporting.build import conclude, keep, print_runs, refuse
 from harness.system import console
 
 
@@ -43,16 +43,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return conclude(folder, unwritten=2)
     try:
         finding = keep(folder, asked.keep)
-        return _told(Tables(finding), finding)
+        return print_runs(Tables(finding), finding)
     except (RecordError, OSError, ValueError) as error:
-        return _refused(error)
+        return refuse(error)
 
 
 def _index(results: Path) -> int:
     try:
         print(f"index: {index.build(results)}")
     except OSError as error:
-        return _refused(error)
+        return refuse(error)
     return 0
 
 

@@ -18,6 +18,7 @@ takes a `Setting` (the finished runs that differ only in the claim's keys and th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -180,6 +181,11 @@ class Claim:
     """The per-run measures that `find` uses through `Setting.measured`. One pass over a table computes those of all claims."""
     paper: Mapping[str, Any] | None = None
     """Keys in which the paper's protocol differs from He et al. 2015, 4.2: {"schedule.warmup": "steps"}."""
+
+    @property
+    def sort_key(self) -> list[tuple[int, str]]:
+        """The id split into text and numbers, so that D2 comes before D11."""
+        return [(int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", self.id)]
 
 
 @dataclass(frozen=True)

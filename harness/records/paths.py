@@ -41,6 +41,7 @@ VERIFICATION = "verification.json"
 NOTES = "README.md"
 REPORT_HTML = "report.html"
 REPORT_MARKDOWN = "report.md"
+REPORT_SUMMARY = "report.json"
 INDEX = "index.html"
 LAB = "lab"
 

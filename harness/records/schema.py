@@ -39,6 +39,7 @@ SWEEP_FILES: Sentences = {
     paths.FIGURES: "a folder: every figure as SVG and PNG",
     paths.REPORT_HTML: "the report, one file that asks for nothing from elsewhere",
     paths.REPORT_MARKDOWN: "the same report as Markdown, beside its figures",
+    paths.REPORT_SUMMARY: "title and first figure of the report, for the page over all sweeps",
     paths.VERIFICATION: "only after `harness.verify`: what it found",
     paths.NOTES: "only of a finding, by hand: command, what was expected before the runs, what was seen, what went against it",
 }
@@ -153,6 +154,10 @@ KEYS: Mapping[str, Sentences] = {
         "command": "the command line, absolute paths left out",
         "runs": "names of the runs, in the order asked for",
     },
+    paths.REPORT_SUMMARY: {
+        "title": "title of the report",
+        "figure": "path of its first figure within the folder; null if there is none",
+    },
     paths.VERIFICATION: {
         "runs": "for each run that was checked: its name, the kind of check, whether it is the same, and what was found",
     },
@@ -201,6 +206,7 @@ SCHEMAS: Mapping[str, Schema] = {
     paths.VERIFICATION: Keys(
         {"runs": Listed(Keys({"run": NAME, "kind": TEXT, "same": or_null(FLAG), "found": TEXT}))},
     ),
+    paths.REPORT_SUMMARY: Keys({"title": TEXT, "figure": or_null(TEXT)}),
     paths.VERDICTS: Keys({"verdicts": Listed(Keys({"claim": TEXT, "verdict": TEXT}))}),
 }
 """What the values of KEYS must be where they are read; `harness.config.run` declares those of a run's choices."""

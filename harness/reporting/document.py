@@ -1,8 +1,8 @@
-"""A report's contents, and how they become HTML and Markdown.
+"""The contents of a report, independent of format.
 
-A page is a list of sections, a section a heading and parts in order: a smaller heading, text, code, a table, a figure, a fold
-that holds parts of its own. Both templates render the same list, so the two reports cannot say different things. The HTML is
-one file that asks for nothing from anywhere: style, scripts, figures and the data behind them stand in it.
+A document is a list of sections, a section a title and a list of elements. `harness.reporting.render` turns the same document
+into HTML and Markdown, so both say the same. The HTML is one self-contained file: styles, scripts, figures and their data are
+embedded.
 """
 
 from __future__ import annotations
@@ -18,46 +18,43 @@ from harness.records.value_types import printable
 
 
 class Badge(str):
-    """A word that stands out in a cell, coloured by what it says: a verdict."""
+    """A word in a cell, coloured by its meaning: a verdict."""
 
     __slots__ = ()
 
 
 class Link(str):
-    """Words of a cell that lead to the place `target` of the page."""
+    """Text in a cell that links to the anchor `target` in the page."""
 
     target: str
 
-    def __new__(cls, words: str, target: str) -> Link:
-        made = super().__new__(cls, words)
-        made.target = target
-        return made
+    def __new__(cls, text: str, target: str) -> Link:
+        link = super().__new__(cls, text)
+        link.target = target
+        return link
 
 
 @dataclass(frozen=True)
 class Text:
-    words: str
-    kind: str = "text"
+    text: str
 
 
 @dataclass(frozen=True)
 class Heading:
-    words: str
-    kind: str = "heading"
+    text: str
 
 
 @dataclass(frozen=True)
 class Code:
     lines: str
-    kind: str = "code"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Header and rows, as text (a cell may be a Badge or a Link); cells of `prose` are wrapped.
+    """Header and rows of text; a cell may be a Badge or a Link.
 
-    With `tools` the page sorts it by any column and filters its rows. `runs` has the run of each row, if rows are runs: with
-    tools each of them can be switched off there.
+    `prose` wraps the cells. `tools` makes the page sort by any column and filter rows. If rows are runs, `runs` has the run of
+    each row, and with `tools` each run can be switched off.
     """
 
     header: Sequence[str]
@@ -66,20 +63,18 @@ class Table:
     tools: bool = False
     runs: Sequence[str] = ()
     name: str = ""
-    kind: str = "table"
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How often each of some words was said."""
+    """The number of occurrences of each badge."""
 
     counts: Sequence[tuple[Badge, int]]
-    kind: str = "tally"
 
 
 @dataclass(frozen=True)
 class Switches:
-    """What can be switched off in a figure under one name: words, and the runs that they stand for."""
+    """Checkboxes of a figure under one name. Each has a label and the runs that it shows or hides."""
 
     name: str
     choices: Sequence[tuple[str, Sequence[str]]]
@@ -87,54 +82,53 @@ class Switches:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure: the name of its files without ending, what it shows, its SVG, what is seen in it, and its switches.
+    """A figure: file name without suffix, caption, SVG, alt text and switches.
 
-    `data` names the table behind it among those that are embedded in the page.
+    `data` names the table behind it among those embedded in the page.
     """
 
     file: str
     caption: str
     svg: str
-    alternative: str = ""
+    alt_text: str = ""
     switches: Sequence[Switches] = ()
     data: str = ""
-    kind: str = "drawing"
 
 
 @dataclass(frozen=True)
 class Widget:
-    """HTML of its own, that a script brings to life; Markdown has the words instead, if any."""
+    """HTML driven by a script. Markdown has `text` instead, if any."""
 
     html: Markup
-    words: str = ""
-    kind: str = "widget"
+    text: str = ""
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Parts under a small heading, that the page folds: a name, a badge, a sentence; `anchor` is what links to it name."""
+    """Elements under a title, which the reader can fold away. A badge and a sentence may follow the title; links use `anchor`."""
 
-    words: str
-    parts: Sequence[Part]
+    title: str
+    elements: Sequence[Element]
     badge: Badge | None = None
     sentence: str = ""
     anchor: str = ""
-    kind: str = "fold"
 
 
-Part = Heading | Text | Code | Table | Tally | Drawing | Widget | Fold
+Element = Heading | Text | Code | Table | Tally | Drawing | Widget | Fold
 
 
 @dataclass(frozen=True)
 class Section:
     title: str
-    parts: Sequence[Part]
+    elements: Sequence[Element]
 
 
 @dataclass(frozen=True)
-class Page:
-    """What a page says, its language, the scripts of its own, the package whose
-    templates/ has them, and the tables embedded in it (`harness.reporting.embedded_tables`) by name."""
+class Document:
+    """Sections, and what only the HTML page needs.
+
+    `scripts` are further scripts in templates/ of `package`. `embedded` has tables by name (`harness.reporting.embedded_tables`).
+    """
 
     title: str
     sections: Sequence[Section]
@@ -145,12 +139,12 @@ class Page:
 
 
 def facts(pairs: Mapping[str, Any]) -> Table:
-    """Return named facts as a table of two columns."""
-    return Table(["", ""], [[name, word(value)] for name, value in pairs.items()], name="facts")
+    """Return a table of two columns, name and value."""
+    return Table(["", ""], [[name, format_value(value)] for name, value in pairs.items()], name="facts")
 
 
-def word(value: Any) -> str:
-    """Return a value as people read it: four significant digits of what is no whole number, nothing for what is missing."""
+def format_value(value: Any) -> str:
+    """Return a value for readers: four significant digits for a fraction, the empty string for None and NaN."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "" if value is None or math.isnan(value) else str(value)
     if isinstance(value, bool):
@@ -165,8 +159,3 @@ def plain_table(table: Table) -> str:
     lines = [[printable(cell) for cell in line] for line in (table.header, *table.rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(table.header))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
-
-
-def unique_name(name: str, number: int) -> str:
-    """Return the name of the `number`-th figure (from 0) of a picture."""
-    return name if number == 0 else f"{name}-{number + 1}"

@@ -1,4 +1,4 @@
-"""The table behind a figure, small enough to travel inside the page: CSV, packed by gzip, in base64."""
+"""Tables behind figures, made small enough to embed in the page: CSV, gzipped, in base64."""
 
 from __future__ import annotations
 
@@ -8,40 +8,38 @@ import gzip
 import numpy as np
 import pandas as pd
 
-ROWS = 40_000
-"""Rows at most; of longer tables a summary by arm and place is given, or nothing."""
-CELLS = 80_000
-"""Gradient norms at most that the heat map with a slider has: of more, steps are left out, evenly."""
-PLACES = ("arm", "x", "moment", "step", "layer", "block")
+MAX_ROWS = 40_000
+"""Rows at most. A longer table is summarised over seeds, or left out if the summary is too long as well."""
+MAX_NORMS = 80_000
+"""Gradient norms at most behind the heat map with a slider. If there are more, evenly spaced steps are kept."""
+KEYS = ("arm", "x", "moment", "step", "layer", "block")
+"""Columns that a summary over seeds keeps apart."""
 DIGITS = 7
-"""Significant digits: those of float32."""
+"""Significant digits, enough for float32."""
 MEANS = ("epochs",)
-"""Tables of which figures draw means over seeds; of the others they draw medians."""
+"""Tables whose figures draw means over seeds; the others draw medians."""
 
 
-def packed(frame: pd.DataFrame, digits: int = DIGITS) -> str:
-    """Return a frame as text for a page; equal frames give equal text."""
+def pack(frame: pd.DataFrame, digits: int = DIGITS) -> str:
+    """Return a frame as base64 text. Equal frames give equal text."""
     csv = frame.drop(columns="net", errors="ignore").to_csv(index=False, float_format=f"%.{digits}g", lineterminator="\n")
     return base64.b64encode(gzip.compress(csv.encode(), mtime=0)).decode()
 
 
-def behind(name: str, frame: pd.DataFrame) -> tuple[str, pd.DataFrame] | None:
-    """Return a name and the frame that figures of the table `name` were drawn from; a summary over seeds if it is too long.
-
-    Nothing where that is too long, too.
-    """
-    if len(frame) <= ROWS:
+def shorten(name: str, frame: pd.DataFrame) -> tuple[str, pd.DataFrame] | None:
+    """Return a table of at most MAX_ROWS rows and its name: the frame, or its summary over seeds, or None if neither fits."""
+    if len(frame) <= MAX_ROWS:
         return name, frame
-    keys = [key for key in PLACES if key in frame]
+    keys = [key for key in KEYS if key in frame]
     numbers = [column for column in frame.select_dtypes("number") if column not in (*keys, "seed")]
     groups = frame.groupby(keys, sort=False, dropna=False)[numbers]
-    kind, short = ("means", groups.mean()) if name in MEANS else ("medians", groups.median())
-    return (f"{name}-{kind}", short.reset_index()) if len(short) <= ROWS else None
+    statistic, summary = ("means", groups.mean()) if name in MEANS else ("medians", groups.median())
+    return (f"{name}-{statistic}", summary.reset_index()) if len(summary) <= MAX_ROWS else None
 
 
-def steps_of(norms: pd.DataFrame) -> pd.DataFrame:
-    """Return gradient norms by run, step and layer, of so many probed steps that CELLS suffice, the first and last among them."""
+def thin_out(norms: pd.DataFrame) -> pd.DataFrame:
+    """Return gradient norms by run, step and layer, MAX_NORMS at most, of evenly spaced steps with the first and the last."""
     steps = np.sort(norms["step"].unique())
-    count = min(len(steps), max(2, CELLS * len(steps) // max(len(norms), 1)))
+    count = min(len(steps), max(2, MAX_NORMS * len(steps) // max(len(norms), 1)))
     kept = steps[np.linspace(0, len(steps) - 1, count).round().astype(int)]
     return norms.loc[norms["step"].isin(kept), ["run", "arm", "x", "seed", "step", "layer", "grad_norm"]]

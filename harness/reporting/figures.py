@@ -1,6 +1,6 @@
-"""A picture of a sweep as a section of its report: drawn, described, with switches for its runs and the table behind it.
+"""Draw a picture as a section of a report: SVGs with alt text and switches for the runs, and the table behind them.
 
-And how the files of all pictures come into a sweep's folder.
+Also write the files of all pictures into the sweep's folder.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,95 +21,99 @@ from experiments import registry
 from harness import plots
 from harness.analysis.tables import Tables
 from harness.plots import Picture
-from harness.plots.alt_text import described
+from harness.plots.alt_text import describe
 from harness.plots.run_tags import key, runs_in
 from harness.plots.style import save, short
 from harness.records import writer
-from harness.reporting import document, embedded_tables
-from harness.reporting.document import Drawing, Section, Switches, Text, Widget
+from harness.reporting import embedded_tables
+from harness.reporting.document import Drawing, Element, Section, Switches, Text, Widget
 
-ARMS = 16
-"""Arms of a comparison that are drawn at most: figures of hundreds would be read by nobody, and take minutes."""
+MAX_ARMS = 16
+"""Arms drawn at most: nobody reads a figure of hundreds, and drawing it takes minutes."""
 NOT_DRAWN = "This picture could not be drawn"
-CHOICES = 24
+MAX_CHOICES = 24
 """Switches of one kind at most."""
 PLAYER = Markup('<figure class="heat" data-table="{}" data-x="{}" hidden></figure>')
-"""What templates/heat_map.js fills: gradient norms of every run by layer, at a step that a slider chooses."""
+"""Filled by templates/heat_map.js: gradient norms of every run by layer, at a step chosen by a slider."""
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """The section of a picture, its files by name, and the tables that its page embeds, by name."""
-
+class DrawnPicture:
     section: Section
     files: dict[str, bytes] = field(default_factory=dict)
+    """Contents of the figures' files by name."""
     embedded: dict[str, str] = field(default_factory=dict)
+    """Tables to embed in the page, by name."""
 
 
-def drawn(tables: Tables, picture: Picture) -> Drawn:
-    """Draw a picture; the section has no parts where its table has no rows.
+def draw(tables: Tables, picture: Picture) -> DrawnPicture:
+    """Draw a picture. The section is empty if the picture's table has no rows.
 
-    What a figure function raises costs the report that picture alone: the section says what it was.
+    If the figure function raises an exception, the section has its message, and the rest of the report is not affected.
     """
     x = picture.x if picture.x in tables.varying else tables.x
-    frame = tables.along(x, getattr(tables, picture.table))
-    parts: list[document.Part] = []
+    frame = tables.along(x, picture.source.frame(tables))
+    elements: list[Element] = []
     if frame.empty:
-        return Drawn(Section(picture.title, parts))
+        return DrawnPicture(Section(picture.title, elements))
     arms = frame["arm"].unique()
-    if len(arms) > ARMS:
-        frame = frame[frame["arm"].isin(arms[:ARMS])]
-        parts.append(Text(f"The first {ARMS} of {len(arms)} arms are drawn; the tables hold all."))
+    if len(arms) > MAX_ARMS:
+        frame = frame[frame["arm"].isin(arms[:MAX_ARMS])]
+        elements.append(Text(f"The first {MAX_ARMS} of {len(arms)} arms are drawn; the tables hold all."))
+    table, embedded = _embed(picture, frame, x, tables.x)
+    if picture.source.by_step:
+        elements.append(Widget(PLAYER.format(table, short(x))))
     files: dict[str, bytes] = {}
-    name, packed = _behind(picture, frame, x, tables.x)
-    if picture.table == "heat_maps":
-        parts.append(Widget(PLAYER.format(name, short(x))))
-    groups = list(_switches(frame, x))
+    switches = list(_switches(frame, x))
     try:
-        with np.errstate(all="ignore"):  # a figure of numbers beyond all bounds is no news
-            for number, figure in enumerate(picture.draw(frame, x)):
-                file = document.unique_name(picture.name, number)
-                words = described(figure)
+        with np.errstate(all="ignore"):  # figures must cope with values out of range
+            for number, figure in enumerate(picture.draw(frame, x), 1):
+                file = picture.name if number == 1 else f"{picture.name}-{number}"
+                alt_text = describe(figure)
                 saved = save(figure)
-                files |= {f"{file}.{kind}": content for kind, content in saved.items()}
+                files |= {f"{file}.{suffix}": content for suffix, content in saved.items()}
                 svg = saved["svg"].decode()
-                parts.append(Drawing(file, picture.caption, svg, words, _of(groups, runs_in(svg)), name))
-    except Exception as error:  # whatever a figure function of one's own raises
-        parts.append(Text(f"{NOT_DRAWN}: {type(error).__name__}: {error}"))
-    return Drawn(Section(picture.title, parts), files, packed)
+                elements.append(Drawing(file, picture.caption, svg, alt_text, _relevant(switches, runs_in(svg)), table))
+    except Exception as error:  # a user's figure function may raise anything
+        elements.append(Text(f"{NOT_DRAWN}: {type(error).__name__}: {error}"))
+    return DrawnPicture(Section(picture.title, elements), files, embedded)
 
 
-def _behind(picture: Picture, frame: pd.DataFrame, x: str, usual: str) -> tuple[str, dict[str, str]]:
-    """Return the name of the table behind a picture, and it under this name; pictures that share a table share the name."""
-    name = picture.table.replace("_", "-") + ("" if x == usual else f"-by-{short(x)}")
-    if picture.table == "heat_maps":
-        return name, {name: embedded_tables.packed(embedded_tables.steps_of(frame), digits=5)}
-    found = embedded_tables.behind(name, frame)
-    return (found[0], {found[0]: embedded_tables.packed(found[1])}) if found else ("", {})
+def _embed(picture: Picture, frame: pd.DataFrame, x: str, usual_x: str) -> tuple[str, dict[str, str]]:
+    """Return the name of the table behind a picture and the packed table by name; empty if it is too long to embed.
+
+    Pictures with the same source and x key share the table.
+    """
+    name = picture.source.name + ("" if x == usual_x else f"-by-{short(x)}")
+    if picture.source.by_step:
+        return name, {name: embedded_tables.pack(embedded_tables.thin_out(frame), digits=5)}
+    if (shortened := embedded_tables.shorten(name, frame)) is None:
+        return "", {}
+    name, table = shortened
+    return name, {name: embedded_tables.pack(table)}
 
 
 def _switches(frame: pd.DataFrame, x: str) -> Iterator[Switches]:
-    """Yield what runs can be switched off by: arm, value of `x`, seed, each where there are several."""
+    """Yield switches by arm, by value of `x` and by seed, each if it has several values."""
     runs = frame[["run", "arm", "x", "seed"]].drop_duplicates("run")
     for name, column in (("arm", "arm"), (short(x), "x"), ("seed", "seed")):
-        choices = [
-            (str(value), [key(run) for run in group["run"]]) for value, group in runs.groupby(column, sort=column != "arm")
-        ]
-        if 1 < len(choices) <= CHOICES:
+        groups = runs.groupby(column, sort=column != "arm")["run"]
+        choices = [(str(value), [key(run) for run in names]) for value, names in groups]
+        if 1 < len(choices) <= MAX_CHOICES:
             yield Switches(name, choices)
 
 
-def _of(groups: list[Switches], shown: set[str]) -> list[Switches]:
-    """Return the switches that have runs in a figure; none of a kind that would be the only one."""
-    found = [Switches(one.name, [choice for choice in one.choices if not shown.isdisjoint(choice[1])]) for one in groups]
-    return [one for one in found if len(one.choices) > 1]
+def _relevant(switches: Sequence[Switches], shown: set[str]) -> list[Switches]:
+    """Return the switches of runs shown in a figure, where there are several of a kind."""
+    relevant = [Switches(s.name, [choice for choice in s.choices if not shown.isdisjoint(choice[1])]) for s in switches]
+    return [s for s in relevant if len(s.choices) > 1]
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time write a folder's report, so that its files are all of one report; others wait.
+def exclusive(folder: Path) -> Iterator[None]:
+    """Lock a folder while its report is written, so that all files belong to one report; other processes wait.
 
-    Where the file system knows no locks, the block runs without one.
+    On a file system without locks, the block runs unlocked.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -121,13 +125,13 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write figures into their folder, and remove those of an earlier report; what no report writes is left alone."""
+    """Write figures into their folder and remove stale ones. Files that no report writes are kept."""
     folder.mkdir(exist_ok=True)
     for name, content in files.items():
         writer.write_bytes(folder / name, content)
-    pictures = [*plots.ALL, plots.BY_ARM, *(picture for one in registry().values() for picture in one.pictures)]
-    names = "|".join(re.escape(name) for name in sorted({picture.name for picture in pictures}))
-    for old in folder.iterdir():
-        ours = re.fullmatch(rf"({names})(-\d+)?\.(svg|png)|\.({names})(-\d+)?\.(svg|png)\.\w{{8}}", old.name)
-        if ours and old.name not in files and not old.is_dir():
-            old.unlink(missing_ok=True)
+    pictures = [*plots.ALL, plots.BY_ARM, *(picture for experiment in registry().values() for picture in experiment.pictures)]
+    figure = rf"({'|'.join(re.escape(name) for name in sorted({picture.name for picture in pictures}))})(-\d+)?\.(svg|png)"
+    for path in folder.iterdir():
+        written_by_report = re.fullmatch(rf"{figure}|\.{figure}\.\w{{8}}", path.name)
+        if written_by_report and path.name not in files and not path.is_dir():
+            path.unlink(missing_ok=True)

@@ -1,7 +1,6 @@
-"""One page over all sweeps and findings of a results folder, newest first: results/index.html.
+"""Build results/index.html, one self-contained page over all sweeps and findings of a results folder, newest first.
 
-It is made from the files that reports leave beside each sweep alone, and asks for nothing from elsewhere. What cannot be read is
-named on the page and costs no other entry its place.
+The page is made from the files that reports leave in each sweep. An unreadable file is named in its entry and affects no other.
 """
 
 from __future__ import annotations
@@ -9,11 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from harness.analysis.verdicts import Verdict
@@ -24,126 +23,132 @@ from harness.reporting.document import Badge
 
 KINDS = {paths.SWEEPS: "sweep", paths.FINDINGS: "finding"}
 TITLE = "Sweeps and findings"
-TITLES = 200
+MAX_TITLE = 200
 """Characters of an entry's title at most."""
-Said = TypeVar("Said")
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the page says of one sweep or finding; paths are relative to the results folder, empty where there is none."""
+    """A sweep or finding on the page. Paths are URLs relative to the results folder, empty if there is no such file."""
 
     kind: str
     name: str
-    when: str
-    """YYYY-MM-DD of a finding; of a sweep when it was last asked for, YYYY-MM-DD HH:MM."""
+    date: str
+    """YYYY-MM-DD for a finding; for a sweep the time of the last request, YYYY-MM-DD HH:MM."""
     title: str
-    link: str
-    picture: str
-    lines: Sequence[str]
-    """Its runs, and what could not be read."""
+    link: str = ""
+    picture: str = ""
+    lines: Sequence[str] = ()
+    """The states of its runs, and unreadable files."""
     notes: str = ""
-    """What was expected and seen, where that is not the link itself."""
+    """Path of the notes (expected and seen), if `link` is another file."""
     verdicts: Sequence[tuple[Badge, str]] = ()
-    """Each verdict that was said, the firm ones first, and of which claims; of those not run their number."""
+    """Verdicts, firm ones first, each with its claims; "not run" has the number of claims."""
 
 
 def build(results: Path) -> Path:
-    """Write the page of a results folder; return its path. Raises NotADirectoryError where there is no such folder."""
+    """Write the page of a results folder and return its path. Raises NotADirectoryError if there is no such folder."""
     if not results.is_dir():
         raise NotADirectoryError(f"{results}: no such folder")
     path = results / paths.INDEX
-    writer.write_text(path, render.html_of("index.html", TITLE, entries=entries(results)))
+    writer.write_text(path, render.render_template("index.html", TITLE, entries=entries(results)))
     return path
 
 
 def entries(results: Path) -> list[Entry]:
-    """Return every sweep and finding of a results folder, newest first."""
+    """Return the sweeps and findings of a results folder, newest first."""
     folders = [folder for kind in KINDS for folder in (results / kind).glob("*") if not folder.name.startswith(".")]
-    found = [_entry(results, folder) for folder in folders if folder.is_dir()]
-    return sorted(found, key=lambda entry: (entry.when, entry.name), reverse=True)
+    unsorted = [_entry(results, folder) for folder in folders if folder.is_dir()]
+    return sorted(unsorted, key=lambda entry: (entry.date, entry.name), reverse=True)
 
 
 def _entry(results: Path, folder: Path) -> Entry:
-    kind, lines = KINDS[folder.parent.name], list[str]()
+    kind = KINDS[folder.parent.name]
     if folder.is_symlink():
-        return Entry(kind, folder.name, "", folder.name, "", "", ["A link, which is not followed."])
-    when = _said(lines, _when, folder, "")
-    document = _first(folder, paths.REPORT_MARKDOWN, paths.NOTES)
-    page = _first(folder, paths.REPORT_HTML, paths.REPORT_MARKDOWN, paths.NOTES)
-    text = _said(lines, reader.read_text, document, "") if document else ""
-    verdicts: list[tuple[Badge, str]] = []
-    if os.path.lexists(folder / paths.SWEEP) or not document:
-        runs, verdicts = _said(lines, _runs, folder, ""), _said(lines, _verdicts, folder, verdicts)
-        lines[:0] = [runs] if runs else []
-    heading = re.search(r"^# (.+)$", text, flags=re.MULTILINE)
-    figure = re.search(r"^!\[[^]]*\]\(([^)]+)\)$", text, flags=re.MULTILINE)
-    notes = _first(folder, paths.NOTES)
+        return Entry(kind, folder.name, "", folder.name, lines=["A link, which is not followed."])
+    lines: list[str] = []
+    date = _read(lines, _date, folder, "")
+    page, notes = _first(folder, paths.REPORT_HTML, paths.REPORT_MARKDOWN, paths.NOTES), _first(folder, paths.NOTES)
+    summary: dict[str, Any] = _read(lines, _summary, folder, {})
+    runs, verdicts = "", list[tuple[Badge, str]]()
+    if os.path.lexists(folder / paths.SWEEP) or not page:
+        runs, verdicts = _read(lines, _runs, folder, ""), _read(lines, _verdicts, folder, verdicts)
+    figure = summary.get("figure")
     return Entry(
         kind,
         folder.name,
-        when,
-        heading[1][:TITLES] if heading else folder.name,
-        _relative(page, results),
-        _relative(_first(folder, figure[1]) if figure else None, results),
-        lines,
-        _relative(notes if notes != page else None, results),
-        verdicts,
+        date,
+        summary.get("title", folder.name)[:MAX_TITLE],
+        link=_url(page, results),
+        picture=_url(_first(folder, figure) if figure else None, results),
+        lines=[runs, *lines] if runs else lines,
+        notes=_url(notes if notes != page else None, results),
+        verdicts=verdicts,
     )
 
 
 def _first(folder: Path, *names: str) -> Path | None:
-    """Return the first of these that is a regular file inside the folder, whatever links and `..` are on the way."""
+    """Return the first of these regular files that lies inside the folder once links and `..` are resolved."""
     for name in names:
         try:
             path, root = (folder / name).resolve(strict=True), folder.resolve(strict=True)
             if path.is_file() and path.is_relative_to(root):
                 return folder / path.relative_to(root)
-        except (OSError, ValueError, RuntimeError):  # not there, a loop of links, no name of a file at all
+        except (OSError, ValueError, RuntimeError):  # missing, a loop of links, or an invalid file name
             continue
     return None
 
 
-def _said(lines: list[str], read: Callable[[Path], Said], path: Path, otherwise: Said) -> Said:
-    """Return what `read` says of a file; where that cannot be read, `otherwise`, and add a line that says so."""
+def _read(lines: list[str], read: Callable[[Path], Content], folder: Path, default: Content) -> Content:
+    """Return what `read` reads from a folder; if it cannot be read, add a line with the reason and return `default`."""
     try:
-        return read(path)
+        return read(folder)
     except (RecordError, OSError, ValueError, OverflowError) as error:
-        lines.append(f"Damaged: {reader.words(error).replace(f'{path.parent}/', '')}")
-        return otherwise
+        lines.append(f"Damaged: {reader.words(error).replace(f'{folder.parent}/', '')}")
+        return default
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    """Return the title and first figure of a report; without one, the title of a Markdown file."""
+    if path := _first(folder, paths.REPORT_SUMMARY):
+        return reader.read_json(path)
+    if path := _first(folder, paths.REPORT_MARKDOWN, paths.NOTES):
+        first_line = reader.read_text(path).partition("\n")[0]
+        return {"title": first_line.removeprefix("# ")} if first_line.startswith("# ") else {}
+    return {}
 
 
 def _runs(folder: Path) -> str:
-    """Say how many runs a sweep has and what became of them, by the table of its last report."""
-    asked = len(reader.read_json(folder / paths.SWEEP)["runs"])
-    count = f"{asked} run{'' if asked == 1 else 's'}"
+    """Return the number of runs and their states according to the last report."""
+    requested = len(reader.read_json(folder / paths.SWEEP)["runs"])
+    count = f"{requested} run{'' if requested == 1 else 's'}"
     if not os.path.lexists(folder / paths.RUNS_TABLE):
         return f"{count}; no report yet: python -m harness.report {folder.parent.name}/{folder.name}"
-    states: Mapping[str, int] = Counter(reader.read_table(folder / paths.RUNS_TABLE, ["status"])["status"])
+    states = Counter(reader.read_table(folder / paths.RUNS_TABLE, ["status"])["status"])
     return f"{count}: " + ", ".join(f"{number} {state}" for state, number in states.items())
 
 
 def _verdicts(folder: Path) -> list[tuple[Badge, str]]:
-    """Return which claims have which verdict, the firm ones first; of those without runs their number."""
+    """Return the claims by verdict, firm verdicts first; for "not run" the number of claims."""
     if not os.path.lexists(folder / paths.VERDICTS):
         return []
-    of = [(one["verdict"], one["claim"]) for one in reader.read_json(folder / paths.VERDICTS)["verdicts"]]
-    words = [verdict.value for verdict in reversed(Verdict) if verdict is not Verdict.NOT_RUN]
-    claims = {word: ", ".join(dict.fromkeys(claim for verdict, claim in of if verdict == word)) for word in words}
-    said = [(Badge(word), names) for word, names in claims.items() if names]
-    lacking = len({claim for verdict, claim in of if verdict == Verdict.NOT_RUN.value})
-    return [*said, *([(Badge(Verdict.NOT_RUN.value), str(lacking))] if lacking else [])]
+    claims: dict[str, dict[str, None]] = {}
+    for record in reader.read_json(folder / paths.VERDICTS)["verdicts"]:
+        claims.setdefault(record["verdict"], {})[record["claim"]] = None
+    not_run = claims.pop(Verdict.NOT_RUN.value, {})
+    lines = [(Badge(v.value), ", ".join(claims[v.value])) for v in reversed(Verdict) if v.value in claims]
+    return [*lines, *([(Badge(Verdict.NOT_RUN.value), str(len(not_run)))] if not_run else [])]
 
 
-def _when(folder: Path) -> str:
-    dated = re.match(r"\d{4}-\d\d-\d\d", folder.name)
-    if dated and folder.parent.name == paths.FINDINGS:
-        return dated[0]
+def _date(folder: Path) -> str:
+    date = re.match(r"\d{4}-\d\d-\d\d", folder.name)
+    if date and folder.parent.name == paths.FINDINGS:
+        return date[0]
     file = folder / paths.SWEEP
     seconds = (file if file.exists() else folder).stat().st_mtime
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
 
 
-def _relative(path: Path | None, results: Path) -> str:
-    """Return a file's path from the results folder as a link; nothing where there is no such file."""
+def _url(path: Path | None, results: Path) -> str:
     return quote(path.relative_to(results).as_posix()) if path else ""

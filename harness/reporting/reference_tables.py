@@ -1,9 +1,9 @@
-"""What there is to choose, to read and to run, as Markdown tables made from the declarations themselves.
+"""Tables for the pages of docs/, generated from the code: choices, files, commands, experiments, claims.
 
-Keys, defaults and comments are those of conf/, names those of `harness.config.registry` and of the enums, files and columns
-those of
-`harness.records.paths` and `harness.records.schema`, experiments and claims those of `experiments`, commands the docstrings of
-entry points."""
+Keys, defaults and comments come from conf/, choices from `harness.config.registry` and enums, files and columns from
+`harness.records.paths` and `harness.records.schema`, experiments and claims from `experiments`, commands from the docstrings of
+their modules.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from omegaconf import OmegaConf
 
 from experiments import all_claims, registry
 from harness.analysis.published import PUBLISHED
-from harness.config.conf import choices_of, conf_folder
+from harness.config.conf import choices_of, conf_folder, header_comment, key_comments
 from harness.config.network import DEPTHS
 from harness.config.registry import BUILT_IN
 from harness.config.run import RunConfig
 from harness.records import paths, schema
 from harness.records.schema import Sentences
 
+COMMANDS = ("run", "bench", "describe", "lab", "reference", "report", "status", "verify")
+"""The commands python -m harness.NAME, in the order of the reference."""
 HARNESS = Path(__file__).resolve().parents[1]
-USAGE = re.compile(r"^ +python -m harness\.(\w+)(?!.*started by)", re.MULTILINE)
-"""How an entry point's docstring shows its command; one that only other code starts says so."""
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -38,106 +38,87 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def code(value: object) -> str:
-    """Return a value as code; nothing of an empty one."""
+    """Return a value as inline code, or nothing if it is empty."""
     return f"`{value}`" if str(value) else ""
 
 
-def comments(path: Path) -> dict[str, tuple[str, str]]:
-    """Return each key of a YAML file of conf/ with its value as written and the comment that stands directly above it."""
-    found: dict[str, tuple[str, str]] = {}
-    above: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith("# ") and not line.startswith("# @"):
-            above.append(line[2:].strip())
-            continue
-        if key := re.match(r"(\w+): (.+)$", line):
-            found[key[1]] = (key[2], " ".join(above))
-        above = []
-    return found
-
-
-def about(path: Path) -> str:
-    """Return the comment at the top of a YAML file of conf/."""
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# @")]
-    stop = next((place for place, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    return " ".join(line[2:].strip() for line in lines[:stop])
-
-
 def commands() -> str:
-    """Return the docstring of every entry point, the commonest first."""
-    modules = {path.stem: path for path in HARNESS.glob("*.py")}
-    modules |= {path.parent.name: path for path in HARNESS.glob("*/__main__.py")}
-    texts = {name: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for name, path in modules.items()}
-    entries = [name for name, text in sorted(texts.items()) if name in USAGE.findall(text)]
-    entries.sort(key=lambda name: name != "run")
-    return "\n\n".join(f"### `python -m harness.{name}`\n\n{texts[name]}" for name in entries)
+    """Return the docstring of every command."""
+    return "\n\n".join(f"### `python -m harness.{name}`\n\n{_docstring(name)}" for name in COMMANDS)
+
+
+def _docstring(command: str) -> str:
+    """Return the docstring of a command's module, without importing it."""
+    module, package = HARNESS / f"{command}.py", HARNESS / command / "__main__.py"
+    tree = ast.parse((module if module.is_file() else package).read_text(encoding="utf-8"))
+    return ast.get_docstring(tree) or ""
 
 
 def keys() -> str:
-    """Return the keys of a run that belong to no group, and the groups."""
+    """Return the groups, and the keys outside groups."""
     path = conf_folder() / "config.yaml"
     groups = re.findall(r"^  - (\w+): (\S+) +# (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-    below = {"variant": "[named networks](#named-networks)", "experiment": "[experiments](#experiments)"}
+    links = {"variant": "[named networks](#named-networks)", "experiment": "[experiments](#experiments)"}
     rows = [
-        [code(key), code(default), below.get(key) or ", ".join(map(code, choices_of(key))), words]
-        for key, default, words in groups
+        [code(key), code(default), links.get(key) or ", ".join(map(code, choices_of(key))), comment]
+        for key, default, comment in groups
     ]
     hints = get_type_hints(RunConfig)
     rows += [
-        [code(key), code(value), _values(key, value, hints.get(key, str)), words]
-        for key, (value, words) in comments(path).items()
+        [code(key), code(default), _values(key, default, hints.get(key, str)), comment]
+        for key, (default, comment) in key_comments(path).items()
     ]
     return table(["key", "default", "values", "what it is"], rows)
 
 
 def data() -> str:
-    """Return the keys of `data`, for each data set with a file of its own."""
-    parts = []
+    """Return the keys of `data` for each data set."""
+    paragraphs = []
     for name in ("digits", "cifar10", "image_folder"):
-        found = comments(conf_folder() / "data" / f"{name}.yaml")
-        parts.append(f"**`data={name}`.** {found.pop('name')[1]}")
-        rows = [[code(f"data.{key}"), code(value), words] for key, (value, words) in found.items()]
-        parts.append(table(["key", "default", "what it is"], rows))
-    parts.append(f"**`data=cifar100`.** {about(conf_folder() / 'data' / 'cifar100.yaml')}")
-    return "\n\n".join(parts)
+        keys = key_comments(conf_folder() / "data" / f"{name}.yaml")
+        paragraphs.append(f"**`data={name}`.** {keys.pop('name')[1]}")
+        rows = [[code(f"data.{key}"), code(default), comment] for key, (default, comment) in keys.items()]
+        paragraphs.append(table(["key", "default", "what it is"], rows))
+    paragraphs.append(f"**`data=cifar100`.** {header_comment(conf_folder() / 'data' / 'cifar100.yaml')}")
+    return "\n\n".join(paragraphs)
 
 
 def schedules() -> str:
     """Return the keys of `schedule` with their defaults in every schedule."""
     folder = conf_folder() / "schedule"
-    found = comments(folder / "cifar10.yaml")
+    keys = key_comments(folder / "cifar10.yaml")
     names = [name for name in choices_of("schedule") if name != "cifar100"]
-    own = {name: {**found, **comments(folder / f"{name}.yaml")} for name in names}
-    rows = [[code(f"schedule.{key}"), *(code(own[name][key][0]) for name in names), found[key][1]] for key in found]
-    said = "\n".join(f"- `schedule={name}`: {about(folder / f'{name}.yaml')}" for name in choices_of("schedule"))
-    return said + "\n\n" + table(["key", *(code(name) for name in names), "what it is"], rows)
+    defaults = {name: keys | key_comments(folder / f"{name}.yaml") for name in names}
+    rows = [[code(f"schedule.{key}"), *(code(defaults[name][key][0]) for name in names), keys[key][1]] for key in keys]
+    items = "\n".join(f"- `schedule={name}`: {header_comment(folder / f'{name}.yaml')}" for name in choices_of("schedule"))
+    return items + "\n\n" + table(["key", *(code(name) for name in names), "what it is"], rows)
 
 
 def names() -> str:
-    """Return the open choices, to which a plugin may add, each name with its sentence."""
-    rows = [[code(f"{choice.key}={name}"), words] for choice in BUILT_IN for name, words in choice.built_in.items()]
+    """Return the names of the open choices, which plugins may extend."""
+    rows = [[code(f"{choice.key}={name}"), sentence] for choice in BUILT_IN for name, sentence in choice.built_in.items()]
     return table(["choice", "what it is"], rows)
 
 
 def depths() -> str:
-    """Return the depths that each family has with each kind of block."""
+    """Return the depths of each family, by kind of block."""
     rows = [[code(family), code(block.value), str(form)] for (family, block), form in DEPTHS.items()]
     return table(["family", "block", "depth"], rows)
 
 
 def variants() -> str:
-    """Return the named networks with their keys and source."""
+    """Return the named networks with their keys."""
     folder, rows = conf_folder() / "variant", []
     for name in choices_of("variant"):
         values: Mapping[Any, Any] = OmegaConf.to_container(OmegaConf.load(folder / f"{name}.yaml")) or {}  # type: ignore[assignment]
         if values:
             given = " ".join(f"{key}={value}" for key, value in values.items())
-            rows.append([code(name), code(given), about(folder / f"{name}.yaml")])
+            rows.append([code(name), code(given), header_comment(folder / f"{name}.yaml")])
     return table(["variant", "keys", "what it is"], rows)
 
 
 def experiments() -> str:
-    """Return every experiment with its claims, its question, and the sweep that it is."""
+    """Return every experiment with its claims, question and sweep."""
     rows = []
     for name, experiment in registry().items():
         loaded: Any = OmegaConf.load(conf_folder() / "experiment" / f"{name}.yaml")
@@ -150,72 +131,69 @@ def experiments() -> str:
 
 
 def claims() -> str:
-    """Return every claim: sentence, statistic with its threshold, protocol, source, and the experiments that answer it."""
-    asked_by: dict[str, list[str]] = {}
+    """Return every claim: sentence, statistic with threshold, protocol, source, and the experiments that test it."""
+    tested_by: dict[str, list[str]] = {}
     for name, experiment in registry().items():
         for claim in experiment.claims:
-            asked_by.setdefault(claim.id, []).append(code(name))
-    ordered = sorted(all_claims(), key=lambda claim: (claim.id[0], int(claim.id[1:])))
-    rows = [[one.id, one.sentence, one.rule, one.protocol.value, one.source, ", ".join(asked_by[one.id])] for one in ordered]
+            tested_by.setdefault(claim.id, []).append(code(name))
+    ordered = sorted(all_claims(), key=lambda claim: claim.sort_key)
+    rows = [[c.id, c.sentence, c.rule, c.protocol.value, c.source, ", ".join(tested_by[c.id])] for c in ordered]
     return table(["claim", "statement", "statistic and threshold", "protocol", "source", "experiments"], rows)
 
 
 def published() -> str:
-    """Return every published number that stands beside ours, with its source."""
+    """Return every published number that reports compare with ours."""
     rows = []
-    for one in PUBLISHED:
-        net = " ".join(f"{key}={one.net[key]}" for key in one.keys if key in one.net)
-        rows.append([one.data, code(net), one.words, one.how, f"{one.source}, {one.place}"])
+    for number in PUBLISHED:
+        net = " ".join(f"{key}={number.net[key]}" for key in number.keys if key in number.net)
+        rows.append([number.data, code(net), number.words, number.how, f"{number.source}, {number.place}"])
     return table(["data", "net", "error (%)", "how obtained", "source"], rows)
 
 
 def files() -> str:
     """Return the files of a run and of a sweep."""
-    run = _sentences("file", schema.RUN_FILES)
-    sweep = _sentences("file", schema.SWEEP_FILES)
-    places = {
-        f"**A run,** `RESULTS/{paths.RUNS}/LABEL-HASH/`:": run,
-        f"**A sweep,** `RESULTS/{paths.SWEEPS}/LABEL-HASH/`:": sweep,
-    }
-    return "\n\n".join(f"{place}\n\n{found}" for place, found in places.items())
+    run, sweep = (_sentences("file", files) for files in (schema.RUN_FILES, schema.SWEEP_FILES))
+    return (
+        f"**A run,** `RESULTS/{paths.RUNS}/LABEL-HASH/`:\n\n{run}\n\n"
+        f"**A sweep,** `RESULTS/{paths.SWEEPS}/LABEL-HASH/`:\n\n{sweep}"
+    )
 
 
 def columns() -> str:
     """Return the columns of every table and the keys of every JSON file."""
-    parts = {name: _sentences("column", found) for name, found in schema.COLUMNS.items()}
-    parts[paths.RUNS_TABLE] = "Every key of a run, then:\n\n" + _sentences(
-        "column", {**schema.RESULTS, **schema.OPTIONAL_RESULTS}
-    )
-    parts |= {name: _sentences("key", found) for name, found in schema.KEYS.items()}
-    parts[paths.VERDICTS] = "A list `verdicts`; each has:\n\n" + _sentences("key", schema.VERDICT)
-    return "\n\n".join(f"### `{name}`\n\n{part}" for name, part in parts.items())
+    tables = {name: _sentences("column", columns) for name, columns in schema.COLUMNS.items()}
+    results = _sentences("column", {**schema.RESULTS, **schema.OPTIONAL_RESULTS})
+    tables[paths.RUNS_TABLE] = f"Every key of a run, then:\n\n{results}"
+    tables |= {name: _sentences("key", keys) for name, keys in schema.KEYS.items()}
+    tables[paths.VERDICTS] = "A list `verdicts`; each has:\n\n" + _sentences("key", schema.VERDICT)
+    return "\n\n".join(f"### `{name}`\n\n{content}" for name, content in tables.items())
 
 
-def _sentences(what: str, found: Sentences) -> str:
-    return table([what, "what it is"], [[code(name), words] for name, words in found.items()])
+def _sentences(kind: str, sentences: Sentences) -> str:
+    return table([kind, "what it is"], [[code(name), sentence] for name, sentence in sentences.items()])
 
 
-def _values(key: str, default: str, kind: Any) -> str:
-    """Return the values that a key may have: names where they are a closed or an open list, else their kind."""
+def _values(key: str, default: str, hint: Any) -> str:
+    """Return the values that a key may have: names, or kinds of values."""
     for choice in BUILT_IN:
         if choice.key == key:
             return ", ".join(map(code, choice.built_in))
-    kinds = get_args(kind) if get_origin(kind) in (UnionType, Union) else (kind,)
-    words: list[str] = []
-    for one in kinds:
-        if isinstance(one, type) and issubclass(one, Enum):
-            words += [code(member.value) for member in one]
-        elif one is bool:
-            words += [code("true"), code("false")]
+    kinds = get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,)
+    values: list[str] = []
+    for kind in kinds:
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            values += [code(member.value) for member in kind]
+        elif kind is bool:
+            values += [code("true"), code("false")]
         else:
-            words += {int: ["a whole number"], float: ["a number"], str: ["text"]}.get(one, ["a list"])
-    if str in kinds and len(kinds) > 1:  # one word beside numbers or names
-        words[words.index("text")] = code(default) if default.isalpha() else code("auto")
-    return ", ".join(words)
+            values += {int: ["a whole number"], float: ["a number"], str: ["text"]}.get(kind, ["a list"])
+    if str in kinds and len(kinds) > 1:  # one name besides numbers or other names
+        values[values.index("text")] = code(default) if default.isalpha() else code("auto")
+    return ", ".join(values)
 
 
-PARTS: Mapping[str, Callable[[], str]] = {
-    part.__name__: part
-    for part in (commands, keys, data, schedules, names, depths, variants, experiments, claims, published, files, columns)
+TABLES: Mapping[str, Callable[[], str]] = {
+    function.__name__: function
+    for function in (commands, keys, data, schedules, names, depths, variants, experiments, claims, published, files, columns)
 }
-"""Every table that pages of docs/ may hold, by name."""
+"""The tables that pages of docs/ may contain, by name."""

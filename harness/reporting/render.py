@@ -1,4 +1,4 @@
-"""A page as HTML and Markdown."""
+"""Render a document as HTML and as Markdown."""
 
 from __future__ import annotations
 
@@ -10,68 +10,74 @@ import pandas as pd
 from markupsafe import Markup
 
 from harness.reporting import svg
-from harness.reporting.document import Badge, Drawing, Fold, Link, Page, Part, Table, word
+from harness.reporting.document import Badge, Document, Drawing, Element, Fold, Link, Table, format_value
 
-HERE = "harness.reporting"
+PACKAGE = "harness.reporting"
 SCRIPTS = ("page.js", "tables.js", "figures.js")
-"""What every page does: light and dark, folds; tables that sort and filter; switches and downloads of figures."""
+"""Scripts of every page: colour scheme and folds; sorting and filtering of tables; switches and downloads of figures."""
 
 
-def render(page: Page) -> tuple[str, str]:
-    """Return the page as (HTML, Markdown); text is escaped for each."""
-    drawn = [part.svg for section in page.sections for part in _flat(section.parts) if isinstance(part, Drawing)]
-    html = html_of(
+def render(document: Document) -> tuple[str, str]:
+    """Return the document as (HTML, Markdown); text is escaped for each."""
+    html = render_template(
         "report.html",
-        page.title,
-        drawn,
-        page.scripts,
-        page.language,
-        page.package,
-        sections=page.sections,
-        embedded=page.embedded,
+        document.title,
+        svgs=[drawing.svg for section in document.sections for drawing in _drawings(section.elements)],
+        scripts=document.scripts,
+        language=document.language,
+        package=document.package,
+        sections=document.sections,
+        embedded=document.embedded,
     )
-    markdown = jinja2.Environment(loader=jinja2.PackageLoader(HERE), autoescape=False, trim_blocks=True, lstrip_blocks=True)
+    markdown = _environment(jinja2.PackageLoader(PACKAGE), autoescape=False)
     markdown.filters["cell"] = _cell
-    return html, markdown.get_template("report.md").render(title=page.title, sections=page.sections)
+    return html, markdown.get_template("report.md").render(title=document.title, sections=document.sections)
 
 
-def html_of(
+def render_template(
     template: str,
     title: str,
-    drawn: Sequence[str] = (),
+    svgs: Sequence[str] = (),
     scripts: Sequence[str] = (),
     language: str = "en",
-    package: str = HERE,
-    **contents: Any,
+    package: str = PACKAGE,
+    **variables: Any,
 ) -> str:
-    """Return a template that extends base.html as one file of HTML; `drawn` are the SVGs in it, whose colours it defines.
+    """Return a template that extends base.html as one file of HTML. The page defines the colours of `svgs`.
 
-    Templates and scripts are those of this package, and of `package`.
+    Templates and scripts are looked up in templates/ of this package, then of `package`.
     """
-    loader = jinja2.ChoiceLoader([jinja2.PackageLoader(HERE), jinja2.PackageLoader(package)])
-    html = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    html.filters["inline"] = lambda drawing, unique: Markup(svg.inlined(drawing, unique))
+    loader = jinja2.ChoiceLoader([jinja2.PackageLoader(PACKAGE), jinja2.PackageLoader(package)])
+    html = _environment(loader, autoescape=True)
+    html.filters["inline"] = lambda drawing, prefix: Markup(svg.inline(drawing, prefix))
     html.tests |= {"badge": lambda value: isinstance(value, Badge), "link": lambda value: isinstance(value, Link)}
     html.globals["asset"] = lambda name: Markup(loader.get_source(html, name)[0])
-    page = {"title": title, "language": language, "scripts": [*SCRIPTS, *scripts], "colours": Markup(svg.definitions(drawn))}
-    return html.get_template(template).render(page | contents)
+    page = {"title": title, "language": language, "scripts": [*SCRIPTS, *scripts], "colours": Markup(svg.definitions(svgs))}
+    return html.get_template(template).render(page | variables)
 
 
-def _flat(parts: Sequence[Part]) -> Iterator[Part]:
-    for part in parts:
-        yield part
-        if isinstance(part, Fold):
-            yield from _flat(part.parts)
+def _environment(loader: jinja2.BaseLoader, autoescape: bool) -> jinja2.Environment:
+    environment = jinja2.Environment(loader=loader, autoescape=autoescape, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["kind"] = lambda element: type(element).__name__.lower()
+    return environment
+
+
+def _drawings(elements: Sequence[Element]) -> Iterator[Drawing]:
+    for element in elements:
+        if isinstance(element, Drawing):
+            yield element
+        elif isinstance(element, Fold):
+            yield from _drawings(element.elements)
 
 
 def frame(table: pd.DataFrame) -> Table:
     """Return a DataFrame as a table of text, numbers short enough to read."""
-    rows = [[word(value) for value in row] for row in table.itertuples(index=False)]
+    rows = [[format_value(value) for value in row] for row in table.itertuples(index=False)]
     return Table([str(name) for name in table.columns], rows)
 
 
 def _cell(text: str) -> str:
-    """Return text as Markdown shows it word for word in one line, a table's cell: no markup, link or formula of its own."""
-    for mark, instead in (("\\", "\\\\"), ("|", "\\|"), ("$", "\\$"), ("](", "]\\("), ("<", "&lt;")):
-        text = text.replace(mark, instead)
+    """Escape text so that Markdown shows it literally, on one line, also in a table's cell."""
+    for mark, escaped in (("\\", "\\\\"), ("|", "\\|"), ("$", "\\$"), ("](", "]\\("), ("<", "&lt;")):
+        text = text.replace(mark, escaped)
     return " ".join(text.splitlines())

@@ -1,4 +1,4 @@
-"""An SVG drawn by matplotlib as part of an HTML page: its ids unique there, its colours variables that a dark page changes."""
+"""Embed an SVG drawn by matplotlib in an HTML page: with unique ids, and with colours as variables that a dark page redefines."""
 
 from __future__ import annotations
 
@@ -7,48 +7,48 @@ import re
 from collections.abc import Iterable
 
 PAPER, INK = "15181b", "e1e4e7"
-"""A dark page and its text, as in templates/report.css; on a light one they are white and black."""
-READABLE = (0.52, 0.8)
-"""Lightness that a colour may have on a dark page, from 0 to 1."""
+"""Background and text of a dark page, as in templates/report.css; those of a light page are white and black."""
+MIN_LIGHTNESS, MAX_LIGHTNESS = 0.52, 0.8
+"""Lightness of a colour on a dark page, from 0 to 1."""
 PIXELS = 4 / 3
-"""CSS pixels of a point."""
+"""CSS pixels per point."""
 COLOUR = re.compile(r"(?<=: )#([0-9a-f]{6})\b")
 
 
-def inlined(svg: str, unique: str) -> str:
-    """Return an SVG fit to stand inside HTML: no prologue or metadata, its ids prefixed, each colour #RRGGBB as var(--cRRGGBB).
+def inline(svg: str, prefix: str) -> str:
+    """Return an SVG to embed in HTML: no prologue or metadata, ids prefixed, each colour #RRGGBB as var(--cRRGGBB).
 
-    Its own width is there for CSS as --width.
+    CSS gets the SVG's width as --width.
     """
     body = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    body = COLOUR.sub(r"var(--c\1)", re.sub(r'( id="|"#|url\(#)', rf"\g<1>{unique}-", body))
+    body = COLOUR.sub(r"var(--c\1)", re.sub(r'( id="|"#|url\(#)', rf"\g<1>{prefix}-", body))
     return re.sub(r'^<svg ([^>]*)width="([\d.]+)pt"', _with_width, body)
 
 
 def definitions(svgs: Iterable[str]) -> str:
-    """Return the CSS that defines the colours of these SVGs; on a dark page, where light-dark() is known, their counterparts."""
+    """Return the CSS that defines the colours of these SVGs, and their dark counterparts if the browser knows light-dark()."""
     colours = sorted({colour for svg in svgs for colour in COLOUR.findall(svg)})
     light = "".join(f"--c{colour}:#{colour};" for colour in colours)
-    both = "".join(f"--c{colour}:light-dark(#{colour},#{in_the_dark(colour)});" for colour in colours)
+    both = "".join(f"--c{colour}:light-dark(#{colour},#{dark_counterpart(colour)});" for colour in colours)
     return f":root{{{light}}}\n@supports (color:light-dark(red,red)){{:root{{{both}}}}}" if colours else ""
 
 
-def in_the_dark(colour: str) -> str:
-    """Return what a colour (RRGGBB) is on a dark page: the same hue, what was near to the paper near to it again."""
+def dark_counterpart(colour: str) -> str:
+    """Return the colour (RRGGBB) for a dark page: the same hue, as close to the background as on a light page."""
     channels = _channels(colour)
     hue, lightness, saturation = colorsys.rgb_to_hls(*channels)
     if saturation < 0.05:
         mixed = [ink + (paper - ink) * lightness for ink, paper in zip(_channels(INK), _channels(PAPER), strict=True)]
         return _hex(mixed)
-    return _hex(colorsys.hls_to_rgb(hue, min(max(1 - lightness, READABLE[0]), READABLE[1]), 0.85 * saturation))
+    return _hex(colorsys.hls_to_rgb(hue, min(max(1 - lightness, MIN_LIGHTNESS), MAX_LIGHTNESS), 0.85 * saturation))
 
 
-def _with_width(found: re.Match[str]) -> str:
-    return f'<svg style="--width: {PIXELS * float(found[2]):.0f}px" {found[1]}width="{found[2]}pt"'
+def _with_width(match: re.Match[str]) -> str:
+    return f'<svg style="--width: {PIXELS * float(match[2]):.0f}px" {match[1]}width="{match[2]}pt"'
 
 
 def _channels(colour: str) -> list[float]:
-    return [int(colour[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    return [int(colour[start : start + 2], 16) / 255 for start in (0, 2, 4)]
 
 
 def _hex(channels: Iterable[float]) -> str:

@@ -1,10 +1,11 @@
-"""What a report says of claims: verdicts, each claim with its evidence, those without runs; indices; published numbers."""
+"""Report on claims: verdicts, the evidence for each claim, claims not run, the degradation index, published numbers."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import pandas as pd
@@ -19,93 +20,90 @@ from harness.claims.claim import Evidence, MissingRuns, Statistic
 from harness.claims.judging import DATA, ELSEWHERE, Outcome, defaults, judge_sweep, same, shown
 from harness.config.network import applies
 from harness.records import paths, writer
-from harness.reporting.document import Badge, Code, Fold, Link, Section, Table, Tally, Text, facts, word
-from harness.reporting.document import Part as PagePart
+from harness.reporting.document import Badge, Code, Element, Fold, Link, Section, Table, Tally, Text, facts, format_value
 
-READ = (
+HOW_TO_READ = (
     "Reproduced or contradicted: the claim's protocol, 3 seeds or more, and the 95 % interval lies wholly on one side of the "
     "threshold. Undecided: it straddles the threshold. Consistent or inconsistent: only a direction, from another protocol or "
     "fewer seeds. Thresholds were fixed before the runs. A claim of several parts holds where all of them do. Errors are those "
     "at the end; a diverged run counts with the error of a guess."
 )
-INDEX = (
+ABOUT_INDEX = (
     "Points of training error for each doubling of depth: the mean over seeds of the slopes over the base-2 logarithm of depth. "
     "Families are ranked among those of equal depths and protocol, the least degraded first."
 )
-BESIDE = "Test errors in percent; ours are means over seeds with 95 % intervals. Numbers are comparable where nothing differs."
-FEW = 2
-"""Numbers of a claim that the table of verdicts shows one by one."""
-NETS = 60
-"""Nets at most that stand beside published numbers."""
+ABOUT_PUBLISHED = (
+    "Test errors in percent; ours are means over seeds with 95 % intervals. Numbers are comparable where nothing differs."
+)
+MAX_SHOWN = 2
+"""Statistics of a claim that the table of verdicts shows one by one."""
+MAX_NETS = 60
+"""Nets at most in the table of published numbers."""
 
 
 def judge(tables: Tables) -> list[Outcome]:
-    """Return the outcomes of the claims that judge a sweep, by claim."""
-    return sorted(judge_sweep(tables, claims_of(tables)), key=lambda outcome: (outcome.claim.id[0], int(outcome.claim.id[1:])))
+    """Return the outcomes of the claims to judge on a sweep, ordered by claim."""
+    return sorted(judge_sweep(tables, claims_of(tables)), key=lambda outcome: outcome.claim.sort_key)
 
 
 def sections(tables: Tables, outcomes: Sequence[Outcome]) -> list[Section]:
-    """Return the report's sections on claims, verdicts first; what would say nothing is left out."""
+    """Return the report's sections on claims, verdicts first. Empty sections are left out."""
     judged = [outcome for outcome in outcomes if isinstance(outcome.evidence, Evidence)]
-    lacking = [outcome for outcome in outcomes if isinstance(outcome.evidence, MissingRuns)]
-    found = [_verdicts(judged, len(lacking))]
-    if judged:
-        found.append(Section("Claim by claim", [_details(outcome, place) for place, outcome in enumerate(judged)]))
-    if lacking:
-        found.append(_not_run(lacking))
-    return [*found, *_indices(tables), *_published(tables)]
+    not_run = [outcome for outcome in outcomes if isinstance(outcome.evidence, MissingRuns)]
+    details = [Section("Claim by claim", [_details(*numbered) for numbered in enumerate(judged, 1)])] if judged else []
+    missing = [_not_run(not_run)] if not_run else []
+    return [_verdicts(judged, len(not_run)), *details, *missing, *_indices(tables), *_published(tables)]
 
 
 def write(tables: Tables, outcomes: Sequence[Outcome]) -> None:
-    """Write verdicts.json: what is said of each claim in each setting; numbers in full, null for what is unknown or unbounded."""
+    """Write verdicts.json. Numbers have full precision; an unknown or unbounded one is null."""
     writer.write_json(tables.folder / paths.VERDICTS, {"verdicts": [_record(outcome) for outcome in outcomes]})
 
 
-def _verdicts(judged: Sequence[Outcome], lacking: int) -> Section:
-    settings, places = any(outcome.setting for outcome in judged), {outcome.runs for outcome in judged}
+def _verdicts(judged: Sequence[Outcome], not_run: int) -> Section:
+    if not judged:
+        return Section("Verdicts", [Text("No claim has its runs here.")])
+    several_runs, settings = len({outcome.runs for outcome in judged}) > 1, any(outcome.setting for outcome in judged)
     header = ["claim", "verdict", "published sentence", "found [95 % interval]"]
-    header += [*(["runs"] if len(places) > 1 else []), *(["setting"] if settings else [])]
+    header += [*(["runs"] if several_runs else []), *(["setting"] if settings else [])]
     rows = [
         [
-            Link(outcome.claim.id, _anchor(place)),
+            Link(outcome.claim.id, _anchor(number)),
             Badge(outcome.verdict.value),
             outcome.claim.sentence,
-            _in_short(outcome),
-            *([outcome.runs] if len(places) > 1 else []),
+            _summary(outcome),
+            *([outcome.runs] if several_runs else []),
             *([outcome.setting] if settings else []),
         ]
-        for place, outcome in enumerate(judged)
+        for number, outcome in enumerate(judged, 1)
     ]
-    if not rows:
-        return Section("Verdicts", [Text("No claim has its runs here.")])
-    said = Counter(outcome.verdict for outcome in judged)
-    counts = [(Badge(verdict.value), said[verdict]) for verdict in reversed(Verdict) if said[verdict]]
-    counts += [(Badge(Verdict.NOT_RUN.value), lacking)] if lacking else []
-    parts: list[PagePart] = [Tally(counts), Table(header, rows, prose=True, name="verdicts")]
-    if len(places) == 1:
-        parts.append(Text(f"All from: {places.pop()}."))
-    if lacking:
-        parts.append(Text("What is not run, in this sweep or in some of its settings, is listed below with what is missing."))
-    return Section("Verdicts", [*parts, Fold("How to read the verdicts", [Text(READ)])])
+    counts = Counter(outcome.verdict for outcome in judged) + Counter({Verdict.NOT_RUN: not_run})
+    tally = Tally([(Badge(verdict.value), counts[verdict]) for verdict in reversed(Verdict) if counts[verdict]])
+    elements: list[Element] = [tally, Table(header, rows, prose=True, name="verdicts")]
+    if not several_runs:
+        elements.append(Text(f"All from: {judged[0].runs}."))
+    if not_run:
+        elements.append(Text("What is not run, in this sweep or in some of its settings, is listed below with what is missing."))
+    return Section("Verdicts", [*elements, Fold("How to read the verdicts", [Text(HOW_TO_READ)])])
 
 
-def _anchor(place: int) -> str:
-    return f"claim-{place + 1}"
+def _anchor(number: int) -> str:
+    return f"claim-{number}"
 
 
-def _in_short(outcome: Outcome) -> str:
-    """Return what was found in few words: of many numbers how many hold, and the first that the verdict is from."""
-    parts = _parts(outcome)
-    numbers = [f"{_number(part.estimate.value, part.unit)}{_interval(part.estimate, ' ')}" for part in parts]
-    if len(parts) <= FEW:
+def _summary(outcome: Outcome) -> str:
+    """Return the statistics; if there are many, how many of them hold, and the first with the verdict of the claim."""
+    numbers = [f"{_number(s.estimate.value, s.unit)}{_interval(s.estimate, ' ')}" for s in outcome.statistics]
+    if len(numbers) <= MAX_SHOWN:
         return "; ".join(numbers)
-    hold = sum(one.verdict in (Verdict.REPRODUCED, Verdict.CONSISTENT) for one in outcome.judgements)
-    first = next(place for place, one in enumerate(outcome.judgements) if one.verdict is outcome.verdict)
-    return f"{hold} of {len(parts)} numbers hold; {parts[first].name}: {numbers[first]}"
+    verdicts = [judgement.verdict for judgement in outcome.judgements]
+    hold = sum(verdict in (Verdict.REPRODUCED, Verdict.CONSISTENT) for verdict in verdicts)
+    first = verdicts.index(outcome.verdict)
+    return f"{hold} of {len(numbers)} numbers hold; {outcome.statistics[first].name}: {numbers[first]}"
 
 
-def _details(outcome: Outcome, place: int) -> Fold:
-    claim, found = outcome.claim, outcome.evidence
+def _details(number: int, outcome: Outcome) -> Fold:
+    claim = outcome.claim
     about = {"source": claim.source, "rule": claim.rule, "protocol": claim.protocol.value, "runs": outcome.runs}
     if outcome.differences:
         about["differs from the paper"] = ", ".join(outcome.differences)
@@ -114,99 +112,97 @@ def _details(outcome: Outcome, place: int) -> Fold:
     if outcome.judgement.needed:
         about["to settle it"] = ", ".join(outcome.judgement.needed)
     numbers = [
-        [part.name, _number(part.estimate.value, part.unit), _interval(part.estimate), _claimed(part), str(part.estimate.seeds)]
-        for part in _parts(outcome)
+        [s.name, _number(s.estimate.value, s.unit), _interval(s.estimate), _claimed(s), str(s.estimate.seeds)]
+        for s in outcome.statistics
     ]
-    samples = {name: values for part in _parts(outcome) for name, values in part.values.items()}
-    values = [[name, _mean(of), _by_seed(of)] for name, of in samples.items()]
-    parts: list[PagePart] = [facts(about), Table(["number", "found", "95 % interval", "claimed", "seeds"], numbers)]
-    parts.append(Table(["values of", "mean", "by seed"], values))
-    if isinstance(found, Evidence):
-        parts += [Text(note) for note in found.notes]
+    samples = {name: sample for statistic in outcome.statistics for name, sample in statistic.values.items()}
+    values = [[name, _mean(sample), _by_seed(sample)] for name, sample in samples.items()]
+    elements: list[Element] = [
+        facts(about),
+        Table(["number", "found", "95 % interval", "claimed", "seeds"], numbers),
+        Table(["values of", "mean", "by seed"], values),
+    ]
+    if isinstance(outcome.evidence, Evidence):
+        elements += [Text(note) for note in outcome.evidence.notes]
     if outcome.commands:
-        parts.append(Text("The runs expected to settle it (those that are done are reused):"))
-        parts.append(Code("\n".join(outcome.commands)))
+        elements.append(Text("The runs expected to settle it (those that are done are reused):"))
+        elements.append(Code("\n".join(outcome.commands)))
     name = claim.id + (f" ({outcome.setting})" if outcome.setting else "")
-    return Fold(name, parts, Badge(outcome.verdict.value), claim.sentence, _anchor(place))
+    return Fold(name, elements, Badge(outcome.verdict.value), claim.sentence, _anchor(number))
 
 
-def _not_run(lacking: Sequence[Outcome]) -> Section:
+def _not_run(outcomes: Sequence[Outcome]) -> Section:
     rows = []
-    for outcome in lacking:
-        where = f" (in {outcome.setting})" if outcome.setting else ""
+    for outcome in outcomes:
+        setting = f" (in {outcome.setting})" if outcome.setting else ""
         missing = "; ".join(outcome.judgement.needed)
-        rows.append([outcome.claim.id, outcome.claim.sentence, f"{missing}{where}", "; ".join(outcome.commands)])
-    words = "Each of these claims lacks runs; the command makes those of the first setting that lacks them."
+        rows.append([outcome.claim.id, outcome.claim.sentence, f"{missing}{setting}", "; ".join(outcome.commands)])
+    about = "Each of these claims lacks runs; the command makes those of the first setting that lacks them."
     table = Table(["claim", "published sentence", "missing", "command"], rows, prose=True)
-    count = f"{len(rows)} claim{'s' if len(rows) > 1 else ''}, what is missing, and the command that makes it"
-    return Section("Claims not run", [Text(words), Fold(count, [table])])
+    title = f"{len(rows)} claim{'s' if len(rows) > 1 else ''}, what is missing, and the command that makes it"
+    return Section("Claims not run", [Text(about), Fold(title, [table])])
 
 
 def _indices(tables: Tables) -> list[Section]:
-    indices = degradation_index.degradation(tables)
-    if not indices:
-        return []
-    rows, place = [], 0
-    for number, one in enumerate(indices):
-        new = number == 0 or (indices[number - 1].protocol, indices[number - 1].depths) != (one.protocol, one.depths)
-        place = 1 if new else place + 1
-        slope = one.slope
-        seeds = f"{slope.seeds}" + (f" ({one.left_out} without every depth left out)" if one.left_out else "")
-        depths = ", ".join(map(str, one.depths))
-        rows.append([str(place), one.family, _number(slope.value, ""), _interval(slope), seeds, depths, one.protocol])
+    """Rank the families by degradation index, among those with equal protocol and depths."""
+    rows = []
+    for (protocol, depths), indices in groupby(
+        degradation_index.degradation(tables), lambda index: (index.protocol, index.depths)
+    ):
+        for rank, index in enumerate(indices, 1):
+            slope = index.slope
+            seeds = f"{slope.seeds}" + (f" ({index.left_out} without every depth left out)" if index.left_out else "")
+            numbers = _number(slope.value), _interval(slope), seeds
+            rows.append([str(rank), index.family, *numbers, ", ".join(map(str, depths)), protocol])
     header = ["rank", "family", "points a doubling", "95 % interval", "seeds", "depths", "protocol"]
-    return [Section("Degradation index", [Text(INDEX), Table(header, rows)])]
+    return [Section("Degradation index", [Text(ABOUT_INDEX), Table(header, rows)])] if rows else []
 
 
 def _published(tables: Tables) -> list[Section]:
-    """Return our test errors beside those published for the same network."""
+    """Compare our test errors with those published for the same network."""
     keys = ["depth", *(key for key in tables.varying if key not in (*NO_ARM, "depth"))]
     rows, nets = [], 0
     for _, runs in tables.finished.groupby(keys, sort=False, dropna=False):
         own = runs.iloc[0].to_dict()
-        peers = published.of(own)
+        peers = published.matching(own)
         nets += bool(peers)
-        if not peers or nets > NETS:
+        if not peers or nets > MAX_NETS:
             continue
         values = runs.drop_duplicates("seed")["test_error"].tolist()
         estimate = stats.mean(values)
-        ours = f"{_number(estimate.value, '')}{_interval(estimate, ' ')}"
         named = (key for key in dict.fromkeys([*keys, "shortcut"]) if applies(key, own["shortcut"]))
         net = ", ".join(f"{key}={shown(own[key])}" for key in named)
+        ours = f"{_number(estimate.value)}{_interval(estimate, ' ')}"
         for peer in peers:
-            differs = ", ".join(_differing(own, peer)) or "nothing"
+            differs = ", ".join(_differences(own, peer)) or "nothing"
             rows.append([net, peer.words, ours, str(len(values)), peer.how, f"{peer.source}, {peer.place}", differs])
     if not rows:
         return []
     header = ["net", "published", "ours [95 % interval]", "seeds", "published is", "source", "differs"]
-    parts: list[PagePart] = [Text(BESIDE)]
+    elements: list[Element] = [Text(ABOUT_PUBLISHED)]
     if len({row[-1] for row in rows}) == 1:
-        parts.append(Text(f"What differs from each of them: {rows[0][-1]}."))
+        elements.append(Text(f"What differs from each of them: {rows[0][-1]}."))
         header, rows = header[:-1], [row[:-1] for row in rows]
-    parts.append(Table(header, rows, prose=True))
-    if nets > NETS:
-        parts.append(Text(f"The first {NETS} of {nets} nets."))
-    return [Section("Published numbers", parts)]
+    elements.append(Table(header, rows, prose=True))
+    if nets > MAX_NETS:
+        elements.append(Text(f"The first {MAX_NETS} of {nets} nets."))
+    return [Section("Published numbers", elements)]
 
 
-def _differing(own: Mapping[str, Any], peer: published.Published) -> list[str]:
-    """Return the keys in which a run is not as the published one, with both values."""
+def _differences(own: Mapping[str, Any], peer: published.Published) -> list[str]:
+    """Return the keys in which a run differs from the published one, with both values."""
     if peer.data != DATA:
         return [f"data={own['data']} (published: {peer.data})"]
-    paper = defaults(DATA)
     left_open = (*ELSEWHERE, *peer.keys, "data.split", "plugins")
-    keys = [
-        key for key in paper if key not in left_open and not key.startswith("schedule.warmup") and not same(own[key], paper[key])
+    return [
+        f"{key}={shown(own[key])} (published: {shown(value)})"
+        for key, value in defaults(DATA).items()
+        if key not in left_open and not key.startswith("schedule.warmup") and not same(own[key], value)
     ]
-    return [f"{key}={shown(own[key])} (published: {shown(paper[key])})" for key in keys]
 
 
-def _parts(outcome: Outcome) -> Sequence[Statistic]:
-    return outcome.evidence.statistics if isinstance(outcome.evidence, Evidence) else ()
-
-
-def _claimed(part: Statistic) -> str:
-    return _allowed(part.allowed) + (f" {part.unit}" if part.unit else "")
+def _claimed(statistic: Statistic) -> str:
+    return _allowed(statistic.allowed) + (f" {statistic.unit}" if statistic.unit else "")
 
 
 def _allowed(allowed: Allowed) -> str:
@@ -215,25 +211,27 @@ def _allowed(allowed: Allowed) -> str:
     return f"below {allowed.high:g}" if math.isinf(allowed.low) else f"between {allowed.low:g} and {allowed.high:g}"
 
 
-def _number(value: float, unit: str) -> str:
+def _number(value: float, unit: str = "") -> str:
     return f"{value:.3g}" + (f" {unit}" if unit else "") if math.isfinite(value) else "unknown"
 
 
 def _interval(estimate: Estimate, before: str = "") -> str:
-    """Return the interval as text; nothing where it is unknown."""
-    ends = [f"{end:.3g}" for end in (estimate.low, estimate.high)]
-    return f"{before}[{', '.join(ends)}]" if not (math.isnan(estimate.low) or math.isnan(estimate.high)) else ""
+    """Return the interval as text, or nothing if it is unknown."""
+    if math.isnan(estimate.low) or math.isnan(estimate.high):
+        return ""
+    return f"{before}[{estimate.low:.3g}, {estimate.high:.3g}]"
 
 
-def _mean(values: Mapping[int, float]) -> str:
-    return word(sum(values.values()) / len(values)) if values else ""
+def _mean(sample: Mapping[int, float]) -> str:
+    return format_value(sum(sample.values()) / len(sample)) if sample else ""
 
 
-def _by_seed(values: Mapping[int, float]) -> str:
-    return ", ".join(f"{seed}: {word(value)}" for seed, value in values.items())
+def _by_seed(sample: Mapping[int, float]) -> str:
+    return ", ".join(f"{seed}: {format_value(value)}" for seed, value in sample.items())
 
 
 def _record(outcome: Outcome) -> dict[str, Any]:
+    """Return an entry of verdicts.json."""
     claim = outcome.claim
     return {
         "claim": claim.id,
@@ -241,24 +239,30 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         "source": claim.source,
         "protocol": claim.protocol.value,
         "verdict": outcome.verdict.value,
-        "settings": [{key: _plain(value) for key, value in setting.items()} for setting in outcome.settings],
+        "settings": [{key: _json_value(value) for key, value in setting.items()} for setting in outcome.settings],
         "runs": outcome.runs,
-        "parts": [_part(part) for part in _parts(outcome)],
+        "parts": [_statistic_record(statistic) for statistic in outcome.statistics],
         "differs": list(outcome.differences),
         "needed": list(outcome.judgement.needed),
         "commands": list(outcome.commands),
     }
 
 
-def _part(part: Statistic) -> dict[str, Any]:
-    estimate, allowed = part.estimate, part.allowed
+def _statistic_record(statistic: Statistic) -> dict[str, Any]:
+    estimate, allowed = statistic.estimate, statistic.allowed
     numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "above": allowed.low, "below": allowed.high}
-    values = {name: {str(seed): _plain(value) for seed, value in by_seed.items()} for name, by_seed in part.values.items()}
-    known = {name: _plain(value) for name, value in numbers.items()}
-    return {"name": part.name, "unit": part.unit, **known, "seeds": estimate.seeds, "values": values}
+    return {
+        "name": statistic.name,
+        "unit": statistic.unit,
+        **{name: _json_value(value) for name, value in numbers.items()},
+        "seeds": estimate.seeds,
+        "values": {
+            name: {str(seed): _json_value(value) for seed, value in sample.items()} for name, sample in statistic.values.items()
+        },
+    }
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: null for what is no finite number."""
+def _json_value(value: Any) -> Any:
+    """Return a value for JSON: null for a missing or infinite number."""
     value = value.item() if hasattr(value, "item") else value
     return None if pd.isna(value) or (isinstance(value, float) and math.isinf(value)) else value

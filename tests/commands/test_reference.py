@@ -11,7 +11,7 @@ import pytest
 
 from experiments import all_claims
 from harness import reference, run
-from harness.config.conf import conf_folder
+from harness.config.conf import conf_folder, header_comment, key_comments
 from harness.config.data import DataConfig
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
@@ -31,7 +31,7 @@ def test_the_pages_are_what_the_code_gives():
 
 def test_every_part_stands_in_a_page():
     marked = [name for page in DOCS.glob("*.md") for _, name, _ in reference.MARKED.findall(page.read_text())]
-    assert sorted(marked) == sorted(reference_tables.PARTS)
+    assert sorted(marked) == sorted(reference_tables.TABLES)
 
 
 def test_a_page_that_is_stale_is_found_and_written_anew(tmp_path, capsys):
@@ -62,14 +62,18 @@ def test_every_key_is_commented_in_conf_and_stands_in_the_reference():
     places = {"config.yaml": "", "data/digits.yaml": "data.", "data/cifar10.yaml": "data.", "data/image_folder.yaml": "data."}
     places["schedule/cifar10.yaml"] = "schedule."
     for place, prefix in places.items():
-        for key, (_, comment) in reference_tables.comments(conf_folder() / place).items():
+        for key, (_, comment) in key_comments(conf_folder() / place).items():
             assert len(comment.split()) >= 3, f"{place}: {key}"
             assert key == "name" or f"| `{prefix}{key}` |" in PAGE
-    for config, prefix in ((RunConfig, ""), (DataConfig, "data."), (ScheduleConfig, "schedule.")):
-        for field in fields(config):
-            assert f"| `{prefix}{field.name}` |" in PAGE or prefix + field.name == "data.name"
+    keys = [
+        prefix + field.name
+        for config, prefix in ((RunConfig, ""), (DataConfig, "data."), (ScheduleConfig, "schedule."))
+        for field in fields(config)
+    ]
+    for key in {*keys, *execution.KEYS} - {"execution", "data.name"}:
+        assert f"| `{key}` |" in PAGE, key
     for path in conf_folder().rglob("*.yaml"):
-        assert len(reference_tables.about(path)) > 15, path
+        assert len(header_comment(path)) > 15, path
 
 
 def test_every_claim_has_a_row_with_threshold_and_source():
@@ -93,7 +97,7 @@ def test_the_files_of_a_run_and_of_its_sweep_hold_what_is_said(tmp_path):
         assert list(pd.read_csv(trained / name)) == list(columns)
     table = list(pd.read_csv(sweep / paths.RUNS_TABLE))
     assert table[-len(schema.RESULTS) :] == list(schema.RESULTS)
-    places = {paths.SWEEP: sweep, paths.VERIFICATION: FINDING}
+    places = {paths.SWEEP: sweep, paths.REPORT_SUMMARY: sweep, paths.VERIFICATION: FINDING}
     for name, listed in schema.KEYS.items():
         found = json.loads((places.get(name, trained) / name).read_text())
         assert set(found) <= set(listed), name

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from harness import report, run
-from harness.launching.sweep import published as published_command
+from harness.launching.sweep import hide_paths
 from harness.records import paths
 from support.helpers import KEYS, keys
 
@@ -137,7 +137,7 @@ def test_a_plugin_that_breaks_is_refused(tmp_path, monkeypatch, capsys):
     ],
 )
 def test_no_absolute_path_of_a_command_is_published(argument, published):
-    assert published_command(["python", argument]) == f"python {published}"
+    assert hide_paths(["python", argument]) == f"python {published}"
 
 
 def test_data_that_are_damaged_are_refused_with_the_md5(tmp_path, capsys):
@@ -196,7 +196,7 @@ def test_a_sweep_leaves_nothing_but_runs_and_its_folder(sweep):
     assert len(list((results / "runs").iterdir())) == 4
     folder = only(results / "sweeps")
     assert {path.name for path in folder.iterdir()} == {
-        *("sweep.json", "runs.csv", "verdicts.json", "figures", "report.md", "report.html")
+        *("sweep.json", "runs.csv", "verdicts.json", "figures", "report.json", "report.md", "report.html")
     }
     table = pd.read_csv(folder / "runs.csv", keep_default_na=False)
     assert table["shortcut"].tolist() == ["none", "identity"] * 2

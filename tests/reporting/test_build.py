@@ -233,7 +233,7 @@ def test_text_is_escaped_in_both_reports():
     sections = [
         document.Section("<script>", [document.Text("a < b | c"), document.Table(["<h>"], [["x|y"]]), document.Code("<c>")])
     ]
-    html, markdown = render.render(document.Page("<title>", sections))
+    html, markdown = render.render(document.Document("<title>", sections))
     assert "<script>" not in html.partition("<body>")[2].partition("</main>")[0]
     assert "<h2>&lt;script&gt;</h2>" in html
     assert "a &lt; b" in html
@@ -242,7 +242,8 @@ def test_text_is_escaped_in_both_reports():
 
 def test_numbers_are_written_for_people():
     assert [
-        document.word(value) for value in (0.1 + 0.2, 1727962, 11090.0, 1.3e-28, float("nan"), float("inf"), None, True, "none")
+        document.format_value(value)
+        for value in (0.1 + 0.2, 1727962, 11090.0, 1.3e-28, float("nan"), float("inf"), None, True, "none")
     ] == [
         "0.3",
         "1727962",

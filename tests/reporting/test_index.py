@@ -28,7 +28,7 @@ def made(results, label, *, seconds, title="a sweep", verdicts=(), states=("done
     (folder / paths.VERDICTS).write_text(
         json.dumps({"verdicts": [{"claim": claim, "verdict": verdict} for claim, verdict in verdicts]})
     )
-    (folder / paths.REPORT_MARKDOWN).write_text(f"# {title}\n\n![Error](figures/error.png)\n\n![Other](figures/other.png)\n")
+    (folder / paths.REPORT_SUMMARY).write_text(json.dumps({"title": title, "figure": f"{paths.FIGURES}/error.png"}))
     (folder / paths.REPORT_HTML).write_text("")
     os.utime(folder / paths.SWEEP, (seconds, seconds))
     return folder
@@ -88,7 +88,9 @@ def test_no_folder_is_refused(tmp_path, capsys):
         (paths.VERDICTS, "[1]"),
         (paths.VERDICTS, '{"verdicts": [3]}'),
         (paths.RUNS_TABLE, "depth\n20"),
-        (paths.REPORT_MARKDOWN, b"\xff\xfe\xff"),
+        (paths.REPORT_SUMMARY, b"\xff\xfe\xff"),
+        (paths.REPORT_SUMMARY, '{"title": "a sweep"}'),
+        (paths.REPORT_SUMMARY, '{"title": 3, "figure": null}'),
     ],
 )
 def test_a_damaged_sweep_is_named_and_costs_no_other(file, content, tmp_path):
@@ -100,6 +102,22 @@ def test_a_damaged_sweep_is_named_and_costs_no_other(file, content, tmp_path):
     assert len(re.findall("Damaged: ", html)) == 1
     assert "sweep broken" in html
     assert str(tmp_path) not in html
+
+
+@pytest.mark.parametrize("name", [paths.REPORT_MARKDOWN, paths.NOTES])
+@pytest.mark.parametrize(
+    ("content", "title"), [(b"# an older one\n\n# other\n", "an older one"), (b"text\n", "old"), (b"", "old")]
+)
+def test_without_a_summary_the_title_is_the_first_line_of_a_markdown_file(name, content, title, tmp_path):
+    folder = made(tmp_path, "old", seconds=0)
+    (folder / paths.REPORT_SUMMARY).unlink()
+    (folder / name).write_bytes(content)
+    (entry,) = index.entries(tmp_path)
+    assert (entry.title, entry.picture, entry.lines) == (title, "", ["1 run: 1 done"])
+    (folder / name).write_bytes(b"\xff\xfe\xff")
+    (entry,) = index.entries(tmp_path)
+    assert (entry.title, entry.picture) == ("old", "")
+    assert entry.lines[1].startswith(f"Damaged: old/{name}: ")
 
 
 def test_an_unfinished_sweep_and_an_empty_folder_are_listed(tmp_path):

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -57,7 +58,7 @@ def test_a_report_waits_while_another_writes(folder, monkeypatch):
     """So all files are of one report, whoever is last."""
     before, waits, lock = contents(folder), threading.Event(), fcntl.flock
     (folder / paths.REPORT_HTML).unlink()
-    with figures.alone(folder):
+    with figures.exclusive(folder):
         monkeypatch.setattr("fcntl.flock", lambda *arguments: (waits.set(), lock(*arguments)))
         other = threading.Thread(target=build.build, args=(folder,))
         other.start()
@@ -256,6 +257,9 @@ def test_only_what_a_run_wrote_is_kept(folder, tmp_path):
         "https://example.org/x.png",
         "link.png",
         "figures/../../x.png",
+        "figures/none.png",
+        "\0",
+        None,
     ],
 )
 def test_the_index_shows_no_file_of_elsewhere(target, folder):
@@ -265,7 +269,7 @@ def test_the_index_shows_no_file_of_elsewhere(target, folder):
     (other / paths.REPORT_MARKDOWN).write_text("# other\n")
     (results / paths.SWEEPS / "x.png").touch()
     (folder / "link.png").symlink_to("/etc/passwd")
-    (folder / paths.REPORT_MARKDOWN).write_text(f"# mine\n\n![a]({target})\n")
+    (folder / paths.REPORT_SUMMARY).write_text(json.dumps({"title": "mine", "figure": target}))
     entry = next(entry for entry in index.entries(results) if entry.name == "made")
     assert entry.title == "mine"
     assert entry.picture == ""
