@@ -20,6 +20,8 @@ from omegaconf import OmegaConf
 from experiments import all_claims, registry
 from harness.analysis.published import PUBLISHED
 from harness.config.conf import choices_of, conf_folder, header_comment, key_comments
+from harness.config.execution import KEYS as EXECUTION_KEYS
+from harness.config.execution import ExecutionConfig
 from harness.config.network import DEPTHS
 from harness.config.registry import BUILT_IN
 from harness.config.run import RunConfig
@@ -63,7 +65,8 @@ def keys() -> str:
         [code(key), code(default), links.get(key) or ", ".join(map(code, choices_of(key))), comment]
         for key, default, comment in groups
     ]
-    hints = get_type_hints(RunConfig)
+    hints, of_execution = get_type_hints(RunConfig), get_type_hints(ExecutionConfig)
+    hints |= {key: of_execution[field] for key, field in EXECUTION_KEYS.items()}
     rows += [
         [code(key), code(default), _values(key, default, hints.get(key, str)), comment]
         for key, (default, comment) in key_comments(path).items()
@@ -186,7 +189,9 @@ def _values(key: str, default: str, hint: Any) -> str:
         elif kind is bool:
             values += [code("true"), code("false")]
         else:
-            values += {int: ["a whole number"], float: ["a number"], str: ["text"]}.get(kind, ["a list"])
+            values += {int: ["a whole number"], float: ["a number"], str: ["text"]}.get(
+                kind, ["keys with values" if get_origin(kind) is Mapping else "a list"]
+            )
     if str in kinds and len(kinds) > 1:  # one name besides numbers or other names
         values[values.index("text")] = code(default) if default.isalpha() else code("auto")
     return ", ".join(values)
