@@ -24,7 +24,7 @@ def curves(records: Records) -> Figure:
         for run in records[f"{name}-56"].values():
             ax.plot(run.steps["step"], run.steps["loss"].rolling(10).mean(), color=COLOURS[arm], linewidth=1.1, label=arm)
     ax.set(xlabel="step", ylabel="training loss", ylim=(0, None), title="depth=56")
-    shared_legend(figure, [ax])
+    shared_legend(figure)
     return figure
 
 
@@ -40,7 +40,7 @@ def gradients(records: Records) -> Figure:
             ax.plot(table["block"], clip_for_log(table["grad_norm"], level), color=COLOURS[arm], linewidth=1.1, label=arm)
         ax.set(xlabel="block (0: stem)", title=f"depth=56, {title}, step 0")
     axes[0].set_ylabel("‖∂L/∂(block output)‖")
-    shared_legend(figure, axes)
+    shared_legend(figure)
     return figure
 
 
@@ -53,7 +53,7 @@ def modes(records: Records) -> Figure:
     ax.set(xlabel="step", ylabel="loss of the step's batch", title="depth=20, shortcut=identity")
     ax.set_xscale("symlog", linthresh=1)
     ax.set_ylim(bottom=0)
-    shared_legend(figure, [ax])
+    shared_legend(figure)
     return figure
 
 
@@ -76,7 +76,7 @@ def lesions(records: Records) -> Figure:
             table = run.probe(probe).query("block > 0")
             ax.plot(table["block"], table["test_error"], "-o", color=colour, markersize=3, linewidth=1, label=label)
     ax.set(xlabel="block taken out", ylabel="test error (%)", ylim=(0, 100), title="depth=20")
-    shared_legend(figure, [ax])
+    shared_legend(figure)
     return figure
 
 
@@ -95,5 +95,5 @@ def fits(losses: Mapping[str, Mapping[str, Tensor]]) -> Figure:
             ax.fill_between(range(len(loss)), loss.amin(dim=1), loss.amax(dim=1), color=colour, alpha=0.18, linewidth=0)
         ax.set(xlabel="step", title=titles[target], yscale="log", xscale="symlog", xlim=(0, len(loss) - 1))
     axes[0].set_ylabel("mean squared error")
-    shared_legend(figure, axes)
+    shared_legend(figure)
     return figure

@@ -47,7 +47,7 @@ def _sliders(language: str) -> document.Widget:
         "lab_sliders.html",
         _text("sliders.title", language),
         package=__package__,
-        given=scalar_block.for_sliders(),
+        initial=scalar_block.for_sliders(),
         names={name: scalar_symbol(name) for name in scalar_block.WEIGHTS},
         cases={case.name: _text(f"numbers.{case.name}", language) for case in scalar_block.CASES},
         columns=[[(name, FORMULAS[name][0]) for name in names] for names in (FORWARD, BACKWARD)],

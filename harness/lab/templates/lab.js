@@ -41,22 +41,22 @@ function residualBlock(w, running, epsilon, x0, dy, training) {
 }
 
 function startSliders(root) {
-  const given = JSON.parse(root.querySelector("script[type='application/json']").textContent);
+  const initial = JSON.parse(root.querySelector("script[type='application/json']").textContent);
   const find = (selector) => Array.from(root.querySelectorAll(selector));
-  const shown = (v) => (v === 0 ? "0" : Math.abs(v) < 1e-4 ? v.toExponential(2) : v.toFixed(4));
+  const format = (v) => (v === 0 ? "0" : Math.abs(v) < 1e-4 ? v.toExponential(2) : v.toFixed(4));
   const update = () => {
     const weights = {};
     for (const slider of find("input[type=range]")) {
       weights[slider.name] = Number(slider.value);
       root.querySelector(`output[for="${slider.id}"]`).textContent = Number(slider.value).toFixed(2);
     }
-    const chosen = given.cases.find((one) => one.name === root.querySelector("select").value);
-    const found = residualBlock(weights, given.running, given.epsilon, chosen.x0, chosen.dy, chosen.training);
-    for (const cell of find("td[data-value]")) cell.textContent = found[cell.dataset.value].map(shown).join("  ");
+    const selected = initial.cases.find((entry) => entry.name === root.querySelector("select").value);
+    const values = residualBlock(weights, initial.running, initial.epsilon, selected.x0, selected.dy, selected.training);
+    for (const cell of find("td[data-value]")) cell.textContent = values[cell.dataset.value].map(format).join("  ");
   };
   root.addEventListener("input", update);
   root.querySelector("button").addEventListener("click", () => {
-    for (const slider of find("input[type=range]")) slider.value = given.weights[slider.name];
+    for (const slider of find("input[type=range]")) slider.value = initial.weights[slider.name];
     update();
   });
   update();
