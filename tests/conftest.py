@@ -1,6 +1,6 @@
-"""Shared fixtures: real CIFAR-10 where it lies beside the checkout; no process outlives its test; examples that repeat.
+"""Shared fixtures: the browser, real CIFAR-10 if it lies beside the checkout, and an end to every process a test starts.
 
-Hypothesis tries the same examples each time, so that a failure tells of a change. HYPOTHESIS_PROFILE=random looks for new ones.
+Hypothesis tries the same examples in every run, so that a new failure points to a change. HYPOTHESIS_PROFILE=random tries others.
 """
 
 import os
