@@ -19,19 +19,20 @@ from harness.reporting.document import Code, Element, Fold, Section, Table, Text
 from harness.system import console
 
 ABOUT_RUNS = (
-    "Errors in percent, at the end, in evaluation mode; batch_error is the mean over the batches of the last 50 steps, in "
-    "training mode; time in seconds; warmup_end is the step from which the learning rate was the full one."
+    "Errors are in percent, at the end of training, in evaluation mode; batch_error is the mean over the batches of the last "
+    "50 steps, in training mode. Times are in seconds. warmup_end is the first step at the full learning rate."
 )
 ABOUT_APART = (
-    f"The error of the last 50 steps' batches and that of the training images at the end differ by more than {APART:g} points "
-    "in these runs. Batches are augmented and normalised by their own statistics; an evaluation uses running statistics, which "
-    "lag behind the weights of a net that is still changing fast; schedule.precise_norm estimates them anew before an evaluation."
+    "In these runs the error of the batches of the last 50 steps and the error of the training images at the end differ by "
+    f"more than {APART:g} points. Batches are augmented and normalised by their own statistics. An evaluation uses running "
+    "statistics, which lag behind the weights while a net changes fast; schedule.precise_norm estimates them again before "
+    "each evaluation."
 )
 
 
 def refuse(error: Exception) -> int:
     """Print why a report cannot be read or written, and return the exit code 2."""
-    return console.refuse("harness.report", reader.words(error))
+    return console.refuse("harness.report", reader.describe_error(error))
 
 
 def conclude(folder: Path, unwritten: int = 0) -> int:
@@ -123,11 +124,11 @@ def keep(sweep: Path, name: str) -> Path:
     with findings.filled(sweep.parent.parent, name) as (aside, finding):
         for file in (sweep / paths.SWEEP, sweep / paths.VERIFICATION):
             if file.is_file():
-                writer.write_bytes(aside / file.name, reader.read_bytes(file, reader.DOCUMENT))
+                writer.write_bytes(aside / file.name, reader.read_bytes(file, reader.MAX_DOCUMENT))
         (aside / paths.RUNS).mkdir()
         for run in runs:
             for file in filter(_is_evidence, sorted(run.iterdir())):
-                writer.write_bytes(aside / paths.RUNS / run.name / file.name, reader.read_bytes(file, reader.TABLE))
+                writer.write_bytes(aside / paths.RUNS / run.name / file.name, reader.read_bytes(file, reader.MAX_TABLE))
         build(aside)
     return finding
 
@@ -164,12 +165,12 @@ def _remarks(tables: Tables) -> list[Element]:
     """Explain the columns of the table of runs, and every run with an unusual end."""
     elements: list[Element] = [Text(ABOUT_RUNS)]
     for run in tables.runs["run"][tables.runs["status"] == states.DIVERGED]:
-        elements.append(Text(f"{run} diverged: its loss left the finite numbers; its error is that of a guess."))
+        elements.append(Text(f"{run} diverged: its loss was not finite any more. It counts with the error of a guess."))
     overflowed = tables.runs[tables.runs["overflowed"].notna()]
     for run, names in zip(overflowed["run"], overflowed["overflowed"], strict=True):
         which = names.replace(" ", ", ")
         elements.append(
-            Text(f"{run} overflowed: the evaluation at the end is not finite ({which}); that error is that of a guess.")
+            Text(f"{run} overflowed: the evaluation at the end is not finite ({which}) and counts with the error of a guess.")
         )
     if len(tables.apart):
         apart = tables.apart[["run", "batch_error", "train_error"]]

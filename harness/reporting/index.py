@@ -66,7 +66,7 @@ def entries(results: Path) -> list[Entry]:
 def _entry(results: Path, folder: Path) -> Entry:
     kind = KINDS[folder.parent.name]
     if folder.is_symlink():
-        return Entry(kind, folder.name, "", folder.name, lines=["A link, which is not followed."])
+        return Entry(kind, folder.name, "", folder.name, lines=["A symbolic link, which is not followed."])
     lines: list[str] = []
     date = _read(lines, _date, folder, "")
     page, notes = _first(folder, paths.REPORT_HTML, paths.REPORT_MARKDOWN, paths.NOTES), _first(folder, paths.NOTES)
@@ -105,7 +105,7 @@ def _read(lines: list[str], read: Callable[[Path], Content], folder: Path, defau
     try:
         return read(folder)
     except (RecordError, OSError, ValueError, OverflowError) as error:
-        lines.append(f"Damaged: {reader.words(error).replace(f'{folder.parent}/', '')}")
+        lines.append(f"Damaged: {reader.describe_error(error).replace(f'{folder.parent}/', '')}")
         return default
 
 

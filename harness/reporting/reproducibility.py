@@ -20,15 +20,15 @@ from harness.reporting import document
 from harness.reporting.document import Code, Element, Section, Table, Text
 
 PROMISE = (
-    "With equal package versions, number of threads, device and type of processor the numbers are the same to the last bit, "
-    "whatever else runs beside; otherwise they agree to rounding at first, and deep plain nets may end further apart than "
-    "two seeds. The seed is the root of separate streams for initial values, order of the images and augmentation. Nothing was "
-    "selected on the test images."
+    "With equal package versions, number of threads, device and type of processor, the numbers are equal to the last bit, "
+    "regardless of other runs at the same time. Otherwise they agree up to rounding at first, and deep plain nets may end "
+    "further apart than two seeds. The seed is the root of separate random streams for initial values, order of the images "
+    "and augmentation. Nothing was selected on the test images."
 )
 
 
 def section(tables: Tables) -> Section:
-    elements: list[Element] = [Text("This asks for the same runs; those that are done are reused, the others are trained:")]
+    elements: list[Element] = [Text("This command requests the same runs; finished runs are reused, the others are trained:")]
     elements.append(Code(str(tables.about.get("command", ""))))
     environments = _environments(tables)
     for environment, count in environments.items():

@@ -23,14 +23,15 @@ from harness.records import paths, writer
 from harness.reporting.document import Badge, Code, Element, Fold, Link, Section, Table, Tally, Text, facts, format_value
 
 HOW_TO_READ = (
-    "Reproduced or contradicted: the claim's protocol, 3 seeds or more, and the 95 % interval lies wholly on one side of the "
-    "threshold. Undecided: it straddles the threshold. Consistent or inconsistent: only a direction, from another protocol or "
-    "fewer seeds. Thresholds were fixed before the runs. A claim of several parts holds where all of them do. Errors are those "
-    "at the end; a diverged run counts with the error of a guess."
+    "Reproduced and contradicted are firm: the runs follow the claim's protocol, with 3 seeds or more, and the whole 95 % "
+    "interval lies on one side of the threshold. Undecided: the interval contains the threshold. Consistent and inconsistent "
+    "only indicate a direction, because of another protocol or fewer seeds. Thresholds were fixed before the runs. A claim "
+    "with several numbers holds if all of them do. Errors are those at the end of training; a diverged run counts with the "
+    "error of a guess."
 )
 ABOUT_INDEX = (
-    "Points of training error for each doubling of depth: the mean over seeds of the slopes over the base-2 logarithm of depth. "
-    "Families are ranked among those of equal depths and protocol, the least degraded first."
+    "Points of training error for each doubling of depth: the slope over the base-2 logarithm of depth, averaged over seeds. "
+    "Families are ranked among those with equal depths and protocol, the least degraded first."
 )
 ABOUT_PUBLISHED = (
     "Test errors in percent; ours are means over seeds with 95 % intervals. Numbers are comparable where nothing differs."
@@ -62,7 +63,7 @@ def write(tables: Tables, outcomes: Sequence[Outcome]) -> None:
 
 def _verdicts(judged: Sequence[Outcome], not_run: int) -> Section:
     if not judged:
-        return Section("Verdicts", [Text("No claim has its runs here.")])
+        return Section("Verdicts", [Text("No claim has the runs that it needs.")])
     several_runs, settings = len({outcome.runs for outcome in judged}) > 1, any(outcome.setting for outcome in judged)
     header = ["claim", "verdict", "published sentence", "found [95 % interval]"]
     header += [*(["runs"] if several_runs else []), *(["setting"] if settings else [])]
@@ -83,7 +84,7 @@ def _verdicts(judged: Sequence[Outcome], not_run: int) -> Section:
     if not several_runs:
         elements.append(Text(f"All from: {judged[0].runs}."))
     if not_run:
-        elements.append(Text("What is not run, in this sweep or in some of its settings, is listed below with what is missing."))
+        elements.append(Text("Claims not run, in this sweep or in some of its settings, are listed below with the missing runs."))
     return Section("Verdicts", [*elements, Fold("How to read the verdicts", [Text(HOW_TO_READ)])])
 
 
@@ -108,9 +109,9 @@ def _details(number: int, outcome: Outcome) -> Fold:
     if outcome.differences:
         about["differs from the paper"] = ", ".join(outcome.differences)
     if outcome.unfinished:
-        about["without a result, so not in it"] = ", ".join(outcome.unfinished)
+        about["runs without a result, left out"] = ", ".join(outcome.unfinished)
     if outcome.judgement.needed:
-        about["to settle it"] = ", ".join(outcome.judgement.needed)
+        about["needed to decide"] = ", ".join(outcome.judgement.needed)
     numbers = [
         [s.name, _number(s.estimate.value, s.unit), _interval(s.estimate), _claimed(s), str(s.estimate.seeds)]
         for s in outcome.statistics
@@ -125,7 +126,7 @@ def _details(number: int, outcome: Outcome) -> Fold:
     if isinstance(outcome.evidence, Evidence):
         elements += [Text(note) for note in outcome.evidence.notes]
     if outcome.commands:
-        elements.append(Text("The runs expected to settle it (those that are done are reused):"))
+        elements.append(Text("Runs expected to decide it (finished runs are reused):"))
         elements.append(Code("\n".join(outcome.commands)))
     name = claim.id + (f" ({outcome.setting})" if outcome.setting else "")
     return Fold(name, elements, Badge(outcome.verdict.value), claim.sentence, _anchor(number))
@@ -137,9 +138,9 @@ def _not_run(outcomes: Sequence[Outcome]) -> Section:
         setting = f" (in {outcome.setting})" if outcome.setting else ""
         missing = "; ".join(outcome.judgement.needed)
         rows.append([outcome.claim.id, outcome.claim.sentence, f"{missing}{setting}", "; ".join(outcome.commands)])
-    about = "Each of these claims lacks runs; the command makes those of the first setting that lacks them."
+    about = "These claims lack runs. The command trains those of the first setting that lacks them."
     table = Table(["claim", "published sentence", "missing", "command"], rows, prose=True)
-    title = f"{len(rows)} claim{'s' if len(rows) > 1 else ''}, what is missing, and the command that makes it"
+    title = f"{len(rows)} claim{'s' if len(rows) > 1 else ''} with missing runs and commands"
     return Section("Claims not run", [Text(about), Fold(title, [table])])
 
 
@@ -151,7 +152,7 @@ def _indices(tables: Tables) -> list[Section]:
     ):
         for rank, index in enumerate(indices, 1):
             slope = index.slope
-            seeds = f"{slope.seeds}" + (f" ({index.left_out} without every depth left out)" if index.left_out else "")
+            seeds = f"{slope.seeds}" + (f" ({index.left_out} left out, without all depths)" if index.left_out else "")
             numbers = _number(slope.value), _interval(slope), seeds
             rows.append([str(rank), index.family, *numbers, ", ".join(map(str, depths)), protocol])
     header = ["rank", "family", "points a doubling", "95 % interval", "seeds", "depths", "protocol"]

@@ -24,6 +24,14 @@ def of(results, tests, depth=110, shortcut="identity", make=cifar, train=0.0, **
     return [finish(results, make(depth, shortcut, seed, **keys), train, test) for seed, test in enumerate(tests)]
 
 
+@pytest.mark.parametrize("name", ["A1", "A2", "A3", "A4", "A5", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "D5"])
+def test_the_numbers_in_a_sentence_are_those_it_is_judged_by(name):
+    numbers = CLAIMS[name].find.keywords["numbers"]
+    said = [number.removesuffix(",") for number in CLAIMS[name].sentence.removesuffix(".").split()]
+    assert all(f"{number.error:g}" in said for number in numbers.values())
+    assert CLAIMS[name].sentence.count("above") == sum(number.above for number in numbers.values())
+
+
 @pytest.mark.parametrize(
     ("claim", "shortcut", "keys", "tests", "verdict"),
     [

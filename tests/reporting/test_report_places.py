@@ -289,7 +289,7 @@ def test_the_index_follows_no_links_out(folder, tmp_path):
     (folder / paths.VERDICTS).symlink_to("/dev/zero")
     html = index.build(results).read_text()
     assert "secret" not in html
-    assert "A link, which is not followed." in html
+    assert "A symbolic link, which is not followed." in html
     assert "Damaged: made/verdicts.json: is not a regular file" in html
 
 
