@@ -73,32 +73,32 @@ CURVES = Picture(
 GRADIENTS = Picture(
     "gradients",
     "Gradient of every layer",
-    "Norm of the loss gradient with respect to each layer's weights, accumulated in float64; from the stem to the "
-    "last convolution. A tensor whose every element is zero stands on the dashed line. Dotted, for plain nets with batch "
-    "normalisation: growth by 1.211 a layer towards the input, which theory gives for infinite width and batch (Yang et al. "
-    "2019, Theorem 8), from the measured last layer on. Measured growth is by the slope of the logarithm over layers, its 95 % "
-    "interval over seeds.",
+    "Norm of the loss gradient with respect to each layer's weights, accumulated in float64, from the stem to the last "
+    "convolution. Tensors whose elements are all zero lie on the dashed line. Dotted: for plain nets with batch normalisation, "
+    "the factor of 1.211 per layer towards the input that theory gives for infinite width and batch (Yang et al. 2019, Theorem "
+    "8), starting from the measured last layer. Measured factors are from the slope of the logarithm over layers, with 95 % "
+    "intervals over seeds.",
     LAYERS,
     gradients.by_layer,
 )
 FIRST_LAYER = Picture(
     "first-layer",
     "Gradient of the first layer against depth",
-    "The layer farthest from the loss, where a vanishing or exploding gradient shows most. Dotted, for plain nets with batch "
-    "normalisation: growth by 1.211 a layer of depth, from the measured least depth on (Yang et al. 2019, Theorem 8); measured "
-    "growth is by the slope of the logarithm over depth, its 95 % interval over seeds.",
+    "The layer farthest from the loss, where a vanishing or exploding gradient is most visible. Dotted: for plain nets with "
+    "batch normalisation, a factor of 1.211 per layer of depth, starting from the measured least depth (Yang et al. 2019, "
+    "Theorem 8). Measured factors are from the slope of the logarithm over depth, with 95 % intervals over seeds.",
     LAYERS,
     gradients.first_layer,
 )
 ACTIVATIONS = Picture(
     "activations",
     "Gradient with respect to every block's output",
-    "Norm of the loss gradient with respect to the output of the stem and of each block: what reaches that depth on the "
-    "way back, whatever the scale of the weights. Dotted, from the measured last block on, what theory gives for plain nets: "
-    "with batch normalisation growth by 1.211 a layer (Yang et al. 2019, Theorem 8); without, what the initial values multiply "
-    "the gradient by (He et al. 2015b; Glorot and Bengio 2010), times what zero padding leaves of it on maps of this size, as a "
-    "root mean square over all initial values, of which a single net of few channels mostly falls short. Measured growth is by "
-    "the slope of the logarithm over blocks, two layers each, its 95 % interval over seeds.",
+    "Norm of the loss gradient with respect to the output of the stem and of each block: the gradient that reaches that depth "
+    "in the backward pass, independent of the scale of the weights. Dotted: the prediction for plain nets, starting from the "
+    "measured last block. With batch normalisation it is a factor of 1.211 per layer (Yang et al. 2019, Theorem 8); without, "
+    "the factor of the initial values (He et al. 2015b; Glorot and Bengio 2010) times the fraction that zero padding leaves on "
+    "maps of this size, as a root mean square over all initial values, below which a single net of few channels mostly lies. "
+    "Measured factors are from the slope of the logarithm over blocks, two layers each, with 95 % intervals over seeds.",
     BLOCKS,
     gradients.by_block,
 )
@@ -106,17 +106,16 @@ FORWARD = Picture(
     "forward",
     "Signal after every block",
     "Root mean square of the output of the stem and of each block. Without normalisation a gradient can be small because the "
-    "signal itself has faded, or large because it has grown. Dotted, for plain nets without normalisation or bias: initial "
-    "values times padding, as for gradients, from the measured stem on.",
+    "signal itself has faded, or large because it has grown. Dotted: for plain nets without normalisation or bias, the factors "
+    "of initial values and padding, as for gradients, starting from the measured stem.",
     BLOCKS,
     gradients.forward_by_block,
 )
 HEAT_MAPS = Picture(
     "heat-maps",
     "Gradient by step and layer, run by run",
-    "Norm of the loss gradient with respect to each layer's weights; pink: exactly zero, or not finite. Of each line of the "
-    f"other figures one run is drawn, that of the lowest seed, and at most {MAPS} in all; every run is in its "
-    "layers.csv.gz.",
+    "Norm of the loss gradient with respect to each layer's weights; pink: exactly zero, or not finite. For each line of the "
+    f"other figures the run with the lowest seed is drawn, at most {MAPS} in all; the others are in their layers.csv.gz.",
     Source("heat-maps", lambda tables: tables.heat_maps, by_step=True),
     gradients.heat_maps,
 )
@@ -131,20 +130,20 @@ RESPONSES = Picture(
 BRANCHES = Picture(
     "branches",
     "Residual branch beside its input",
-    "Standard deviation of the response of each block's last convolution (the branch's size, before the addition) over the root "
-    "mean square of the block's input. Dotted, for identity shortcuts with batch normalisation at initialisation: theory, about "
-    "1/sqrt(l) at block l of a stage (derived in harness/analysis/theory.py); a new stage begins with new "
-    "channels, which are zero, so the ratio rises. "
-    "De and Smith 2020: batch normalisation makes branches small beside what they are added to. Powers of l are "
-    "by the slope of logarithms over the blocks of stage 1, of theory too; the 95 % interval is over seeds.",
+    "Standard deviation of the response of each block's last convolution (the size of the branch before the addition) over the "
+    "root mean square of the block's input. Dotted: for identity shortcuts with batch normalisation at initialisation, the "
+    "prediction, about 1/sqrt(l) at block l of a stage (derived in harness/analysis/theory.py). A new stage begins with new "
+    "channels, which are zero, so the ratio rises. De and Smith 2020: batch normalisation makes branches small relative to what "
+    "they are added to. Powers of l, measured and predicted, are from the slope of logarithms over the blocks of stage 1, with "
+    "95 % intervals over seeds.",
     Source("branches", lambda tables: tables.branches, (LAYER_MOMENTS, BLOCK_MOMENTS)),
     branches.branch_over_input,
 )
 BY_STEP = Picture(
     "first-layer-by-step",
     "Gradient of the first layer at every step",
-    "Norm of the loss gradient with respect to the first layer's weights, accumulated in float64, at every step; where steps are "
-    "many, medians over stretches of them. Lines are medians over seeds. Drawn of runs with gradient_norms=every.",
+    "Norm of the loss gradient with respect to the first layer's weights, accumulated in float64, at every step; if there are "
+    "many, medians over stretches of them. Lines are medians over seeds. Only for runs with gradient_norms=every.",
     Source("gradient-norms", lambda tables: tables.gradient_norms),
     gradients.first_layer_by_step,
 )

@@ -14,7 +14,7 @@ from harness.analysis import stats, theory
 from harness.analysis.phases import MOMENTS
 from harness.analysis.stats import Estimate
 from harness.plots import theory_lines
-from harness.plots.style import chunks, draw_line, ordered_colours, panels, shared_legend, short, wrap
+from harness.plots.style import draw_line, ordered_colours, panel_rows, shared_legend, short, wrap
 
 SHOWN = (MOMENTS[0], MOMENTS[2])
 ORDERS = ("original", "preactivation")
@@ -29,11 +29,10 @@ def branch_over_input(branches: pd.DataFrame, x: str) -> Iterator[Figure]:
     finite = branches.assign(value=branches["branch"] / branches["input"])
     finite = finite[np.isfinite(finite["value"]) & (finite["value"] > 0)]
     colours = ordered_colours(finite["x"])
-    for arms in chunks(finite["arm"], 4):
-        figure, axes = panels(len(arms), 2, height=2.9, sharex=True, sharey="row")
+    for figure, axes in panel_rows(finite["arm"], 2, "block l, from the input", "branch over input"):
         has_theory = False
-        for row, arm in enumerate(arms):
-            for ax, moment in zip(axes[2 * row : 2 * row + 2], SHOWN, strict=True):
+        for arm, row in axes.items():
+            for ax, moment in zip(row, SHOWN, strict=True):
                 frame = finite[(finite["arm"] == arm) & (finite["moment"] == moment)]
                 for value, group in frame.groupby("x"):
                     median = group.groupby("block")["value"].median()
@@ -47,12 +46,9 @@ def branch_over_input(branches: pd.DataFrame, x: str) -> Iterator[Figure]:
                     _draw_root(ax, frame)
                 _label_axes(ax)
                 ax.set_title("\n".join(filter(None, titles)), fontsize=9)
-            axes[2 * row].set_ylabel("branch over input")
-        for ax in axes[-2:]:
-            ax.set_xlabel("block l, from the input")
         if has_theory:
-            theory_lines.name_theory(axes[-1])
-        shared_legend(figure, axes)
+            figure.axes[-1].plot([], [], **theory_lines.LEGEND)
+        shared_legend(figure)
         yield figure
 
 

@@ -53,7 +53,7 @@ def error_against(runs: pd.DataFrame, x: str) -> Iterator[Figure]:
             key_axis(ax, x, runs["x"])
         axes[0].set_ylim(0, _top(runs))
         axes[0].set_ylabel("error at the end (%)")
-        shared_legend(figure, axes)
+        shared_legend(figure)
         yield figure
 
 
@@ -86,7 +86,7 @@ def error_by_arm(runs: pd.DataFrame, x: str) -> Iterator[Figure]:
             ax.set_xlim(0, _top(runs))
         axes[0].set_yticks(range(len(arms)), [wrap(arm) for arm in arms])
         axes[0].set_ylim(len(arms) - 0.5, -0.5)
-        shared_legend(figure, axes)
+        shared_legend(figure)
         yield figure
 
 
@@ -127,5 +127,5 @@ def curves(epochs: pd.DataFrame, x: str) -> Iterator[Figure]:
             last = rows[rows["step"] == rows.groupby("run")["step"].transform("max")].groupby("x")["test_error"].mean()
             ax.set_title(f"{wrap(arm)}\nfinal test error\n{span(x, last, '.1f')} %")
             ax.set_ylim(0, 100)
-        shared_legend(figure, axes.values())
+        shared_legend(figure)
         yield figure

@@ -27,6 +27,7 @@ from harness.plots.style import (
     log_axis,
     ordered_colours,
     panel_grids,
+    panel_rows,
     panels,
     shared_legend,
     short,
@@ -78,12 +79,11 @@ def _against_place(
     """Yield the figures; the line of theory starts from the measured value at the last place, or at the first."""
     colours = ordered_colours(table["x"])
     by_moment = _by_moment(table, column)
-    for arms in chunks(table["arm"], 4):
-        figure, axes = panels(len(arms), 3, height=2.9, sharex=True, sharey="row")
+    for figure, axes in panel_rows(table["arm"], 3, *labels):
         has_theory = False
-        for row, arm in enumerate(arms):
+        for arm, row in axes.items():
             frames = {moment: frame[frame["arm"] == arm] for moment, frame in by_moment.items()}
-            for ax, (moment, frame) in zip(axes[3 * row : 3 * row + 3], frames.items(), strict=True):
+            for ax, (moment, frame) in zip(row, frames.items(), strict=True):
                 level = log_axis(ax, pd.concat([frame["value"] for frame in frames.values()]))
                 for value, group in frame.groupby("x"):
                     median = group.groupby(place)["value"].median()
@@ -99,12 +99,9 @@ def _against_place(
                     titles.append(factor)
                 ax.set_title("\n".join(titles), fontsize=9)
                 _count_not_finite(ax, frame)
-            axes[3 * row].set_ylabel(labels[1])
-        for ax in axes[-3:]:
-            ax.set_xlabel(labels[0])
         if has_theory:
-            theory_lines.name_theory(axes[-1])
-        shared_legend(figure, axes)
+            figure.axes[-1].plot([], [], **theory_lines.LEGEND)
+        shared_legend(figure)
         yield figure
 
 
@@ -152,7 +149,7 @@ def first_layer(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
             key_axis(ax, x, layers["x"])
             _count_not_finite(ax, frame)
         axes[0].set_ylabel("||dL/dW|| of the first layer")
-        shared_legend(figure, axes)
+        shared_legend(figure)
         yield figure
 
 
@@ -175,7 +172,7 @@ def first_layer_by_step(norms: pd.DataFrame, x: str) -> Iterator[Figure]:
             last = rows[rows["step"] == rows.groupby("run")["step"].transform("max")].groupby("x")["grad_norm"].median()
             ax.set_title(f"{wrap(arm)}\nat the end, {span(x, last, '.1e')}", fontsize=9)
             ax.set_xscale("log")
-        shared_legend(figure, axes.values())
+        shared_legend(figure)
         yield figure
 
 
@@ -189,7 +186,7 @@ def _factor_of_depth(ax: Axes, frame: pd.DataFrame, styles: Mapping[str, Mapping
         draw_line(ax, predicted, rows, color=styles[arm]["color"], **theory_lines.THEORY)
     if not arms:
         return ""
-    theory_lines.name_theory(ax)
+    ax.plot([], [], **theory_lines.LEGEND)
     factors = sorted((theory_lines.factor_of_depth(rows) for rows in arms.values()), key=lambda factor: factor.value)
     if len(factors) == 1:
         return f"\nplain with BN, per layer of depth: {theory_lines.compare(factors[0], theory.GRADIENT_FACTOR)}"

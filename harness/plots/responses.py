@@ -35,5 +35,5 @@ def response_std(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
             ax.set_yscale("log")
         else:
             ax.set_ylim(0, 1.06 * last["response_std"].max())
-        shared_legend(figure, axes.values())
+        shared_legend(figure)
         yield figure

@@ -117,10 +117,10 @@ def ordered_colours(values: Iterable[Any]) -> dict[Any, Any]:
     return {value: ramp(place) for value, place in zip(distinct, places, strict=True)}
 
 
-def shared_legend(figure: Figure, axes: Iterable[Axes]) -> None:
+def shared_legend(figure: Figure) -> None:
     """Put one legend below all panels, with as many columns as its labels leave room for."""
     handles: dict[str, Any] = {}
-    for ax in axes:
+    for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(truncate(label), handle)
     if handles:
@@ -147,6 +147,17 @@ def panel_grids(names: Iterable[Any], x_label: str, y_label: str, **options: Any
                 ax.set_xlabel(x_label)
                 ax.tick_params(labelbottom=True)
         yield figure, dict(zip(group, axes, strict=False))
+
+
+def panel_rows(names: Iterable[Any], columns: int, x_label: str, y_label: str) -> Iterator[tuple[Figure, dict[Any, list[Axes]]]]:
+    """Yield figures of at most four rows of panels, and the axes of each row by name: one row for each distinct name."""
+    for group in chunks(names, 4):
+        figure, axes = panels(len(group), columns, height=2.9, sharex=True, sharey="row")
+        for ax in axes[::columns]:
+            ax.set_ylabel(y_label)
+        for ax in axes[-columns:]:
+            ax.set_xlabel(x_label)
+        yield figure, {name: axes[columns * row : columns * (row + 1)] for row, name in enumerate(group)}
 
 
 def log_axis(ax: Axes, values: pd.Series) -> float:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from harness.analysis import stats, theory
 from harness.analysis.stats import Estimate
@@ -20,11 +19,8 @@ LARGEST_SIDE = 4096
 """Upper bound of the side of an image, in pixels."""
 THEORY: Mapping[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 1.3}
 """The style of a line of theory, drawn in the colour of the measurement."""
-
-
-def name_theory(ax: Axes) -> None:
-    """Give the lines of theory one entry in the legend."""
-    ax.plot([], [], color="#555555", label="theory", **THEORY)
+LEGEND: Mapping[str, Any] = {"color": "#555555", "label": "theory", **THEORY}
+"""The style of the entry in the legend that all lines of theory share."""
 
 
 def net_of(frame: pd.DataFrame) -> Net | None:

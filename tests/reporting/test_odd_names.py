@@ -1,4 +1,4 @@
-"""Names of a user's own may hold anything: a figure shows them as they are written, and no page takes them for markup."""
+"""A user's names may contain anything: figures show them literally, and no page treats them as markup."""
 
 import re
 import shutil
@@ -79,14 +79,14 @@ def test_any_key_may_have_any_name(name, key, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_text_is_drawn_as_it_is_written(name):
-    """In every place of a figure where a name may stand, ticks included; ticks of numbers stay formulas."""
+    """Everywhere in a figure, ticks included; numeric ticks are still formulas."""
     figure, (left, right) = panels(1, 2)
     left.plot([1, 2], [1e-9, 1e9], label=f"shortcut={name}")
     left.set(yscale="log", title=name, xlabel=name)
     right.set_yticks([0, 1], [name, "other"])
     right.text(0.5, 0.5, name[:100])
     figure.suptitle(name[:200])
-    shared_legend(figure, [left, right])
+    shared_legend(figure)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert set(save(figure)) == {"svg", "png"}
