@@ -121,7 +121,7 @@ def keep(sweep: Path, name: str) -> Path:
     runs = [run.folder for run in tables.all_runs]
     if sweep.parent.name not in (paths.SWEEPS, paths.FINDINGS):
         raise RecordError(f"{sweep}: does not lie in the sweeps/ of a results folder, so there is no findings/ beside it")
-    with findings.filled(sweep.parent.parent, name) as (aside, finding):
+    with findings.new_finding(sweep.parent.parent, name) as (aside, finding):
         for file in (sweep / paths.SWEEP, sweep / paths.VERIFICATION):
             if file.is_file():
                 writer.write_bytes(aside / file.name, reader.read_bytes(file, reader.MAX_DOCUMENT))

@@ -1,4 +1,4 @@
-"""Claims on gradients and responses, judged on runs whose tables are made by hand, and on one tiny sweep that was trained."""
+"""Claims on gradients and responses, on fabricated tables and on one tiny trained sweep."""
 
 import math
 
@@ -10,7 +10,7 @@ from experiments import find, layer_responses, vanishing_gradient
 from experiments.vanishing_gradient import DURING, LATER, START, balance, fall, growth
 from harness import run
 from harness.analysis.tables import Tables
-from harness.analysis.theory import GROWTH
+from harness.analysis.theory import GRADIENT_FACTOR
 from harness.analysis.verdicts import Verdict
 from harness.claims.claim import MissingRuns
 from harness.claims.judging import judge_sweep
@@ -21,7 +21,7 @@ from support.helpers import KEYS
 STEPS = [0, 1, 5, 10, 20, 1000]
 SEEDS = (0, 1, 2)
 SCATTER = (0.97, 1.0, 1.03)
-"""Factor of what a seed measures."""
+"""Factor of each seed's measurements."""
 FLOAT32 = np.finfo(np.float32)
 
 
@@ -64,7 +64,7 @@ def outcomes(results, names, *claims):
 
 
 def plain(results, norm, blocks_of, depths=(20, 56, 110), **choices):
-    """Write plain nets of three seeds, `blocks_of(depth, factor)` being their blocks table; return their names."""
+    """Write plain nets of three seeds, with `blocks_of(depth, factor)` as blocks table; return their names."""
     return [
         finish(results, digits(depth, "none", seed, norm=norm, **choices), 1.0, 2.0, tables=tables(blocks_of(depth, factor)))
         for depth in depths
@@ -77,60 +77,63 @@ def plain(results, norm, blocks_of, depths=(20, 56, 110), **choices):
     [(-0.1, Verdict.REPRODUCED), (0.1, Verdict.CONTRADICTED), (0.0, Verdict.UNDECIDED)],
 )
 def test_g1_is_the_slope_over_depth(tmp_path, per_layer, expected):
-    """Stem over last block is 10^(per_layer * depth): that is the slope, whatever factor a seed has at every depth."""
+    """Stem over last block is 10^(per_layer * depth), so the slope is per_layer for every seed."""
 
     def fading(depth, factor):
         tilt = factor ** (depth / 50)  # so that slopes of seeds differ
         return blocks_table([tilt * 10 ** (per_layer * depth), 7.0, 1.0])
 
-    found = outcomes(tmp_path, plain(tmp_path, "none", fading), vanishing_gradient.G1)["G1"]
-    assert found.verdict is expected
-    (part,) = found.evidence.statistics
-    assert part.estimate.value == pytest.approx(per_layer, abs=1e-3)
-    assert part.values["56 layers"][1] == pytest.approx(56 * per_layer)
+    outcome = outcomes(tmp_path, plain(tmp_path, "none", fading), vanishing_gradient.G1)["G1"]
+    assert outcome.verdict is expected
+    (statistic,) = outcome.evidence.statistics
+    assert statistic.estimate.value == pytest.approx(per_layer, abs=1e-3)
+    assert statistic.values["56 layers"][1] == pytest.approx(56 * per_layer)
 
 
 @pytest.mark.parametrize(("precision", "smallest"), [("fp32", FLOAT32.smallest_subnormal), ("bf16", FLOAT32.tiny)])
 def test_g1_takes_a_gradient_of_zero_for_the_largest_that_it_can_have_been(tmp_path, precision, smallest):
-    """In 4096 elements the smallest number has a norm of 64 times that; beyond it the slope is only known to be lower."""
+    """4096 elements of the smallest number have 64 times its norm. Below it the slope is unbounded."""
 
     def vanished(depth, factor):
         return blocks_table([0.0 if depth == 110 else factor * 10.0 ** (-0.3 * depth), 1.0])
 
-    found = outcomes(tmp_path, plain(tmp_path, "none", vanished, precision=precision), vanishing_gradient.G1)["G1"]
-    (part,) = found.evidence.statistics
-    assert part.values["110 layers"][0] == pytest.approx(math.log10(64 * float(smallest)), abs=0.01)
-    assert part.estimate.low == -math.inf
-    assert found.verdict is Verdict.REPRODUCED
-    assert found.evidence.notes == ("3 of 9 gradients at the stem are exactly zero",)
+    outcome = outcomes(tmp_path, plain(tmp_path, "none", vanished, precision=precision), vanishing_gradient.G1)["G1"]
+    (statistic,) = outcome.evidence.statistics
+    assert statistic.values["110 layers"][0] == pytest.approx(math.log10(64 * float(smallest)), abs=0.01)
+    assert statistic.estimate.low == -math.inf
+    assert outcome.verdict is Verdict.REPRODUCED
+    assert outcome.evidence.notes == ("3 of 9 gradients at the stem are exactly zero",)
 
 
 def test_g1_needs_two_depths_without_normalisation(tmp_path):
     names = plain(tmp_path, "none", lambda depth, factor: blocks_table([factor, 1.0]), depths=(20,))
-    found = outcomes(tmp_path, names, vanishing_gradient.G1)["G1"]
-    assert found.verdict is Verdict.NOT_RUN
-    assert isinstance(found.evidence, MissingRuns)
+    outcome = outcomes(tmp_path, names, vanishing_gradient.G1)["G1"]
+    assert outcome.verdict is Verdict.NOT_RUN
+    assert isinstance(outcome.evidence, MissingRuns)
 
 
 @pytest.mark.parametrize(
-    ("rate", "expected"), [(GROWTH, Verdict.REPRODUCED), (1.0, Verdict.CONTRADICTED), (1.05, Verdict.UNDECIDED)]
+    ("rate", "expected"), [(GRADIENT_FACTOR, Verdict.REPRODUCED), (1.0, Verdict.CONTRADICTED), (1.05, Verdict.UNDECIDED)]
 )
 def test_g2_is_the_growth_per_layer_at_every_depth(tmp_path, rate, expected):
-    """Gradients grow by rate^2 a block of two layers; a seed's rate is 0.1 % more or less."""
+    """Gradients grow by rate^2 per block of two layers; rates of seeds differ by 0.1 %."""
 
     def growing(depth, factor):
         blocks, own = (depth - 2) // 2, rate * factor ** (1 / 30)
         return blocks_table([own ** (2 * (blocks - block)) for block in range(blocks + 1)])
 
-    found = outcomes(tmp_path, plain(tmp_path, "batch", growing, depths=(20, 56)), vanishing_gradient.G2)["G2"]
-    assert found.verdict is expected
-    assert [part.name for part in found.evidence.statistics] == ["growth per layer, 20 layers", "growth per layer, 56 layers"]
-    for part in found.evidence.statistics:
-        assert part.estimate.value == pytest.approx(rate, rel=1e-3)
+    outcome = outcomes(tmp_path, plain(tmp_path, "batch", growing, depths=(20, 56)), vanishing_gradient.G2)["G2"]
+    assert outcome.verdict is expected
+    assert [statistic.name for statistic in outcome.evidence.statistics] == [
+        "growth per layer, 20 layers",
+        "growth per layer, 56 layers",
+    ]
+    for statistic in outcome.evidence.statistics:
+        assert statistic.estimate.value == pytest.approx(rate, rel=1e-3)
 
 
 def test_growth_and_fall_by_hand():
-    """Norms 8, 4, 2: ln 2 a block, and a stem of four times the last block. Steps but the first are not looked at."""
+    """Norms 8, 4, 2: ln 2 per block, and the stem has four times the norm of the last block. Only step 0 counts."""
     later = blocks_table([1.0, 1.0, 1.0], steps=(1, 2))
     table = pd.concat([blocks_table([8.0, 4.0, 2.0]), later], ignore_index=True)
     assert growth(table)["growth"].tolist() == pytest.approx([math.log(2)])
@@ -142,7 +145,7 @@ def test_growth_and_fall_by_hand():
 
 
 def test_balance_by_hand():
-    """Median over steps 1 to 10 of 1, 2 and 9 powers of ten is 2; zeros and what is not finite are at the bounds."""
+    """The median over steps 1 to 10 of 1, 2 and 9 powers of ten is 2; zeros and non-finite values are at the bounds."""
     measured = balance(layers_table({0: 100.0, 1: 10.0, 2: 100.0, 10: 1e9, 11: 0.0, 12: math.inf, 13: math.nan, 14: 1.0}))
     assert measured[START].tolist() == pytest.approx([2])
     assert measured[DURING].tolist() == pytest.approx([2])
@@ -151,7 +154,7 @@ def test_balance_by_hand():
 
 
 def balanced(results, shortcut, ratios, state=states.DONE, depth=56):
-    """Write three seeds of a net whose first over last is `ratios` by step, scattered by seed; return their names."""
+    """Write three seeds of a net with these ratios of first over last by step, scattered by seed; return their names."""
     return [
         finish(
             results,
@@ -168,38 +171,38 @@ def balanced(results, shortcut, ratios, state=states.DONE, depth=56):
 @pytest.mark.parametrize(
     ("ratios", "expected"),
     [
-        ({0: 1e6, 1: 5.0, 5: 0.2, 10: 3.0, 20: 50.0, 1000: 0.02}, Verdict.REPRODUCED),  # step 0 is not asked for
+        ({0: 1e6, 1: 5.0, 5: 0.2, 10: 3.0, 20: 50.0, 1000: 0.02}, Verdict.REPRODUCED),  # step 0 does not count
         ({0: 1.0, 1: 1.0, 5: 1.0, 10: 1e9, 20: 1e-4, 1000: 1e-7}, Verdict.CONTRADICTED),  # vanished later
         ({0: 1.0, 1: 1e4, 5: 1.0, 10: 1e-9, 20: 1.0, 1000: 1.0}, Verdict.REPRODUCED),  # one wild step on either side
         ({0: 1.0, 1: 100.0, 5: 100.0, 10: 100.0, 20: 1.0, 1000: 1.0}, Verdict.UNDECIDED),  # at the threshold
     ],
 )
 def test_g3_asks_for_health_once_training_has_begun(tmp_path, ratios, expected):
-    found = outcomes(tmp_path, balanced(tmp_path, "none", ratios), vanishing_gradient.G3)["G3"]
-    assert found.verdict is expected
-    assert len(found.evidence.statistics) == 2
+    outcome = outcomes(tmp_path, balanced(tmp_path, "none", ratios), vanishing_gradient.G3)["G3"]
+    assert outcome.verdict is expected
+    assert len(outcome.evidence.statistics) == 2
 
 
 @pytest.mark.parametrize(
     ("ratios", "expected"),
     [
         (dict.fromkeys(STEPS, 3.0), Verdict.REPRODUCED),
-        (dict.fromkeys(STEPS, 3.0) | {0: 30.0}, Verdict.CONTRADICTED),  # step 0 is asked for
+        (dict.fromkeys(STEPS, 3.0) | {0: 30.0}, Verdict.CONTRADICTED),  # step 0 counts
         (dict.fromkeys(STEPS, 0.01), Verdict.CONTRADICTED),
     ],
 )
 def test_g4_asks_for_an_even_gradient_always(tmp_path, ratios, expected):
-    found = outcomes(tmp_path, balanced(tmp_path, "identity", ratios), vanishing_gradient.G4)["G4"]
-    assert found.verdict is expected
-    assert len(found.evidence.statistics) == 3
+    outcome = outcomes(tmp_path, balanced(tmp_path, "identity", ratios), vanishing_gradient.G4)["G4"]
+    assert outcome.verdict is expected
+    assert len(outcome.evidence.statistics) == 3
 
 
 def test_a_run_that_diverged_before_a_moment_counts_as_exploded(tmp_path):
     names = balanced(tmp_path, "identity", {0: 1.0, 1: 1.0}, states.DIVERGED)
-    found = outcomes(tmp_path, names, vanishing_gradient.G4)["G4"]
-    later = next(part for part in found.evidence.statistics if part.name.endswith(LATER))
+    outcome = outcomes(tmp_path, names, vanishing_gradient.G4)["G4"]
+    later = next(statistic for statistic in outcome.evidence.statistics if statistic.name.endswith(LATER))
     assert list(later.values.values()) == [{0: 6.0, 1: 6.0, 2: 6.0}]
-    assert found.verdict is Verdict.CONTRADICTED
+    assert outcome.verdict is Verdict.CONTRADICTED
 
 
 def test_settings_are_judged_apart(tmp_path):
@@ -211,8 +214,11 @@ def test_settings_are_judged_apart(tmp_path):
                 blocks = blocks_table([factor ** (depth / 50) * 10 ** (per_layer * depth), 1.0])
                 config = digits(depth, "none", seed, norm="none", init=init)
                 names.append(finish(tmp_path, config, 1.0, 2.0, tables=tables(blocks)))
-    found = judge_sweep(sweep(tmp_path, names), (vanishing_gradient.G1,))
-    assert {one.setting: one.verdict for one in found} == {"init=he": Verdict.UNDECIDED, "init=xavier": Verdict.REPRODUCED}
+    judged = judge_sweep(sweep(tmp_path, names), (vanishing_gradient.G1,))
+    assert {outcome.setting: outcome.verdict for outcome in judged} == {
+        "init=he": Verdict.UNDECIDED,
+        "init=xavier": Verdict.REPRODUCED,
+    }
 
 
 def responding(results, sizes):
@@ -238,9 +244,9 @@ def responding(results, sizes):
 def test_g6_compares_with_plain_nets_and_with_shallower_ones(tmp_path, sizes, expected):
     arms = [(20, "none"), (56, "none"), (20, "identity"), (56, "identity")]
     names = responding(tmp_path, dict(zip(arms, sizes, strict=True)))
-    found = outcomes(tmp_path, names, layer_responses.G6)["G6"]
-    assert found.verdict is expected
-    ratios = [part.estimate.value for part in found.evidence.statistics]
+    outcome = outcomes(tmp_path, names, layer_responses.G6)["G6"]
+    assert outcome.verdict is expected
+    ratios = [statistic.estimate.value for statistic in outcome.evidence.statistics]
     assert ratios == pytest.approx([sizes[2] / sizes[0], sizes[3] / sizes[1], sizes[3] / sizes[2]])
 
 
@@ -255,16 +261,16 @@ def test_the_experiments_are_found_with_their_claims():
 
 
 def test_a_sweep_that_was_trained_is_judged_by_all_of_them(tmp_path):
-    """Depths 8 and 14, 12 steps, one seed: at least a direction for every claim, theory beside what is measured."""
+    """Depths 8 and 14, 12 steps, one seed: every claim gets at least a direction, and figures have theory."""
     arguments = ["depth=8,14", "shortcut=none,identity", "norm=batch,none", f"results={tmp_path}"]
     assert run.main(["-m", "hydra/launcher=basic", "experiment=vanishing_gradient", "init=he", "seed=0", *arguments, *KEYS]) == 0
     (folder,) = (tmp_path / paths.SWEEPS).iterdir()
     claims = (*vanishing_gradient.EXPERIMENT.claims, *layer_responses.EXPERIMENT.claims)
-    found = list(judge_sweep(Tables(folder), claims))
-    assert {outcome.claim.id for outcome in found} == {"G1", "G2", "G3", "G4", "G6"}
-    assert all(outcome.verdict in (Verdict.CONSISTENT, Verdict.INCONSISTENT) for outcome in found)
-    first = next(outcome for outcome in found if outcome.claim.id == "G1").evidence.statistics[0]
-    assert first.estimate.value < 0  # padding on maps of 8, 4 and 2 alone sees to that
+    judged = list(judge_sweep(Tables(folder), claims))
+    assert {outcome.claim.id for outcome in judged} == {"G1", "G2", "G3", "G4", "G6"}
+    assert all(outcome.verdict in (Verdict.CONSISTENT, Verdict.INCONSISTENT) for outcome in judged)
+    first = next(outcome for outcome in judged if outcome.claim.id == "G1").evidence.statistics[0]
+    assert first.estimate.value < 0  # from padding on maps of 8, 4 and 2 alone
     assert "G2" in (folder / paths.REPORT_MARKDOWN).read_text()
     names = {path.name for path in (folder / paths.FIGURES).iterdir()}
     assert {"branches.png", "first-layer.png", "activations.png"} <= names

@@ -1,4 +1,4 @@
-"""Verdicts on sweeps whose errors are made by hand, so that each is known beforehand."""
+"""Verdicts on fabricated sweeps with known results."""
 
 import json
 import math
@@ -46,10 +46,10 @@ def test_reproduced_with_the_interval_of_the_textbook(tmp_path):
     tables = sweep(tmp_path, nets(tmp_path, cifar, {(20, "none"): [5, 6, 7], (110, "none"): [65, 66, 67]}))
     outcome = only(tables, "D1")
     assert outcome.verdict is Verdict.REPRODUCED
-    (part,) = outcome.evidence.statistics
-    assert part.estimate.value == 60
-    assert part.estimate.low == pytest.approx(60 - 2.776 * math.sqrt(2 / 3), abs=1e-3)
-    assert part.values == {"plain, 20 layers": {0: 5, 1: 6, 2: 7}, "plain, 110 layers": {0: 65, 1: 66, 2: 67}}
+    (statistic,) = outcome.evidence.statistics
+    assert statistic.estimate.value == 60
+    assert statistic.estimate.low == pytest.approx(60 - 2.776 * math.sqrt(2 / 3), abs=1e-3)
+    assert statistic.values == {"plain, 20 layers": {0: 5, 1: 6, 2: 7}, "plain, 110 layers": {0: 65, 1: 66, 2: 67}}
     assert outcome.commands == ()
     assert outcome.differences == ()
     assert outcome.runs == "cifar10, 64000 steps, 3 seeds"
@@ -108,7 +108,7 @@ def test_a_claim_for_any_protocol_is_decided_wherever_it_was_run(tmp_path):
     errors = {(20, "none"): [2, 4, 6], (20, "identity"): [1, 2, 3], (56, "none"): [60, 63, 66], (56, "identity"): [10, 11, 12]}
     outcome = only(sweep(tmp_path, nets(tmp_path, digits, errors)), "D6")
     assert outcome.verdict is Verdict.REPRODUCED
-    gap, growth = (part.estimate for part in outcome.evidence.statistics)
+    gap, growth = (statistic.estimate for statistic in outcome.evidence.statistics)
     assert (gap.value, growth.value) == (52, 50)
     assert gap.high - gap.value == pytest.approx(4.303 * 2 / math.sqrt(3), abs=1e-3)
 
@@ -149,8 +149,8 @@ def test_runs_that_differ_in_what_is_looked_at_count_once(tmp_path):
 def test_a_diverged_run_counts_at_chance(tmp_path):
     names = nets(tmp_path, cifar, {(20, "none"): [5, 6, 7], (110, "none"): [65, 66]})
     names.append(finish(tmp_path, cifar(110, "none", 2), 90.0, 90.0, states.DIVERGED))
-    (part,) = only(sweep(tmp_path, names), "D1").evidence.statistics
-    assert part.values["plain, 110 layers"] == {0: 65, 1: 66, 2: 90}
+    (statistic,) = only(sweep(tmp_path, names), "D1").evidence.statistics
+    assert statistic.values["plain, 110 layers"] == {0: 65, 1: 66, 2: 90}
 
 
 def test_a_run_without_a_result_is_named(tmp_path):
@@ -173,7 +173,7 @@ def test_what_lacks_its_runs_says_which(tmp_path):
 
 
 def test_more_seeds_are_of_the_same_runs(tmp_path):
-    """Whatever is part of a run's identity stands in the command, so that what is done is reused."""
+    """The command has every key of a run's identity, so that finished runs are reused."""
     made = nets(tmp_path, digits, {(20, "none"): [1], (56, "none"): [2], (20, "identity"): [1], (56, "identity"): [1]}, width=4)
     own = [replace(digits(depth, "none", 0, width=4, probes=("layers",))) for depth in (20, 56)]
     schedule = replace(own[0].schedule, milestones=(), eval_every=100)
@@ -192,7 +192,7 @@ def test_nothing_finished_is_not_run(tmp_path):
 
 
 def asked_by(command):
-    """Return the runs that a command asks for."""
+    """Return the configs that a command requests."""
     words = shlex.split(command)
     assert words[:4] == ["python", "-m", "harness.run", "-m"]
     return [replace(config, device="cpu") for config in helpers.configs_of(words[4:])]
@@ -200,7 +200,7 @@ def asked_by(command):
 
 @pytest.mark.parametrize("name", [name for name, claim in CLAIMS.items() if not claim.tables and not claim.measures])
 def test_the_command_of_a_claim_makes_the_runs_that_it_needs(name, tmp_path):
-    """Whatever the claim: runs as its own command asks for them, made by hand, are judged, and need no other protocol."""
+    """For every claim: fabricated runs as requested by its own command are judged, under the claim's protocol."""
     run = create(digits(8, "identity"), tmp_path)
     outcome = only(sweep(tmp_path, [run.folder.name]), name)
     assert outcome.verdict is Verdict.NOT_RUN
@@ -286,7 +286,7 @@ def test_faster_without_warm_up_contradicts(tmp_path):
 
 
 def growing(results, needed, had=100_000):
-    """Write plain nets of three seeds that reach the loss after `needed` steps by depth, about 1 % apart, or have none left."""
+    """Write plain nets of three seeds that reach the loss after `needed` steps by depth, about 1 % apart, if long enough."""
     names = []
     for depth, count in needed.items():
         for seed in range(3):

@@ -1,4 +1,4 @@
-"""Claims of He et al. 2016 (S1 to S7, A1 to A5) and of the strength of the skip (K1), on sweeps whose errors are made by hand."""
+"""Claims of He et al. 2016 (S1 to S7, A1 to A5) and on the strength of the skip (K1), on fabricated sweeps."""
 
 import pytest
 
@@ -58,7 +58,7 @@ def test_gates_are_judged_by_bias_and_need_them_all(tmp_path):
     }
     outcome = only(sweep(tmp_path, [name for names in runs.values() for name in names]), "S4")
     assert outcome.verdict is Verdict.REPRODUCED
-    assert [part.estimate.value for part in outcome.evidence.statistics] == pytest.approx([50.1, 40.1, 8.8, 9.9])
+    assert [statistic.estimate.value for statistic in outcome.evidence.statistics] == pytest.approx([50.1, 40.1, 8.8, 9.9])
     lacking = only(sweep(tmp_path, runs[0.0] + runs[-6.0], label="lacking"), "S4").evidence
     assert isinstance(lacking, MissingRuns)
     assert "bias -5 and exclusive gate of bias -7" in lacking.runs
@@ -85,7 +85,7 @@ def test_an_order_of_activations_is_judged_at_both_depths(tmp_path):
     deepest = of(tmp_path, [7.6, 7.6, 7.7], order="preactivation", **BOTTLENECK | {"depth": 1001})
     outcome = only(sweep(tmp_path, shallow + deep + deepest, label="all"), "A5")
     assert outcome.verdict is Verdict.CONTRADICTED  # 7.6 is what the original order has there
-    assert [part.allowed.low for part in outcome.evidence.statistics] == pytest.approx([5.87, 4.96, 4.42])
+    assert [statistic.allowed.low for statistic in outcome.evidence.statistics] == pytest.approx([5.87, 4.96, 4.42])
     assert only(sweep(tmp_path, shallow + deep, label="other"), "A1").verdict is Verdict.NOT_RUN
 
 
@@ -122,7 +122,7 @@ def test_arms_are_named_by_what_does_something_in_them(tmp_path):
     names = of(tmp_path, [6.6]) + of(tmp_path, [20], shortcut="scaling", **SCALED)
     names += of(tmp_path, [8], shortcut="exclusive_gate", gate_bias=-5.0)
     tables = sweep(tmp_path, names, "shortcuts")
-    assert tables.x == "depth"  # not the scale of a branch, which two of them lack
+    assert tables.x == "depth"  # not branch_scale, which two of the runs lack
     arms = ["shortcut=identity", "shortcut=scaling, branch_scale=1", "shortcut=exclusive_gate, gate_bias=-5"]
     assert tables.runs["arm"].tolist() == arms
     assert build.conclude(tables.folder) == 0

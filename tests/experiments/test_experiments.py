@@ -1,4 +1,4 @@
-"""Every experiment of conf/experiment has its module, and runs tiny through the real command line."""
+"""Every experiment of conf/experiment has a module, and a tiny version of it runs through the real command line."""
 
 import json
 import os
@@ -21,7 +21,7 @@ SPECIAL = {
     "identity_construction": ["depth=14", "start_from=none,8"],
     "degradation_laptop": ["data=digits", "schedule.warmup_steps=2"],
 }
-"""What an experiment needs beside or instead of what TINY has of the same key to be small, and still itself."""
+"""Keys that a tiny experiment needs besides TINY, or instead of its values."""
 
 
 def small(name):

@@ -1,4 +1,4 @@
-"""Reports: any sweep of part of the keys gets the figures that its columns allow, from the folders alone."""
+"""Reports: every sweep gets the figures that its columns allow, from its folders alone."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ from support.helpers import KEYS, keys
 
 
 def sweep_of(results, *arguments):
-    """Return the folder of a small sweep, its runs made one after the other in this process."""
+    """Return the folder of a small sweep, trained serially in this process."""
     assert run.main(["-m", "hydra/launcher=basic", *arguments, *KEYS, f"results={results}"]) == 0
     (folder,) = (results / paths.SWEEPS).iterdir()
     return folder
@@ -70,7 +70,7 @@ def test_every_picture_is_there_as_svg_and_png(folder):
     names = {path.name for path in (folder / paths.FIGURES).iterdir()}
     for picture in plots.ALL:
         assert {f"{picture.name}.svg", f"{picture.name}.png"} <= names
-    assert "heat-maps-2.svg" not in names  # 4 cells of 2 seeds: one map each, 6 a figure
+    assert "heat-maps-2.svg" not in names  # 4 arms and depths of 2 seeds: one map each, 6 per figure
 
 
 def test_rebuilding_from_the_folders_alone_gives_the_same_bytes(folder, tmp_path):
@@ -101,7 +101,7 @@ def test_a_kept_sweep_stands_on_its_own(folder, tmp_path):
 
 
 def test_expectations_written_before_the_runs_stay_in_the_finding(folder, tmp_path):
-    """A folder that holds a README alone is filled, whatever its date; a finding that is no sweep is not touched."""
+    """A folder with only a README is filled, whatever its date; a finding without a sweep is not touched."""
     results = tmp_path / "results"
     shutil.copytree(folder.parent.parent, results)
     begun, other = (results / paths.FINDINGS / name for name in ("2020-02-29-small", "2020-02-29-rates"))
@@ -154,7 +154,7 @@ def test_any_sweep_gets_what_its_columns_allow(arguments, x, arms, tmp_path):
 
 
 def layer_rows(values, depth=3):
-    """Return the moments of one run of `depth` layers, probed at steps 0, 5 and 20, with these gradient norms."""
+    """Return the moments of one run of `depth` layers with these gradient norms at steps 0, 5 and 20."""
     steps = np.repeat([0, 5, 20], depth)
     table = pd.DataFrame({"step": steps, "layer": [*range(1, depth + 1)] * 3, "grad_norm": values, "kind": "conv"})
     return moments(table.drop(columns="kind"), "layer").assign(run="r", arm="shortcut=none", x=depth, seed=0)

@@ -1,4 +1,4 @@
-"""The page over all sweeps and findings, on folders made by hand, and the command that runs every experiment."""
+"""The page over all sweeps and findings, on fabricated folders, and the command that runs every experiment."""
 
 import json
 import os
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def made(results, label, *, seconds, title="a sweep", verdicts=(), states=("done",)):
-    """Write a sweep's folder as its report leaves it, its sweep.json of this time."""
+    """Write a sweep's folder as a report leaves it, with this time of sweep.json."""
     folder = paths.sweep_folder(results, label)
     (folder / paths.FIGURES).mkdir(parents=True)
     (folder / paths.FIGURES / "error.png").write_bytes(b"")
@@ -59,7 +59,7 @@ def test_newest_first_each_with_title_picture_runs_and_verdicts(tmp_path):
     assert {"sweeps/newer/report.html", "sweeps/newer/README.md"} < set(links)
     assert "sweeps/older/README.md" not in links
     assert "findings/1972-06-01-between/README.md" in links
-    assert all((tmp_path / link).is_file() for link in links)  # relative, and nothing from elsewhere
+    assert all((tmp_path / link).is_file() for link in links)  # relative, inside the results folder
     assert "@import" not in html
 
 
@@ -144,7 +144,7 @@ def test_what_a_real_report_leaves_is_what_the_page_reads(tmp_path):
 
 @pytest.mark.parametrize(("failing", "code"), [("", 0), ("experiment=degradation", 2), ("--index", 2)])
 def test_make_experiments_goes_on_and_builds_the_page_in_the_end(failing, code, tmp_path):
-    """A stand-in for Python notes its arguments; make itself ends with 2 where its recipe ends with 1."""
+    """A stand-in for Python records its arguments. make exits with 2 if a recipe exits with 1."""
     stand_in = tmp_path / "python"
     stand_in.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\ncase "$*" in *"{failing or "nothing"}"*) exit 1;; esac\n')
     stand_in.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Whatever numbers a run has left: every figure is drawn or left out, none raises, and every report is built."""
+"""For any numbers in a run: every figure is drawn or left out, none raises, and every report is built."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ DRAWN = {
     plots.HEAT_MAPS: ("grad_norm",),
     plots.RESPONSES: ("response_std",),
 }
-"""Every picture with the columns that it draws."""
+"""The columns that each picture draws."""
 ODD = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf, "zero": 0.0, "negative": -1.0, "huge": 1e308, "tiny": 5e-324}
 
 
@@ -109,7 +109,7 @@ STATES = {
     "diverged": lambda results, config: finish(results, config, 90.0, 90.0, states.DIVERGED),
     "done": lambda results, config: finish(results, config, 10.0, 12.0),
 }
-"""How a run may stand, and how one is made that stands so."""
+"""The states of a run, and how to make a run in each."""
 
 
 @pytest.mark.parametrize("experiment", ["none", "degradation", "vanishing_gradient", "shortcuts"])

@@ -1,4 +1,4 @@
-"""Where a report is written and what is in the way: two at once, a user's own files, no room, no right, names of findings."""
+"""Obstacles to writing a report: concurrent reports, a user's files, full disks, permissions, names of findings."""
 
 import errno
 import fcntl
@@ -44,7 +44,7 @@ def contents(folder):
 
 
 def test_reports_at_once_leave_what_one_leaves(folder):
-    """Three processes, one of which has the view of an earlier moment: figures that the others do not draw."""
+    """Three processes at once, and a stale figure that none of them draws."""
     expected = contents(folder)
     (folder / paths.FIGURES / "heat-maps.png").touch()
     command = [sys.executable, "-m", "harness.report", str(folder)]
@@ -55,7 +55,7 @@ def test_reports_at_once_leave_what_one_leaves(folder):
 
 
 def test_a_report_waits_while_another_writes(folder, monkeypatch):
-    """So all files are of one report, whoever is last."""
+    """All files belong to one report, whichever process is last."""
     before, waits, lock = contents(folder), threading.Event(), fcntl.flock
     (folder / paths.REPORT_HTML).unlink()
     with figures.exclusive(folder):
@@ -111,7 +111,7 @@ def test_a_report_that_cannot_be_written_is_one_sentence_and_the_runs_are_printe
     assert report.main([str(folder)]) == 2
     said = capsys.readouterr()
     assert said.err.startswith(f"harness.report: {folder}/")
-    assert "/." not in said.err  # what is in the way is named, not what was to take its place
+    assert "/." not in said.err  # the obstacle is named, not the temporary file
     assert said.err.count("\n") == 1
     assert said.out.count(" done ") == 2
     assert "report: " not in said.out
@@ -214,7 +214,7 @@ def test_a_finding_appears_whole_or_not_at_all(at, begun, error, folder, monkeyp
             patch.setattr(
                 Path, "rename", lambda path, to: fail() if to.name[0].isdigit() and path.name[0] == "." else renamed(path, to)
             )
-            patch.setattr(findings, "_recover", lambda findings: None)  # as if the process had gone at once
+            patch.setattr(findings, "_recover", lambda findings: None)  # as if the process had died at once
         else:
             patch.setattr(writer, at, fail)
         if isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""Large sweeps: what is read of many runs is what each run's table holds, and what is drawn does not grow with the seeds."""
+"""Large sweeps: tables of many runs equal those of the single runs, and figures do not grow with the number of seeds."""
 
 import numpy as np
 import pandas as pd
@@ -38,11 +38,11 @@ def test_figures_do_not_grow_with_seeds(results):
 
     assert drawn(RUNS) == drawn(8)
     assert all(drawn(RUNS).values())
-    assert {one.name for one in plots.ALL} - set(drawn(8)) == {plots.BY_STEP.name}  # these runs kept no norms
+    assert {one.name for one in plots.ALL} - set(drawn(8)) == {plots.BY_STEP.name}  # these runs recorded no norms
 
 
 def naive(tables, name):
-    """Return a table of all runs as one would put it together by hand."""
+    """Return a table of all runs, concatenated naively."""
     frames = []
     for row in tables.finished.itertuples():
         table = reader.read_table(paths.runs_of(tables.folder) / row.run / paths.table(name))
@@ -98,7 +98,7 @@ def test_what_is_missing_is_left_out_of_a_median_wherever_it_stands():
 
 
 def test_a_statistic_of_each_run_needs_one_run_at_a_time(results):
-    """What a claim asks: one number a run, from the rows of some steps."""
+    """As for a claim: one number per run, from the rows of some steps."""
     tables = Tables(sweep(results, RUNS))
     lengths = []
 

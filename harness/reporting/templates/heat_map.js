@@ -1,10 +1,10 @@
 "use strict";
-// Gradient norms of every run by layer, at the step that a slider chooses: a row a run, a cell a layer, its colour log10 of the norm.
+// Heat map of gradient norms at the step set by a slider: one row per run, one cell per layer, coloured by log10 of the norm.
 {
   const CIVIDIS = ["#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"];
   const [ZERO, NOT_FINITE] = ["#cc79a7", "#d55e00"];
-  const BAR = 18; // pixels of a row that are coloured, at its foot; --pitch in report.css has the rest
-  const TICK = 250; // milliseconds a step while it plays
+  const BAR = 18; // height in pixels of the coloured bar at the foot of a row; --pitch in report.css is the height of a row
+  const TICK = 250; // milliseconds per step while playing
 
   /** Return the table as {steps, rows: [{run, name, depth, norms: Map of step to norms by layer}], low, high} (log10). */
   function read(csv) {
@@ -27,15 +27,15 @@
     return { steps: [...steps].sort((a, b) => a - b), rows: [...rows.values()], low, high };
   }
 
-  /** Return the cells of a line of CSV; those that hold a comma stand in quotes. */
+  /** Return the cells of a line of CSV; a cell with a comma is quoted. */
   function cells(line) {
     if (!line.includes('"')) return line.split(",");
     return [...line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)].map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain);
   }
 
-  /** Return the colour of a place from 0 to 1 on the scale. */
-  function colour(place) {
-    const exact = Math.min(Math.max(place, 0), 1) * (CIVIDIS.length - 1);
+  /** Return the colour of a value from 0 to 1. */
+  function colour(value) {
+    const exact = Math.min(Math.max(value, 0), 1) * (CIVIDIS.length - 1);
     const from = Math.min(Math.floor(exact), CIVIDIS.length - 2);
     const part = (hex, channel) => parseInt(hex.slice(1 + 2 * channel, 3 + 2 * channel), 16);
     const mix = [0, 1, 2].map((channel) => {
@@ -49,7 +49,7 @@
     const key = figure.dataset.x;
     const deepest = Math.max(...rows.map((row) => row.depth));
     let shown = rows;
-    let cursor = null; // {row, layer} that is read out
+    let cursor = null; // {row, layer} whose value is shown as text
     let timer = 0;
 
     const slider = make("input", { type: "range", min: 0, max: steps.length - 1, value: 0, ariaLabel: "Probed step" });
@@ -64,7 +64,7 @@
 
     const step = () => steps[slider.value];
     const width = (row) => (same.checked ? row.depth : deepest);
-    const words = (norm) => (norm === undefined ? "not probed" : norm === 0 ? "exactly zero" : Number.isFinite(norm) ? norm.toExponential(2) : "not finite");
+    const format = (norm) => (norm === undefined ? "not probed" : norm === 0 ? "exactly zero" : Number.isFinite(norm) ? norm.toExponential(2) : "not finite");
 
     const pitch = () => Number(getComputedStyle(canvas).getPropertyValue("--pitch"));
 
@@ -85,7 +85,7 @@
           context.fillRect(layer * cell, top, cell + 0.5, BAR);
           if (norm !== 0) return;
           context.fillStyle = "#000000";
-          context.fillRect((layer + 0.5) * cell - 1, top + BAR / 2 - 1, 2, 2); // a dot says zero without colour
+          context.fillRect((layer + 0.5) * cell - 1, top + BAR / 2 - 1, 2, 2); // a dot marks zero without relying on colour
         });
       });
       if (cursor) {
@@ -94,20 +94,20 @@
         context.lineWidth = 2;
         context.strokeRect(cursor.layer * cell - 1, (cursor.row + 1) * tall - BAR - 2, cell + 2, BAR + 2);
       }
-      say();
+      describe();
     }
 
-    function say() {
+    function describe() {
       when.textContent = `step ${step()} (${Number(slider.value) + 1} of ${steps.length} probed)`;
       slider.setAttribute("aria-valuetext", `step ${step()}`);
       const row = cursor && shown[cursor.row];
       const norm = row && row.norms.get(step())?.[cursor.layer];
       reading.textContent = row
-        ? `${row.arm}, ${key} ${row.x}: layer ${cursor.layer + 1} of ${row.depth} at step ${step()}: ${words(norm)}`
+        ? `${row.arm}, ${key} ${row.x}: layer ${cursor.layer + 1} of ${row.depth} at step ${step()}: ${format(norm)}`
         : "Point at a cell, or move over the map by arrow keys, to read its value.";
       last.textContent = same.checked ? "last layer" : `layer ${deepest}`;
-      const norms = (one) => one.norms.get(step()) ?? [];
-      const ends = (one) => `${one.arm}, ${key} ${one.x}: first layer ${words(norms(one)[0])}, last layer ${words(norms(one).at(-1))}`;
+      const norms = (row) => row.norms.get(step()) ?? [];
+      const ends = (row) => `${row.arm}, ${key} ${row.x}: first layer ${format(norms(row)[0])}, last layer ${format(norms(row).at(-1))}`;
       canvas.ariaLabel = `Gradient norm by layer at step ${step()}. ${shown.map(ends).join("; ")}`;
     }
 
@@ -119,7 +119,7 @@
       draw();
     }
 
-    function at(event) {
+    function point(event) {
       const box = canvas.getBoundingClientRect();
       const place = Math.floor((event.clientY - box.top) / pitch());
       const row = shown[place];
@@ -159,9 +159,9 @@
       draw();
     };
     same.onchange = draw;
-    canvas.onpointermove = canvas.onpointerdown = at;
+    canvas.onpointermove = canvas.onpointerdown = point;
     canvas.onpointerleave = (event) => {
-      if (event.pointerType !== "mouse") return; // a finger that is lifted still wants its value
+      if (event.pointerType !== "mouse") return; // after a touch the value stays visible
       cursor = null;
       draw();
     };
@@ -183,7 +183,7 @@
       make("div", { className: "map" }, names, canvas, make("div", { className: "ends" }, "layer 1, at the input", last)),
       make("div", { className: "key" }, make("span", {}, ends[0], ramp, ends[1]), swatch(ZERO, "exactly zero"), swatch(NOT_FINITE, "not finite")),
       reading,
-      make("figcaption", { textContent: "Norm of the loss gradient with respect to each layer's weights, the input on the left, at one probed step; the scale is the same at every step." }),
+      make("figcaption", { textContent: "Norm of the loss gradient with respect to each layer's weights, the input on the left, at one probed step. The scale is the same at every step." }),
     );
     figure.hidden = false;
     select();

@@ -1,5 +1,5 @@
 "use strict";
-// What every page does: light or dark, folds, the place in the contents. The scripts after this one use its functions.
+// Every page: colour scheme, folds, current section in the contents. Later scripts use the functions defined here.
 
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
@@ -10,7 +10,7 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Let the reader save a Blob as a file of this name. */
+/** Download a Blob as a file of this name. */
 function save(blob, name) {
   const link = make("a", { href: URL.createObjectURL(blob), download: name });
   link.click();
@@ -35,16 +35,16 @@ async function embedded(name) {
 }
 
 {
-  // Folds are open where no script runs, and in print.
+  // Folds are open without scripts and in print.
   const folds = all("details");
-  let shown = [];
+  let open = [];
   const reveal = () => document.getElementById(location.hash.slice(1))?.closest("details")?.setAttribute("open", "");
   folds.forEach((fold) => (fold.open = false));
   addEventListener("beforeprint", () => {
-    shown = folds.map((fold) => fold.open);
+    open = folds.map((fold) => fold.open);
     folds.forEach((fold) => (fold.open = true));
   });
-  addEventListener("afterprint", () => folds.forEach((fold, place) => (fold.open = shown[place])));
+  addEventListener("afterprint", () => folds.forEach((fold, index) => (fold.open = open[index])));
   addEventListener("hashchange", reveal);
   reveal();
 }

@@ -1,15 +1,15 @@
 "use strict";
-// Tables of class "tools": sorted by any column, filtered by words; rows that are runs can be switched off.
+// Tables of class "tools": sort by any column, filter by words, switch runs off.
 
-const UNTICKED = "What is not ticked is hidden in the figures: a dot with its run, a line with the last of its runs. Means and medians stay those over all seeds.";
+const UNTICKED = "Runs without a tick are hidden in the figures: a dot with its run, a line with the last of its runs. Means and medians are still over all seeds.";
 
-/** The keys of the runs that are switched off on the whole page. */
+/** The keys of the runs switched off on the whole page. */
 const off = new Set();
 
-/** Return a cell's number, NaN for words, null where nothing stands. */
+/** Return a cell's number, NaN for text, null for an empty cell. */
 const number = (text) => (text === "" ? null : text === "inf" ? Infinity : text === "-inf" ? -Infinity : Number(text));
 
-/** Sort rows by a column: numbers as numbers, words as words, what is missing last in either direction. */
+/** Sort rows by a column, numerically if all cells are numbers; empty cells come last in either direction. */
 function sorted(rows, column, descending) {
   const text = new Map(rows.map((row) => [row, row.cells[column].textContent.trim()]));
   const values = new Map(rows.map((row) => [row, number(text.get(row))]));
@@ -17,11 +17,11 @@ function sorted(rows, column, descending) {
   const compare = numeric
     ? (a, b) => (values.get(a) < values.get(b) ? -1 : values.get(a) > values.get(b) ? 1 : 0)
     : (a, b) => text.get(a).localeCompare(text.get(b), undefined, { numeric: true });
-  const [there, missing] = [rows.filter((row) => text.get(row) !== ""), rows.filter((row) => text.get(row) === "")];
-  return [...there.sort((a, b) => (descending ? compare(b, a) : compare(a, b))), ...missing];
+  const [present, missing] = [rows.filter((row) => text.get(row) !== ""), rows.filter((row) => text.get(row) === "")];
+  return [...present.sort((a, b) => (descending ? compare(b, a) : compare(a, b))), ...missing];
 }
 
-/** Give each heading of a table a button that sorts by its column, a second time the other way round. */
+/** Add a button to each heading that sorts by its column, and reverses the order when pressed again. */
 function sortable(table, first) {
   const heads = all("thead th", table);
   heads.slice(first).forEach((head, place) => {
@@ -35,7 +35,7 @@ function sortable(table, first) {
   });
 }
 
-/** Put a field before an element that shows the items alone in which every word stands, and says how many those are. */
+/** Add a search field before an element. It shows only the items that contain every word, and their number. */
 function searchable(element, items, name, then = () => {}) {
   const count = make("output");
   const field = make("input", { type: "search", placeholder: `Filter ${name}`, ariaLabel: `Filter ${name} by words` });
@@ -49,7 +49,7 @@ function searchable(element, items, name, then = () => {}) {
   field.oninput();
 }
 
-/** Put a box before each row that switches its run off in every figure, and one over them for all rows shown; return its update. */
+/** Add a checkbox to each row that hides its run in every figure, and one for all rows shown; return the update function. */
 function switchable(table) {
   const rows = [...table.tBodies[0].rows];
   const whole = make("input", { type: "checkbox", checked: true, ariaLabel: "All runs shown here, in figures" });
