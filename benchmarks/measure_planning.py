@@ -2,8 +2,8 @@
 
     python -m benchmarks.measure_planning [RUNS]
 
-RUNS, 10,000 unless given, are seeds of a small net on digits. Prints milliseconds a run: planning (overrides to configs), the
-runs' folders made for the first time, and the same with all folders there.
+RUNS (default 10,000) are seeds of a small net on digits. Prints milliseconds a run: planning (from overrides to configs),
+creating the runs' folders, and checking folders that exist.
 """
 
 import sys
@@ -30,10 +30,10 @@ def main() -> None:
 
 
 def timed(name: str, runs: int, work: Callable[[], Any]) -> Any:
-    begun = time.perf_counter()
-    found = work()
-    print(f"{name:13} {1000 * (time.perf_counter() - begun) / runs:8.3f} ms a run")
-    return found
+    started = time.perf_counter()
+    result = work()
+    print(f"{name:13} {1000 * (time.perf_counter() - started) / runs:8.3f} ms a run")
+    return result
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
     python -m harness.run [-m] [key=value ...]
 
 With -m any key may have several values, separated by commas, and every combination is run: depth=20,56,110
-shortcut=none,identity. Values follow Hydra's grammar (hydra.cc); hydra/launcher=basic runs one after the other.
+shortcut=none,identity. Values follow Hydra's grammar (hydra.cc); hydra/launcher=basic trains one run after the other.
 Exit code 0, 1 if a run failed, 2 if the command cannot be run (nothing was started), 130 if it was stopped (everything
-is saved, the same command goes on).
+is saved; the same command resumes it).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from textwrap import wrap
 
 from harness.config.registry import ChoiceError
@@ -22,13 +23,13 @@ from harness.system import console
 
 OPTIONS = {"-m": "--multirun", "--multirun": "--multirun", "-h": "--help", "--help": "--help"}
 MANY_RUNS = 100
-"""Combinations above which a sweep says how many it asks for before they are planned."""
+"""Combinations above which their number is printed before they are planned."""
 SILENCE = 2.0
-"""Seconds between two lines on how far the planning is."""
+"""Seconds between two progress lines."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out the command line; return the exit code."""
+    """Run the command line; return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _main(given)
@@ -36,14 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _stopped(given)
     except BrokenPipeError:
         raise
-    except OSError as error:  # a full disk, above all; what was written before is whole
+    except OSError as error:  # a full disk, for example; files written before are complete
         console.refuse("harness.run", error)
         return 1
 
 
 def _stopped(given: Sequence[str]) -> int:
     command = shlex.join(["python", "-m", "harness.run", *given])
-    print(f"stopped; with what was saved, this goes on from here: {command}", file=sys.stderr)
+    print(f"stopped; run the same command again to resume: {command}", file=sys.stderr)
     return 130
 
 
@@ -63,7 +64,7 @@ def _main(given: list[str]) -> int:
         planned = sweep.plan(overrides, "--multirun" in options, command, progress("planning"))
         from hydra.errors import HydraException
 
-        from harness.launching.launch import run_sweep, start
+        from harness.launching.launch import prepare, run_sweep
         from harness.reporting import build
         from harness.system import logs
 
@@ -71,51 +72,58 @@ def _main(given: list[str]) -> int:
         os.environ["HYDRA_FULL_ERROR"] = "1"
         console.begin()
         logs.log_to_stderr()
-        left = start(planned, progress("preparing"))
+        left = prepare(planned, progress("preparing"))
     except ChoiceError as error:
         return console.refuse("harness.run", error)
     except (ImportError, MemoryError) as error:
-        return console.refuse("harness.run", address_space.not_loaded(error))
+        return console.refuse("harness.run", address_space.explain_import_error(error))
     try:
         launcher = [override for override in overrides if arguments.is_launcher_override(override)]
-        carried_out = run_sweep(left, planned, launcher)
-    except (ValueError, TypeError, HydraException) as error:  # what launchers say to settings that they cannot use
+        completed = run_sweep(left, planned, launcher)
+    except (ValueError, TypeError, HydraException) as error:  # raised by launchers for settings that they cannot use
         return console.refuse("harness.run", f"the launcher failed: {error}")
-    if not carried_out:
-        return _stopped(given)
-    return build.conclude(planned.folder)
+    return build.conclude(planned.folder) if completed else _stopped(given)
 
 
 def progress(what: str) -> Callable[[int, int], None]:
-    """Return a function that says on stderr how many runs are planned or prepared, of how many, if it takes long."""
-    told = time.monotonic()
+    """Return a function of (runs done, runs in all) that prints the progress of `what` to stderr if it takes long."""
+    printed = time.monotonic()
 
-    def tell(done: int, asked: int) -> None:
-        nonlocal told
-        if not done and asked > MANY_RUNS:
-            print(f"harness.run: {what} {asked:,} runs", file=sys.stderr)
-        if time.monotonic() - told > SILENCE:
-            told = time.monotonic()
-            print(f"{what}: {done:,} of {asked:,} runs", file=sys.stderr)
+    def report(done: int, total: int) -> None:
+        nonlocal printed
+        if not done and total > MANY_RUNS:
+            print(f"harness.run: {what} {total:,} runs", file=sys.stderr)
+        if time.monotonic() - printed > SILENCE:
+            printed = time.monotonic()
+            print(f"{what}: {done:,} of {total:,} runs", file=sys.stderr)
 
-    return tell
+    return report
 
 
 def help_text() -> str:
-    """Return the usage and every key with its comment, as conf/config.yaml has them."""
-    from harness.config.conf import GROUPS, choices_of, conf_folder
+    """Return the usage, the groups, the open choices, and every key with its default and comment."""
+    from harness.config.conf import GROUPS, choices_of, conf_folder, header_comment
     from harness.config.registry import BUILT_IN
 
-    conf = conf_folder()
+    schedule = conf_folder() / "schedule" / "cifar10.yaml"
     groups = [f"{name}: {', '.join(choices_of(name))}" for name in GROUPS]
     groups = [line for group in groups for line in wrap(group, 120, initial_indent="  ", subsequent_indent="      ")]
-    keys = (conf / "config.yaml").read_text(encoding="utf-8").split("\n\n", 2)[2]
-    schedule = (conf / "schedule" / "cifar10.yaml").read_text(encoding="utf-8")
-    indented = "\n".join(f"  {line}" for line in schedule.splitlines())
-    names = [f"{choice.key}={name}: {words}" for choice in BUILT_IN for name, words in choice.sentences.items()]
-    listed = "\n".join(names)
-    parts = [__doc__ or "", "Groups:", *groups, "", listed, "", "Keys and defaults:", "", keys, "schedule=cifar10:", indented]
-    return "\n".join(parts)
+    names = [f"{choice.key}={name}: {sentence}" for choice in BUILT_IN for name, sentence in choice.sentences.items()]
+    lines = [__doc__ or "", "Groups:", *groups, "", *names, "", "Keys and defaults:", ""]
+    lines += _keys(conf_folder() / "config.yaml")
+    lines += ["", f"schedule=cifar10: {header_comment(schedule)}", "", *_keys(schedule, indent="  ")]
+    return "\n".join(lines)
+
+
+def _keys(path: Path, indent: str = "") -> list[str]:
+    """Return the lines of the keys in a YAML file of conf/, each below its comment."""
+    from harness.config.conf import key_comments
+
+    lines = []
+    for key, (default, comment) in key_comments(path).items():
+        lines += wrap(f"# {comment}", 120, initial_indent=indent, subsequent_indent=f"{indent}# ")
+        lines.append(f"{indent}{key}: {default}")
+    return lines
 
 
 if __name__ == "__main__":

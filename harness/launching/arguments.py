@@ -154,7 +154,9 @@ def _check_key(line: str, keys: Sequence[str]) -> None:
     if key.startswith("~"):
         raise ChoiceError(f"{shown(line)}: no key can be left out; give it a value")
     if plain in RENAMED:
-        raise ChoiceError(f"{shown(line)}: {plain} is now {RENAMED[plain]}; type {RENAMED[plain]}={shown(line.partition('=')[2])}")
+        raise ChoiceError(
+            f"{shown(line)}: {plain} is now {RENAMED[plain]}; type {RENAMED[plain]}={shown(line.partition('=')[2])}"
+        )
     if plain not in keys and not re.fullmatch(r"plugin\.\w+", plain):  # keys that plugins add are checked once these are imported
         raise unknown("key", plain, keys)
     if line.startswith(f"{key}=="):

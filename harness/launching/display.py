@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from harness.records.progress import places, summary, table
+from harness.records.progress import read_progress, summary, table
 
 log = logging.getLogger("harness")
 
@@ -52,10 +52,10 @@ class Display:
             while not finished:
                 finished = self._finished.wait(REFRESH)
                 with suppress(Exception):  # so may the folder
-                    lines = table(places(self.sweep), self._console.height - 1)
+                    lines = table(read_progress(self.sweep), self._console.height - 1)
                     live.update(Text("\n".join(lines), no_wrap=True, overflow="crop"), refresh=True)
 
     def _log(self) -> None:
         while not self._finished.wait(NEWS):
             with suppress(Exception):  # the folder may be gone
-                log.info(summary(places(self.sweep)))
+                log.info(summary(read_progress(self.sweep)))

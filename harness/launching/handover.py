@@ -1,7 +1,8 @@
-"""The folder through which a sweep's command and its workers, on whatever machine, deal with each other.
+"""The folder through which a sweep's command and its workers, on whatever machine, communicate.
 
-It lies below RESULTS/.launch for as long as a launch takes: the jobs, which runs ended or are another sweep's, and the file
-`stop`, which asks everybody to save and leave. A folder that is gone asks for the same: results were moved or removed.
+It lies below RESULTS/.launch for the duration of a launch. It holds the jobs, the names of runs that have ended or are trained by
+another sweep, and the file `stop`, which asks everybody to save and exit. A missing folder means the same: results were moved or
+removed.
 """
 
 from __future__ import annotations
@@ -21,48 +22,48 @@ from harness.system import locks
 from harness.system.signals import Stop
 
 POLL = 0.1
-"""Seconds between two looks at whether a request to stop is to be passed on."""
+"""Seconds between two checks for a stop request to forward."""
 ABANDONED = 60.0
 """Seconds after which a folder whose command is dead is removed."""
 
 
 @contextmanager
-def opened(results: Path) -> Iterator[Path]:
-    """Give a new folder, and remove it afterwards, with those that killed commands left.
+def launch_folder(results: Path) -> Iterator[Path]:
+    """Create a folder for one launch and remove it afterwards, with those that killed commands left.
 
-    Raises OSError where none can be made.
+    Raises OSError where none can be created.
     """
-    place = results / paths.LAUNCH
-    for old in _below(place):
+    parent = results / paths.LAUNCH
+    for old in _subfolders(parent):
         with suppress(FileNotFoundError):
             if not locks.is_held(old / paths.ALIVE) and time.time() - old.stat().st_mtime > ABANDONED:
                 shutil.rmtree(old, ignore_errors=True)
-    folder = _made(place)
-    empty = [place, results / paths.LOCKS]
+    folder = _create(parent)
+    empty = [parent, results / paths.LOCKS]
     try:
         with locks.try_lock(folder / paths.ALIVE):
             try:
                 yield folder
             finally:
-                empty += [results] if gone(folder) else []
+                empty += [results] if is_gone(folder) else []
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        for made in empty:
+        for path in empty:
             with suppress(OSError):
-                made.rmdir()
+                path.rmdir()
 
 
-def _below(place: Path) -> list[Path]:
+def _subfolders(parent: Path) -> list[Path]:
     with suppress(FileNotFoundError):  # another launch may remove the folder while it is read
-        return list(place.glob("*/"))
+        return list(parent.glob("*/"))
     return []
 
 
-def _made(place: Path) -> Path:
+def _create(parent: Path) -> Path:
     for tries_left in reversed(range(locks.TRIES)):
         try:
-            place.mkdir(exist_ok=True)
-            folder = Path(tempfile.mkdtemp(dir=place))
+            parent.mkdir(exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=parent))
             for name in (paths.ENDED, paths.BUSY):
                 (folder / name).mkdir()
             return folder
@@ -74,23 +75,23 @@ def _made(place: Path) -> Path:
 
 
 def note(folder: Path, kind: str, run: str) -> None:
-    """Note that a run is of this kind: layout.ENDED or layout.BUSY."""
+    """Note that a run has ended, or is trained by another sweep: `kind` is paths.ENDED or paths.BUSY."""
     try:
         (folder / kind / run).touch()
     except FileNotFoundError:
-        if not gone(folder):
+        if not is_gone(folder):
             raise
 
 
-def noted(folder: Path, kind: str) -> set[str]:
-    """Return the runs that are noted as of this kind."""
+def noted_runs(folder: Path, kind: str) -> set[str]:
+    """Return the names of the runs noted as `kind`."""
     return {path.name for path in (folder / kind).iterdir()}
 
 
-def gone(folder: Path) -> bool:
-    """Return whether the folder was moved or removed; not whether it cannot be seen for the moment.
+def is_gone(folder: Path) -> bool:
+    """Return whether the folder was moved or removed, rather than being inaccessible for a moment.
 
-    Hydra makes an empty folder anew, so a file in it decides.
+    Hydra recreates it as an empty folder, so a file in it decides.
     """
     try:
         (folder / paths.ALIVE).stat()
@@ -101,32 +102,32 @@ def gone(folder: Path) -> bool:
     return False
 
 
-def stopped(folder: Path) -> bool:
-    """Return whether everybody is to save and leave."""
-    return os.access(folder / paths.STOP, os.F_OK) or gone(folder)
+def is_stopping(folder: Path) -> bool:
+    """Return whether everybody is asked to save and exit."""
+    return os.access(folder / paths.STOP, os.F_OK) or is_gone(folder)
 
 
 def stop(folder: Path) -> None:
-    """Ask everybody to save and leave; where nothing can be written, by ending this process's own workers.
+    """Ask everybody to save and exit; where no file can be written, end this process's own workers.
 
-    What trains for a worker ends with it, and saves first.
+    The process that trains for a worker ends with it, and saves first.
     """
     try:
         (folder / paths.STOP).touch()
     except OSError:
-        if not gone(folder):
+        if not is_gone(folder):
             for worker in multiprocessing.active_children():
                 worker.terminate()
 
 
 @contextmanager
-def passing_on(asked: Stop, folder: Path) -> Iterator[None]:
-    """Pass the request to stop that this process gets within the block on to its workers."""
-    over = threading.Event()
+def forward_stop(request: Stop, folder: Path) -> Iterator[None]:
+    """Forward a stop request that this process gets within the block to its workers."""
+    finished = threading.Event()
 
     def watch() -> None:
-        while not over.wait(POLL):
-            if asked and not stopped(folder):
+        while not finished.wait(POLL):
+            if request and not is_stopping(folder):
                 stop(folder)
 
     thread = threading.Thread(target=watch, daemon=True)
@@ -134,5 +135,5 @@ def passing_on(asked: Stop, folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
+        finished.set()
         thread.join()

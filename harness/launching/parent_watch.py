@@ -1,8 +1,8 @@
-"""No process outlives the one that started it, however that one ends, and whatever it is doing itself.
+"""Let no process outlive its parent, however the parent ends and whatever the process is doing.
 
-A launcher's worker has nothing to save, and ends at once. A process that trains is told by the end of its standard input, and
-saves first (`harness.launching.worker`); after GRACE seconds a second process, its guard, kills it. A thread could not: a long
-call into C may keep the interpreter's lock.
+A launcher's worker has nothing to save and exits at once. A process that trains notices the end of its standard input and saves
+first (`harness.launching.worker`); after GRACE seconds a second process, its guard, kills it. A thread could not do that: a long
+call into C may hold the interpreter's lock.
 
     python harness/launching/parent_watch.py PID        (the guard, started by the process PID)
 """
@@ -21,14 +21,14 @@ from contextlib import contextmanager, suppress
 from functools import cache, partial
 
 POLL = 0.2
-"""Seconds between two looks at whether a process lives."""
+"""Seconds between two checks whether a process lives."""
 GRACE = 8.0
-"""Seconds that a process may take to save and leave once its standard input has ended."""
+"""Seconds that a process may take to save and exit once its standard input has ended."""
 
 
 @cache
-def end_with(parent: int) -> None:
-    """End this process from now on as soon as its parent is no longer `parent`."""
+def exit_with_parent(parent: int) -> None:
+    """Exit this process, from now on, as soon as its parent is no longer the process `parent`."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -39,16 +39,16 @@ def end_with(parent: int) -> None:
 
 
 @contextmanager
-def workers_end_with_this_process() -> Iterator[None]:
-    """Have the workers that joblib starts within the block end with this process, from before their first job on.
+def workers_exit_with_this_process() -> Iterator[None]:
+    """Let the workers that joblib starts within the block exit with this process, from before their first job on.
 
-    The backend is registered anew since Hydra's launcher names it, which makes joblib ignore the initializer of a
+    The backend is registered again because Hydra's launcher names it, which makes joblib ignore the initializer of a
     `parallel_config`.
     """
     from joblib import parallel
 
     before = parallel.BACKENDS["loky"]
-    parallel.register_parallel_backend("loky", partial(before, initializer=end_with, initargs=(os.getpid(),)))
+    parallel.register_parallel_backend("loky", partial(before, initializer=exit_with_parent, initargs=(os.getpid(),)))
     try:
         yield
     finally:
@@ -56,23 +56,17 @@ def workers_end_with_this_process() -> Iterator[None]:
 
 
 @cache
-def end_with_input() -> None:
-    """Have this process and all that it starts killed GRACE seconds after its standard input, a pipe, has ended.
+def kill_after_input_ends() -> subprocess.Popen[bytes]:
+    """Start a guard that kills this process and its children GRACE seconds after its standard input, a pipe, has ended.
 
-    It must lead its process group (`start_new_session`). Nothing is read from the pipe.
+    This process must lead its process group (`start_new_session`). Nothing is read from the pipe.
     """
-    _guards.append(
-        subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__, str(os.getpid())], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-    )
-
-
-_guards: list[subprocess.Popen[bytes]] = []
+    command = [sys.executable, "-I", "-S", __file__, str(os.getpid())]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _guard(process: int) -> None:
-    """Wait until `process`, this one's parent, is gone or its input has ended for GRACE seconds; then kill its group."""
+    """Wait until `process`, the parent, is gone or its input ended GRACE seconds ago; then kill its process group."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     hang_up, deadline = select.poll(), float("inf")

@@ -1,4 +1,4 @@
-"""Have runs trained in a child process (`harness.launching.worker`), so that what kills a training kills nothing else."""
+"""Train runs in a child process (`harness.launching.worker`), so that a training that is killed takes nothing else with it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,55 @@ from harness.system import locks
 log = logging.getLogger("harness")
 
 POLL = 0.2
-"""Seconds between two looks at whether to stop."""
+"""Seconds between two checks whether to stop."""
 STOP_SECONDS = 120.0
-"""How long a child may take to save and leave when asked: the default of `checkpoint_minutes`, so no more than that is lost."""
+"""Seconds a child may take to save and exit when asked to: the default of `checkpoint_minutes`, so no more than that is lost."""
 PATIENCE = GRACE + 4.0
 """Seconds after which a child that outlives the end of its input is killed: its guard should have done so."""
 
 
-class Trainer:
-    """A child process that trains runs, those that it is given at once together; it ends when this process does."""
+class Supervisor:
+    """Trains runs in a child process, which is started when needed and kept from job to job, since starting it imports torch.
+
+    The child ends with this process. As a context manager, the supervisor closes it at the end of the block.
+    """
+
+    def __init__(self) -> None:
+        self._child: Child | None = None
+
+    def __enter__(self) -> Supervisor:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self.close(wait=kind is not KeyboardInterrupt)  # a second Ctrl-C waits for nothing
+
+    def train(self, jobs: Sequence[dict[str, Any]], is_stopping: Callable[[], bool]) -> list[str | None]:
+        """Train the jobs' runs together; return their states, None for a run that another process is training.
+
+        The runs are stopped once `is_stopping()`. If the child of a single run dies, that run was killed; if it had several runs,
+        it is unknown which of them was to blame, and each is trained alone.
+        """
+        if self._child and self._child.process.poll() is not None:
+            self.close()
+        child = self._child = self._child or Child()
+        ended, asked_to_stop = child.train(jobs, is_stopping)
+        if ended is not None:
+            return ended
+        self.close()
+        if len(jobs) > 1 and not asked_to_stop:
+            log.warning("the process of %d runs was lost; each is trained alone", len(jobs))
+            return [state for job in jobs for state in self.train([job], is_stopping)]
+        return [_record_loss(job, child.fault or _describe_exit(child.process.returncode), asked_to_stop) for job in jobs]
+
+    def close(self, wait: bool = True) -> None:
+        """End the child process, if there is one."""
+        if self._child:
+            self._child.close(wait)
+            self._child = None
+
+
+class Child:
+    """A child process that trains runs, and the pipes to it."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
@@ -44,40 +84,38 @@ class Trainer:
         )
         self.fault = ""
 
-    def train(self, jobs: Sequence[dict[str, Any]], stopped: Callable[[], bool]) -> tuple[list[str | None] | None, bool]:
-        """Return the states in which the child left the runs, None if it died, and whether it was asked to stop.
+    def train(self, jobs: Sequence[dict[str, Any]], is_stopping: Callable[[], bool]) -> tuple[list[str | None] | None, bool]:
+        """Return the final states of the runs, None if the child died, and whether it was asked to stop.
 
-        It is asked to save and leave once `stopped()`. It is killed if it has not after STOP_SECONDS, or if it answers anything
-        else than states.
+        It is asked to save and exit once `is_stopping()`, and killed if it has not after STOP_SECONDS, or if it answers anything
+        but states.
         """
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(list(jobs)).encode() + b"\n")
             self.process.stdin.flush()
-        asked, answer, deadline = False, b"", math.inf
+        asked_to_stop, answer, deadline = False, b"", math.inf
         while not answer.endswith(b"\n"):
             piece = self._read()
             if piece is None:
-                return None, asked
+                return None, asked_to_stop
             answer += piece
-            if not asked and stopped():
+            if not asked_to_stop and is_stopping():
                 self.process.terminate()
-                asked, deadline = True, time.monotonic() + STOP_SECONDS
+                asked_to_stop, deadline = True, time.monotonic() + STOP_SECONDS
             elif time.monotonic() > deadline:
                 self.process.kill()
-        try:
+        with suppress(ValueError, TypeError):
             ended = json.loads(answer)
             if len(ended) == len(jobs) and all(state in (None, *states.STATES) for state in ended):
-                return ended, asked
-        except (ValueError, TypeError):
-            pass
+                return ended, asked_to_stop
         self.fault = "its process was ended: something else than the harness wrote to its pipe"
         self.process.kill()
         self.process.wait()
-        return None, asked
+        return None, asked_to_stop
 
     def _read(self) -> bytes | None:
-        """Wait for a moment, and return what the child has answered meanwhile; None once it is dead."""
+        """Wait at most POLL seconds and return what the child has answered, None once it is dead."""
         assert self.process.stdout is not None
         if not self.process.stdout.closed:
             if select.select([self.process.stdout], [], [], POLL)[0]:
@@ -91,7 +129,7 @@ class Trainer:
         return b""
 
     def close(self, wait: bool) -> None:
-        """Close the child's input, with which it ends after at most `orphans.GRACE` seconds, and wait for that if asked to."""
+        """Close the child's input, which ends it within `parent_watch.GRACE` seconds; `wait` for that."""
         for stream in (self.process.stdin, self.process.stdout):
             if stream:
                 with suppress(BrokenPipeError):
@@ -104,32 +142,7 @@ class Trainer:
                 self.process.wait()
 
 
-_trainer: list[Trainer] = []
-"""This process's trainer, kept from run to run since starting one imports torch."""
-
-
-def supervise(jobs: Sequence[dict[str, Any]], stopped: Callable[[], bool]) -> list[str | None]:
-    """Have the jobs' runs trained apart, together; return their states, None where another process has the run.
-
-    They are stopped once `stopped()`. Where the trainer died, its run was killed; if there were several, it is not known which of
-    them was to blame, and each goes on alone.
-    """
-    if _trainer and _trainer[0].process.poll() is not None:
-        dismiss()
-    if not _trainer:
-        _trainer.append(Trainer())
-    trainer = _trainer[0]
-    ended, asked = trainer.train(jobs, stopped)
-    if ended is not None:
-        return ended
-    dismiss()
-    if len(jobs) > 1 and not asked:
-        log.warning("the process of %d runs was lost; each goes on alone", len(jobs))
-        return [state for job in jobs for state in supervise([job], stopped)]
-    return [_lost(job, trainer.fault or _end(trainer.process.returncode), asked) for job in jobs]
-
-
-def _end(code: int) -> str:
+def _describe_exit(code: int) -> str:
     """Return how a process with this exit code ended."""
     if code >= 0:
         return f"its process ended by exit code {code}"
@@ -137,48 +150,27 @@ def _end(code: int) -> str:
     return f"its process was ended by {name}" + ("; perhaps memory ran out" if code == -signal.SIGKILL else "")
 
 
-def _lost(job: dict[str, Any], reason: str, asked: bool) -> str | None:
-    """Note what became of a run whose process ended for this reason; return its state."""
+def _record_loss(job: dict[str, Any], reason: str, asked_to_stop: bool) -> str | None:
+    """Record that a run lost its process for this reason; return the run's state, None if another process is training it."""
     results = Path(job["results"])
     run = Run(paths.run_folder(results, job["run"]))
-    with locks.try_lock(paths.lock(results, run.name)) as mine:
-        if not mine:
+    with locks.try_lock(paths.lock(results, run.name)) as locked:
+        if not locked:
             return None
         if run.finished() or run.state == states.FAILED:
             return run.state
-        if asked:
-            note(run, states.INTERRUPTED)
+        if asked_to_stop:
+            set_state(run, states.INTERRUPTED)
             return states.INTERRUPTED
-        note(run, states.KILLED, error=reason)
+        set_state(run, states.KILLED, error=reason)
     log.warning("%s: %s", run.name, reason)
     return states.KILLED
 
 
-def dismiss(wait: bool = True) -> None:
-    """End this process's trainer, if it has one."""
-    while _trainer:
-        _trainer.pop().close(wait)
-
-
-@contextmanager
-def own_trainer() -> Iterator[None]:
-    """Dismiss, after the block, the trainer of this process: a launcher of one worker has the runs trained from here.
-
-    Nothing is waited for after a second Ctrl-C.
-    """
+def set_state(run: Run, state: str, **facts: Any) -> None:
+    """Write the state of a run whose process is gone, and these facts; the rest of its status is kept."""
     try:
-        yield
-    except KeyboardInterrupt:
-        dismiss(wait=False)
-        raise
-    finally:
-        dismiss()
-
-
-def note(run: Run, state: str, **more: Any) -> None:
-    """Write the state of a run whose process is gone, the rest of its status kept."""
-    try:
-        facts = {key: value for key, value in run.status.items() if key != "state"}
+        status = {key: value for key, value in run.status.items() if key != "state"}
     except RecordError:
-        facts = {}
-    write_status(run, state, **(facts | more))
+        status = {}
+    write_status(run, state, **(status | facts))

@@ -1,4 +1,4 @@
-"""A command line becomes a sweep: the list of runs that it asks for, each once, all checked before the first starts."""
+"""Turn a command line into a sweep: its runs, without duplicates, all checked before the first one starts."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from harness.launching.arguments import TEXTS, check_launcher, first_words, is_l
 from harness.launching.expansion import Product, check_group, composed
 from harness.records import paths
 
-Tell = Callable[[int, int], None]
+Report = Callable[[int, int], None]
+"""A function of the number of items done and of all."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Runs that were asked for together: their configs, resolved and without duplicates, and the experiment's name.
+    """The runs of one command: their configs, resolved and without duplicates, and the experiment's name.
 
-    A run that starts from another stands after it. `decided` says in one line what `auto` became on this machine where that
-    changes the runs' numbers by more than rounding; it may be empty.
+    A run that starts from another stands after it. `decided` tells in one line what `auto` was resolved to on this machine, if
+    that changes the runs' numbers by more than rounding; else it is empty.
     """
 
     configs: tuple[RunConfig, ...]
@@ -42,23 +43,23 @@ class Sweep:
 
     @cached_property
     def names(self) -> list[str]:
-        """The names of the runs' folders, in the order of the configs."""
+        """The run names, in the order of the configs."""
         return [config.run_name() for config in self.configs]
 
     @cached_property
     def folder(self) -> Path:
-        """The sweep's folder, the same for the same runs: what varies in it, and a hash of the runs."""
+        """The sweep's folder, named by the keys that vary and a hash of the runs: equal runs give an equal name."""
         differing = "-".join(varying([config.flat() for config in self.configs]))
         label = self.experiment if self.experiment != "none" else differing or "single"
         digest = sha256(" ".join(sorted(self.names)).encode()).hexdigest()[:10]
         return paths.sweep_folder(self.results, f"{label[:80]}-{digest}")
 
 
-def plan(overrides: Sequence[str], multirun: bool, command: Sequence[str], tell: Tell = lambda done, asked: None) -> Sweep:
+def plan(overrides: Sequence[str], multirun: bool, command: Sequence[str], report: Report = lambda done, total: None) -> Sweep:
     """Return the sweep that the overrides ask for; nothing is written but an empty results folder.
 
-    `tell` is called with the number of combinations planned so far, 0 first, and of all. Raises ChoiceError for whatever
-    cannot be run.
+    `report` is called with the number of combinations planned so far, at first 0, and their total. Raises ChoiceError for
+    anything that cannot be run.
     """
     launcher = [override for override in overrides if is_launcher_override(override)]
     check_launcher(launcher)
@@ -74,21 +75,21 @@ def plan(overrides: Sequence[str], multirun: bool, command: Sequence[str], tell:
     if experiment != "none" and not multirun:
         raise ChoiceError(f"experiment={experiment}: is a sweep: add -m")
     product = Product([*params, *own])
-    tell(0, product.count)
+    report(0, product.count)
     configs, results = [], ""
     for values in product.compose():
         config, results = from_composed(values)
         configs.append(config)
-        tell(len(configs), product.count)
+        report(len(configs), product.count)
     to_fetch = [config for config in configs if config.execution.data_download]
     resolved = _resolved([*check_all([config for config in configs if not config.execution.data_download]), *to_fetch])
-    folder = writable(results)
+    folder = create_results_folder(results)
     check_all(to_fetch)
-    return Sweep(resolved, experiment, folder, published(command), _decided(configs, resolved))
+    return Sweep(resolved, experiment, folder, hide_paths(command), _decided(configs, resolved))
 
 
 def _check_sweep(override: Override, multirun: bool) -> None:
-    """Raise ChoiceError for several values where there may be one alone."""
+    """Raise ChoiceError for several values of a key that may have only one."""
     if override.is_sweep_override():
         key, _, value = str(override.input_line).partition("=")
         comma = f"; a text with a comma is quoted: {quoted(key, value)}" if key in TEXTS else ""
@@ -99,19 +100,19 @@ def _check_sweep(override: Override, multirun: bool) -> None:
 
 
 def _experiment(own: Sequence[Override]) -> tuple[str, list[Override]]:
-    """Return the experiment that is asked for, and the axes of its sweep."""
-    asked = [override for override in own if override.key_or_group == "experiment"]
-    if not asked:
+    """Return the name of the experiment, "none" without one, and the axes of its sweep."""
+    chosen = [override for override in own if override.key_or_group == "experiment"]
+    if not chosen:
         return "none", []
-    for override in asked:
+    for override in chosen:
         check_group("experiment", override)
-    base = composed("config", [str(override.input_line) for override in asked], return_hydra_config=True)
+    base = composed("config", [str(override.input_line) for override in chosen], return_hydra_config=True)
     params = base.hydra.sweeper.get("params") or {}
     return str(base.hydra.runtime.choices.experiment), parse([f"{key}={value}" for key, value in params.items()])
 
 
-def published(command: Sequence[str]) -> str:
-    """Return a command line fit for others to read: every value that holds an absolute path is replaced by PATH."""
+def hide_paths(command: Sequence[str]) -> str:
+    """Return a command line for publication: every value that contains an absolute path is replaced by PATH."""
     parts = []
     for part in command:
         key, equals, value = part.rpartition("=")
@@ -120,7 +121,7 @@ def published(command: Sequence[str]) -> str:
 
 
 def from_composed(values: Mapping[str, Any]) -> tuple[RunConfig, str]:
-    """Return the run's config, and the results folder, of a combination's plain values."""
+    """Return the config of a run and the results folder from a combination's plain values."""
     results = values["results"]
     if not isinstance(results, str) or not results:
         raise ChoiceError(f"results={shown(results)}: must be a folder's path; a number is one as in results=./7")
@@ -128,17 +129,17 @@ def from_composed(values: Mapping[str, Any]) -> tuple[RunConfig, str]:
 
 
 def _resolved(configs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:
-    """Return the configs for this machine, each once, and the runs that they start from, which nobody need have asked for.
+    """Return the configs resolved for this machine, without duplicates, and those of the runs that they start from.
 
-    A run that is asked for on several GPUs, `device=cuda:0,cuda:1`, is put on the one with the least to do. torch is imported
-    only now that all else is right.
+    A run that may train on several GPUs, `device=cuda:0,cuda:1`, is assigned to the one with the least work. torch is imported
+    only here, after all other checks.
     """
     from harness.training.devices import resolve
 
-    asked = [resolve(config) for config in configs]
-    shallower = [config.shallower() for config in asked]
+    resolved = [resolve(config) for config in configs]
+    shallower = [config.shallower() for config in resolved]
     by_name: dict[str, list[RunConfig]] = {}
-    for config in (*shallower, *asked):
+    for config in (*shallower, *resolved):
         if config is not None:
             by_name.setdefault(config.run_name(), []).append(config)
     placed: dict[str, RunConfig] = {}
@@ -150,19 +151,19 @@ def _resolved(configs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:
 
 
 def cost(config: RunConfig) -> int:
-    """Return what a run costs, in a unit of its own, to compare runs by."""
+    """Return the relative cost of a run, for comparison with others."""
     return config.depth * config.schedule.steps * config.schedule.batch_size
 
 
-def _decided(asked: Sequence[RunConfig], resolved: Sequence[RunConfig]) -> str:
-    if all(config.precision is not Precision.auto for config in asked):
+def _decided(configs: Sequence[RunConfig], resolved: Sequence[RunConfig]) -> str:
+    if all(config.precision is not Precision.auto for config in configs):
         return ""
-    found = sorted({f"{config.precision.value} on {config.device}" for config in resolved})
-    return f"precision=auto: {', '.join(found)}"
+    decisions = sorted({f"{config.precision.value} on {config.device}" for config in resolved})
+    return f"precision=auto: {', '.join(decisions)}"
 
 
-def writable(results: str) -> Path:
-    """Return a results folder, made if need be; raises ChoiceError where nothing can be written there."""
+def create_results_folder(results: str) -> Path:
+    """Return the results folder, created if needed; raises ChoiceError if nothing can be written there."""
     try:
         folder = Path(results).expanduser().resolve()
         str(folder).encode()
@@ -170,6 +171,6 @@ def writable(results: str) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no such user, links in a loop; ValueError: a NUL
-        why = (isinstance(error, OSError) and error.strerror) or first_words(error)
-        raise ChoiceError(f"results={shown(results)}: cannot be written: {why}") from error
+        reason = (isinstance(error, OSError) and error.strerror) or first_words(error)
+        raise ChoiceError(f"results={shown(results)}: cannot be written: {reason}") from error
     return folder

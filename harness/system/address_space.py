@@ -1,4 +1,4 @@
-"""Whether this process may take the address space that training needs: `ulimit -v` may be too small for it."""
+"""Check that `ulimit -v` leaves the address space that training needs."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pathlib import Path
 from harness.config.registry import ChoiceError
 
 LOADING = 512 * 2**20
-"""Bytes that loading torch takes at least; with fewer, OpenBLAS ends the process as it is loaded."""
+"""The least bytes for loading torch; with fewer, OpenBLAS ends the process when it is loaded."""
 TRAINING = 384 * 2**20
-"""Bytes that a small training takes once torch is loaded; with fewer, OpenBLAS may look for memory for ever."""
+"""The least bytes for a small training once torch is loaded; with fewer, OpenBLAS may look for memory forever."""
 
 
-def check(room: int) -> None:
-    """Raise ChoiceError where this process may not take `room` bytes of address space more."""
-    most, used = _most(), _used()
-    if most is not None and most - used < room:
+def check(needed: int) -> None:
+    """Raise ChoiceError if this process may not take `needed` more bytes of address space."""
+    limit, used = _limit(), _used()
+    if limit is not None and limit - used < needed:
         raise ChoiceError(
-            f"{_mib(most)} of address space are too few: {_mib(used)} are taken by now, and at least {_mib(room)} more are "
+            f"{_mib(limit)} of address space are too few: {_mib(used)} are in use, and at least {_mib(needed)} more are "
             "needed; raise the limit (ulimit -v)"
         )
 
 
-def not_loaded(error: BaseException) -> str:
-    """Return what to tell a user where a library cannot be loaded."""
-    most, reason = _most(), " ".join(str(error).split()) or type(error).__name__
-    remedy = "" if most is None else f"; {_mib(most)} of address space may be too few: raise the limit (ulimit -v)"
+def explain_import_error(error: BaseException) -> str:
+    """Return a message for a user about a library that cannot be loaded."""
+    limit, reason = _limit(), " ".join(str(error).split()) or type(error).__name__
+    remedy = "" if limit is None else f"; {_mib(limit)} of address space may be too few: raise the limit (ulimit -v)"
     return f"a library cannot be loaded: {reason}{remedy}"
 
 
-def _most() -> int | None:
+def _limit() -> int | None:
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     return None if soft == resource.RLIM_INFINITY else soft
 

@@ -1,4 +1,4 @@
-"""How many CPU cores and threads this process may use."""
+"""The number of CPU cores and threads that this process may use."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import os
 
 
 def available_cores() -> int:
-    """Return how many CPU cores this process may use, at least one; Slurm's allotment where that is fewer."""
+    """Return the number of CPU cores that this process may use, at least 1, and at most Slurm's allotment."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, _variable("SLURM_CPUS_PER_TASK"), thread_limit()))
 
 
 def threads_here(threads: int | str) -> int:
-    """Return the CPU threads of a run in this process: where `threads` is auto, as many as the cores that it may use."""
+    """Return the CPU threads of a run in this process; "auto" means one for each available core."""
     return available_cores() if threads == "auto" else int(threads)
 
 
 def thread_limit() -> int:
-    """Return how many threads OpenMP starts at most; torch waits for more without end."""
+    """Return the most threads that OpenMP starts; torch would wait for more forever."""
     return max(1, _variable("OMP_THREAD_LIMIT"))
 
 
 def _variable(name: str) -> int:
-    """Return the whole number in a variable of the environment; where there is none, more than any machine has of anything."""
-    given = os.environ.get(name, "").strip()
-    return int(given) if given.isascii() and given.isdigit() and len(given) < 10 else 10**9
+    """Return the whole number in an environment variable, 10**9 if it has none."""
+    value = os.environ.get(name, "").strip()
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 10**9

@@ -1,4 +1,4 @@
-"""A wish to stop, as signals bring it: noted at once, acted on where it does no harm."""
+"""Stop requests by signals: recorded at once, acted on where it is safe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stop:
-    """Whether, and by which signal, this process was asked to stop."""
+    """A stop request; `signal` is the number of the signal that made it, None and false before."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -20,32 +20,32 @@ class Stop:
     def __bool__(self) -> bool:
         return self.signal is not None
 
-    def ask(self, number: int, frame: FrameType | None = None) -> None:
-        """Note the request; after one, Ctrl-C raises KeyboardInterrupt at once."""
+    def request(self, number: int, frame: FrameType | None = None) -> None:
+        """Record the request; if there was one before, Ctrl-C raises KeyboardInterrupt."""
         if self and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
 
 
-def outer_stop() -> Stop | None:
-    """Return the Stop of the block around, if there is one."""
+def enclosing_stop() -> Stop | None:
+    """Return the Stop of the enclosing `stop_on_signals`, if there is one."""
     owner = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     return owner if isinstance(owner, Stop) else None
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Give a Stop that SIGTERM, SIGINT and SIGHUP ask within the block; a block inside another has the same Stop.
+    """Yield a Stop that SIGTERM, SIGINT and SIGHUP request within the block; a nested block has the same Stop.
 
-    Elsewhere than in the main thread no signal asks it, and one that is ignored (nohup) stays so.
+    Signals are handled in the main thread only, and one that is ignored (nohup) stays ignored.
     """
-    outer = outer_stop()
+    outer = enclosing_stop()
     stop = Stop() if outer is None else outer
     if threading.current_thread() is not threading.main_thread() or outer is not None:
         yield stop
         return
-    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, stop.ask) for number in heeded}
+    handled = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop.request) for number in handled}
     try:
         yield stop
     finally:

@@ -81,11 +81,11 @@ def missing(*given, **more):
 def only_planned(monkeypatch, tmp_path):
     """Let nothing be trained, fetched, looked for on this machine's disks or written, and no large sweep be planned."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(launch, "start", reached)
+    monkeypatch.setattr(launch, "prepare", reached)
     monkeypatch.setattr(describe, "described", reached)
     monkeypatch.setattr(describe, "MOST_NETS", 30)
     monkeypatch.setattr(sweep, "Product", partial(Product, most=30))
-    monkeypatch.setattr(sweep, "writable", Path)
+    monkeypatch.setattr(sweep, "create_results_folder", Path)
     monkeypatch.setattr(cifar, "locate", missing)
     monkeypatch.setattr(image_folder, "scan", missing)
     yield
@@ -138,7 +138,7 @@ def test_many_nets_are_described_or_refused(only_planned, words):
 @given(st.text(max_size=300).filter(lambda text: not text.startswith(("/", "~")) and ".." not in text))
 def test_a_results_folder_is_made_or_refused(text):
     with tempfile.TemporaryDirectory() as here, chdir(here), suppress(ChoiceError):
-        assert sweep.writable(text).is_dir()
+        assert sweep.create_results_folder(text).is_dir()
 
 
 @contextmanager

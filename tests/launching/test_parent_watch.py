@@ -135,7 +135,8 @@ def test_a_worker_that_does_not_leave_when_asked_is_killed_and_its_run_is_interr
     run = create(config, tmp_path)
     job = {"run": run.name, "choices": config.choices(), "execution": plain(config.execution)}
     job |= {"results": str(tmp_path), "command": "a test", "quiet": True}
-    assert supervisor.supervise([job], (tmp_path / "stuck").exists) == ["interrupted"]
+    with supervisor.Supervisor() as trainer:
+        assert trainer.train([job], (tmp_path / "stuck").exists) == ["interrupted"]
     assert run.state == "interrupted"
 
 
@@ -173,8 +174,8 @@ def _resident(pid):
 def test_a_bench_child_that_hangs_ends_with_its_parent(tmp_path):
     code = (
         "import subprocess, sys\n"
-        "from harness.launching.parent_watch import end_with_input\n"
-        "end_with_input()\n"
+        "from harness.launching.parent_watch import kill_after_input_ends\n"
+        "kill_after_input_ends()\n"
         "print('ready', flush=True)\n"
         "sum(range(10**12))\n"
     )

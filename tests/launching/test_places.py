@@ -9,7 +9,7 @@ import torch
 import harness
 from harness.config.registry import ChoiceError
 from harness.config.run import RunConfig
-from harness.launching.launch import gangs
+from harness.launching.launch import process_groups
 from harness.launching.sweep import plan
 from harness.records import paths
 from harness.system.cores import threads_here
@@ -49,8 +49,8 @@ def test_what_each_gpu_has_to_do_costs_the_same(two_gpus):
 
 def test_both_gpus_have_work_at_once(two_gpus):
     found = placed("device=cuda:0,cuda:1", "seed=0,1,2,3", "runs_per_process=1")
-    made = gangs(found)
-    assert {gang[0].torch_device for gang in made[:2]} == {gang[0].torch_device for gang in made[2:]} == {"cuda:0", "cuda:1"}
+    made = process_groups(found)
+    assert {group[0].torch_device for group in made[:2]} == {group[0].torch_device for group in made[2:]} == {"cuda:0", "cuda:1"}
 
 
 def test_a_run_of_a_gpu_stays_there(two_gpus):

@@ -117,7 +117,7 @@ def test_a_lost_terminal_stops_a_sweep_with_everything_saved(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(survival.ROOT), survival.MARK: str(results), "TERM": "xterm"}
     shell, terminal = pty.fork()
     if shell == 0:
-        survival.hears()
+        survival.receive_signals()
         os.execve(sys.executable, [sys.executable, "-m", "harness.run", *SWEEP, f"results={results}"], environment)
     wait_for(lambda: sum('"loss"' in text(path) for path in results.glob("runs/*/status.json")) == 2)
     os.close(terminal)  # the system sends SIGHUP

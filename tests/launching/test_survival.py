@@ -215,7 +215,7 @@ def test_a_stopped_sweep_ends_soon_with_everything_saved(number, tmp_path):
     assert time.monotonic() - asked < 15  # 5 seconds on a machine that does nothing else; it is measured, not tested
     assert not survival.wait_gone(results, 10)
     log = results.with_suffix(".log").read_text()
-    assert "this goes on from here: python -m harness.run -m depth=8,14" in log
+    assert "run the same command again to resume: python -m harness.run -m depth=8,14" in log
     states = [Run(folder).state for folder in (results / "runs").iterdir()]
     assert states.count("interrupted") == 2
     assert states.count("waiting") == 2

@@ -40,4 +40,4 @@ def test_a_limit_that_leaves_no_room_to_train_is_named(monkeypatch):
         address_space.check(address_space.TRAINING)
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     address_space.check(2**60)
-    assert address_space.not_loaded(MemoryError()) == "a library cannot be loaded: MemoryError"
+    assert address_space.explain_import_error(MemoryError()) == "a library cannot be loaded: MemoryError"

@@ -174,7 +174,7 @@ def test_the_launch_folder_can_be_made_while_others_remove_it(tmp_path):
 
 def _open_and_close(results):
     for _ in range(200):
-        with handover.opened(results) as folder:
+        with handover.launch_folder(results) as folder:
             handover.note(folder, paths.ENDED, "run")
-            assert handover.noted(folder, paths.ENDED) == {"run"}
-            assert not handover.stopped(folder)
+            assert handover.noted_runs(folder, paths.ENDED) == {"run"}
+            assert not handover.is_stopping(folder)
