@@ -19,8 +19,8 @@ from harness.config.flat import varying
 from harness.config.registry import ChoiceError, shown
 from harness.config.run import Precision, RunConfig
 from harness.data.datasets import check_all
-from harness.launching.arguments import TEXTS, check_launcher, first_words, is_launcher_override, parse, quoted
-from harness.launching.expansion import Product, check_group, composed
+from harness.launching.arguments import TEXTS, check_launcher, error_message, is_launcher_override, parse, quote
+from harness.launching.expansion import Product, check_group, compose_config
 from harness.records import paths
 
 Report = Callable[[int, int], None]
@@ -66,7 +66,7 @@ def plan(overrides: Sequence[str], multirun: bool, command: Sequence[str], repor
     own = parse([override for override in overrides if not is_launcher_override(override)])
     if launcher:
         try:
-            composed("launch", ["folder=none", "job=0", *launcher], return_hydra_config=True)
+            compose_config("launch", ["folder=none", "job=0", *launcher], return_hydra_config=True)
         except ChoiceError as error:
             raise ChoiceError(f"{shown(' '.join(launcher))}: {error}") from error
     for override in own:
@@ -92,7 +92,7 @@ def _check_sweep(override: Override, multirun: bool) -> None:
     """Raise ChoiceError for several values of a key that may have only one."""
     if override.is_sweep_override():
         key, _, value = str(override.input_line).partition("=")
-        comma = f"; a text with a comma is quoted: {quoted(key, value)}" if key in TEXTS else ""
+        comma = f"; a text with a comma is quoted: {quote(key, value)}" if key in TEXTS else ""
         if key in ("results", "experiment"):
             raise ChoiceError(f"{shown(override.input_line)}: a sweep has one {key}{comma}")
         if not multirun:
@@ -106,7 +106,7 @@ def _experiment(own: Sequence[Override]) -> tuple[str, list[Override]]:
         return "none", []
     for override in chosen:
         check_group("experiment", override)
-    base = composed("config", [str(override.input_line) for override in chosen], return_hydra_config=True)
+    base = compose_config("config", [str(override.input_line) for override in chosen], return_hydra_config=True)
     params = base.hydra.sweeper.get("params") or {}
     return str(base.hydra.runtime.choices.experiment), parse([f"{key}={value}" for key, value in params.items()])
 
@@ -171,6 +171,6 @@ def create_results_folder(results: str) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no such user, links in a loop; ValueError: a NUL
-        reason = (isinstance(error, OSError) and error.strerror) or first_words(error)
+        reason = (isinstance(error, OSError) and error.strerror) or error_message(error)
         raise ChoiceError(f"results={shown(results)}: cannot be written: {reason}") from error
     return folder

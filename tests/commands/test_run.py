@@ -87,7 +87,7 @@ BAD = [
     (["depth=[8"], ""),
     (["probes=[layers,speed]"], "probes=speed"),
     (["plugins=[no_such_module]"], "cannot be imported"),
-    (["~depth"], "no key can be left out"),
+    (["~depth"], "a key cannot be removed"),
     (["results="], "must be a folder's path"),
     (["results=null"], "must be a folder's path"),
     (["-m", "results=one,two"], "a sweep has one results"),

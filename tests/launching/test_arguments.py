@@ -6,7 +6,7 @@ import pytest
 
 from harness import describe, run
 from harness.config.registry import ChoiceError
-from harness.launching.arguments import parse, quoted, read
+from harness.launching.arguments import parse, parse_override, quote
 from support.helpers import configs_of
 
 HUGE = "1" + "0" * 400
@@ -22,7 +22,7 @@ WORDS = [
     ("--depth=20", "type depth=20"),
     ("-depth=20", "type depth=20"),
     ("--results '/a b'", "type 'results=/a b'"),
-    ("--cfg job", "--cfg: Hydra's options are not for this command"),
+    ("--cfg job", "--cfg: Hydra's options are not supported"),
     ("-c job", "Hydra's options"),
     ("--config-name=x", "Hydra's options"),
     ("--info", "Hydra's options"),
@@ -43,7 +43,7 @@ OVERRIDES = [
     ("-m ++experiment=a,b", "type experiment=a,b"),
     ("depth@x=20", "type depth=20"),
     ("schedule@x=digits", "type schedule=digits"),
-    ("~depth", "no key can be left out"),
+    ("~depth", "a key cannot be removed"),
     ("depth==20", "depth==20: type depth=20"),
     ("schedule/steps=3", "did you mean schedule.steps?"),
     ("data={name:digits}", "allowed: cifar10, cifar100, digits, image_folder"),
@@ -83,8 +83,8 @@ PRODUCTS = [
     ("-m seed=range(0,10,0)", "the step of a range must not be 0"),
     ("-m seed=choice()", "seed=choice(): cannot be read"),
     ("-m seed=interval(0,1)", "an interval has no single values"),
-    ("-m seed=choice(0,choice(1))", "cannot stand inside another value"),
-    ("-m seed=[range(3)]", "cannot stand inside another value"),
+    ("-m seed=choice(0,choice(1))", "cannot be part of another value"),
+    ("-m seed=[range(3)]", "cannot be part of another value"),
     ("-m seed=glob(*)", "glob is for data, schedule, variant, experiment"),
     ("-m variant=glob(xyz*)", "has no value"),
     ("-m seed=range(0,inf)", "must be finite numbers"),
@@ -222,8 +222,8 @@ def test_describe_refuses_it_as_well(line, words, capsys):
     ],
 )
 def test_what_is_said_to_be_typed_is_read_as_the_text(text):
-    (word,) = shlex.split(quoted("results", text))
-    assert read(word).value() == text
+    (word,) = shlex.split(quote("results", text))
+    assert parse_override(word).value() == text
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_what_is_said_to_be_typed_is_read_as_the_text(text):
         (lambda here: ((here / "a").symlink_to("b"), (here / "b").symlink_to("a")), "a/x", "cannot be written"),
         (lambda here: None, "x" * 300, "File name too long"),
         (lambda here: None, '"a\0b"', "null byte"),
-        (lambda here: None, "\udcff", "is no text in UTF-8"),
+        (lambda here: None, "\udcff", "is not valid UTF-8"),
         (lambda here: (here / "r").touch(), "r", "cannot be written"),
         (lambda here: ((here / "r").mkdir(), (here / "r" / "runs").touch()), "r", "r/runs: is not a folder"),
         (lambda here: ((here / "r").mkdir(), (here / "r" / "sweeps").symlink_to("gone")), "r", "r/sweeps: is not a folder"),
@@ -270,7 +270,7 @@ def test_a_long_planning_says_how_far_it_is(monkeypatch, capsys):
 
 def test_an_unreadable_override_is_named_by_itself():
     with pytest.raises(ChoiceError, match=r"^data\.root=/a=b: cannot be read: mismatched input '='"):
-        read("data.root=/a=b")
+        parse_override("data.root=/a=b")
 
 
 @pytest.mark.parametrize("value", ["9" * 3000, "a " * 3000, "[" + "b," * 3000 + "c]"])
