@@ -1,4 +1,4 @@
-"""What the pages say can be followed: links lead somewhere, commands are accepted, examples run, errors are said."""
+"""The pages can be followed: links resolve, commands are accepted, examples run, and errors have the quoted messages."""
 
 import importlib
 import json
@@ -27,13 +27,13 @@ README, GUIDE, DESIGN = (ROOT / name for name in ("README.md", "docs/guide.md", 
 FINDINGS = sorted((ROOT / "results" / "findings").glob("*/README.md"))
 
 
-def test_anchors_are_github_s():
+def test_anchors_are_those_of_github():
     text = "# What's `new`\n## A (short) list, of 2\n## A (short) list, of 2\n```python\n# no heading\n```\n"
     assert anchors(text) == ["whats-new", "a-short-list-of-2", "a-short-list-of-2-1"]
 
 
 @pytest.mark.parametrize("page", [*PAGES, *FINDINGS], ids=lambda page: f"{page.parent.name}/{page.name}")
-def test_every_link_leads_somewhere(page):
+def test_every_link_resolves(page):
     wrong = []
     for target in links(page.read_text()):
         file, _, anchor = target.partition("#")
@@ -62,7 +62,7 @@ def test_every_page_is_linked_from_the_readme():
 
 @pytest.fixture
 def plugins(tmp_path, monkeypatch):
-    """The pages' examples as files in the current folder, importable; what they register is forgotten afterwards."""
+    """Write the pages' examples into the current folder, importable; undo their registrations afterwards."""
     files = examples(DESIGN.read_text()) | {
         "half.py": next(code for code in examples(GUIDE.read_text()).values() if "half" in code)
     }
@@ -82,11 +82,11 @@ def plugins(tmp_path, monkeypatch):
         del PLUGIN_KEYS[key]
 
 
-def test_every_run_that_a_page_asks_for_can_be_composed(plugins):
-    """All but the data, which a reader has to have."""
-    found = commands("harness.run")
-    assert len(found) > 15
-    for page, arguments in found:
+def test_every_run_command_of_a_page_can_be_composed(plugins):
+    """Except for the data, which readers provide."""
+    typed = commands("harness.run")
+    assert len(typed) > 15
+    for page, arguments in typed:
         if "--help" in arguments:
             continue
         overrides = [word for word in arguments if word != "-m" and not is_launcher_override(word)]
@@ -101,15 +101,15 @@ def test_every_run_that_a_page_asks_for_can_be_composed(plugins):
 
 
 @pytest.mark.slow
-def test_every_net_that_a_page_describes_is_described(capsys):
-    found = [arguments for _, arguments in commands("harness.describe")]
-    assert len({tuple(arguments) for arguments in found}) >= 3
-    for arguments in found:
+def test_every_describe_command_of_a_page_works(capsys):
+    typed = [arguments for _, arguments in commands("harness.describe")]
+    assert len({tuple(arguments) for arguments in typed}) >= 3
+    for arguments in typed:
         assert describe.main(arguments) == 0
-    assert "0.64" in capsys.readouterr().out  # of the parameters, as the guide says of bottleneck blocks
+    assert "0.64" in capsys.readouterr().out  # share of the parameters of bottleneck blocks, quoted in the guide
 
 
-def test_other_commands_name_what_there_is():
+def test_other_commands_name_existing_targets_and_options():
     makefile = (ROOT / "Makefile").read_text()
     for page in PAGES:
         for line in code_lines(page.read_text()):
@@ -126,14 +126,14 @@ def test_other_commands_name_what_there_is():
             assert (ROOT / module.replace(".", "/")).with_suffix(".py").is_file(), module
 
 
-def test_the_readme_s_table_of_experiments_is_that_of_the_code():
+def test_the_table_of_experiments_in_the_readme_matches_the_code():
     rows = re.findall(r"^\| `(\w+)` \| ([A-Z]\d.*?) \| .+ \|$", README.read_text(), flags=re.MULTILINE)
-    said = {}
+    listed = {}
     for name, claims in rows:
         spans = re.findall(r"([A-Z])(\d+)(?: to [A-Z](\d+))?", claims)
-        said[name] = {f"{kind}{number}" for kind, first, last in spans for number in range(int(first), int(last or first) + 1)}
-    assert said == {name: {claim.id for claim in experiment.claims} for name, experiment in registry().items()}
-    assert set().union(*said.values()) == {claim.id for claim in all_claims()}
+        listed[name] = {f"{kind}{number}" for kind, first, last in spans for number in range(int(first), int(last or first) + 1)}
+    assert listed == {name: {claim.id for claim in experiment.claims} for name, experiment in registry().items()}
+    assert set().union(*listed.values()) == {claim.id for claim in all_claims()}
 
 
 def run_folders(folder, modules, *keys):
@@ -147,13 +147,15 @@ def run_folders(folder, modules, *keys):
 
 def test_examples_of_additions_run_in_one_sweep(plugins):
     """Every plugin of the pages except the family of networks, in two tiny runs."""
-    modules = ["half", "group_norm", "small_init", "stripes", "signs", "nesterov", "halving", "diary"]
+    modules = ["half", "group_norm", "small_init", "stripes", "signs", "nesterov", "halving", "diary", "loss_figure"]
     keys = ["norm=batch,group", "init=small", "shortcut=half", "data.name=stripes", "probes=[layers,signs]", "depth=8"]
     keys += ["optimizer=nesterov", "plugin.nesterov_momentum=0.8", "lr_schedule=halving", "observers=[log,diary]"]
     runs = run_folders(plugins, modules, *keys, *KEYS)
     assert len(runs) == 2
     assert all((run / name).is_file() for run in runs for name in (paths.probe_table("signs"), "diary.txt"))
     assert all(run.name.startswith("stripes-half-8-seed0-") for run in runs)
+    (sweep,) = (plugins / "results" / "sweeps").iterdir()
+    assert (sweep / paths.FIGURES / "loss.png").is_file()
 
 
 def test_the_example_of_a_family_is_trained(plugins):
@@ -171,7 +173,8 @@ def test_the_example_of_an_experiment_judges(deep, verdict, tmp_path):
     assert outcome.verdict is verdict
 
 
-def said_by(overrides, multirun):
+def error_message(overrides, multirun):
+    """Return the message with which a command line is refused, empty if it is accepted."""
     try:
         plan(overrides, multirun, ["command"])
     except ChoiceError as error:
@@ -190,10 +193,10 @@ def said_by(overrides, multirun):
         (["results=file/below"], "results="),
     ],
 )
-def test_common_errors_are_said_as_the_guide_has_them(overrides, words, tmp_path, monkeypatch):
+def test_common_errors_have_the_messages_of_the_guide(overrides, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("file").touch()
     table = GUIDE.read_text().split("## Common errors")[1]
     (row,) = [row for row in re.findall(r"^\| `(.+?)` \|", table, flags=re.MULTILINE) if row.startswith(words)]
     pattern = "*" + re.sub(r"\.\.\.", "*", row) + "*"
-    assert fnmatchcase(said_by(overrides, False), pattern)
+    assert fnmatchcase(error_message(overrides, False), pattern)

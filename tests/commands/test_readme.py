@@ -1,4 +1,4 @@
-"""The examples of README and guide do what they say, and the numbers shown are those of findings."""
+"""The examples of README and guide work, and the numbers they show are those of findings."""
 
 import json
 import os
@@ -24,7 +24,7 @@ PYTHON = [*examples(README).values(), *examples(GUIDE).values()]
 
 
 def test_the_python_example(tmp_path):
-    """Runs the README's own lines, its run shortened."""
+    """Run the lines of the README with a shorter training."""
     example = next(code for code in PYTHON if "harness.train" in code)
     short = "from harness import *; import dataclasses, harness.config.run as c\n"
     short += "c.SCHEDULES['digits'] = dataclasses.replace(c.SCHEDULES['digits'], steps=3)\n"
@@ -42,7 +42,7 @@ def test_the_python_example(tmp_path):
 
 
 def test_a_shortcut_of_your_own_in_ten_lines(tmp_path):
-    """The README's class in a file, swept beside the built-in one by parallel workers."""
+    """Sweep the README's class, in a file, beside the built-in shortcut in parallel workers."""
     code = next(code for code in PYTHON if "SHORTCUT.register" in code)
     assert len(code.strip().splitlines()) <= 10
     (tmp_path / "half.py").write_text(code)
@@ -94,8 +94,8 @@ SWEEPS = [finding for finding in FINDINGS if (finding / paths.SWEEP).is_file()]
 
 
 @pytest.mark.parametrize("finding", FINDINGS, ids=lambda path: path.name)
-def test_a_finding_is_small_and_says_what_it_found(finding):
-    """Its README.md holds the command, what was expected, seen, and against expectation; what is not committed has no size."""
+def test_a_finding_is_small_and_documented(finding):
+    """README.md has the four headings; files that are not committed do not count towards the size."""
     built = [finding / paths.REPORT_HTML, *(finding / paths.FIGURES).glob("*.svg")]
     kept = {path for path in finding.rglob("*") if path.is_file()} - set(built)
     assert sum(path.stat().st_size for path in kept) < 5 * 2**20
@@ -114,12 +114,12 @@ def test_a_sweep_kept_as_a_finding_rebuilds_its_table_from_its_runs(finding, tmp
 
 
 def same(value, known):
-    """Return whether a word printed is a finding's value, a number to three digits or more."""
+    """Return whether a printed word equals a finding's value, for numbers to three digits or more."""
     return value == str(known) or float(value) == pytest.approx(float(known), rel=1e-3)
 
 
 def test_the_readme_shows_the_numbers_of_its_findings():
-    """Every run in a table printed there is of a finding that it links to, with the finding's numbers."""
+    """Every run in a printed table belongs to a linked finding and has its numbers."""
     linked = set(re.findall(r"results/findings/([^/)\s\]]+)", README))
     tables = [pd.read_csv(finding / paths.RUNS_TABLE, keep_default_na=False) for finding in SWEEPS if finding.name in linked]
     runs = pd.concat(tables).set_index("run")
@@ -135,26 +135,26 @@ def test_the_readme_shows_the_numbers_of_its_findings():
 
 
 def test_the_readme_shows_the_verdicts_of_its_findings():
-    """Below a link to a finding's report stands what it says of each claim, every verdict where settings differ."""
+    """In the column of a finding's report, every cell has the verdicts of that report on the claim."""
     findings: list[str | None] = []
     shown = 0
     for line in README.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
         linked = [re.search(r"results/findings/([^/]+)/report\.md", cell) for cell in cells]
         if not cells or any(linked):
-            findings = [found and found[1] for found in linked]
+            findings = [link and link[1] for link in linked]
         elif findings and re.fullmatch(r"[A-Z]\d+", cells[0]):
             for finding, cell in zip(findings, cells, strict=True):
                 if finding:
                     verdicts = json.loads((ROOT / "results" / "findings" / finding / paths.VERDICTS).read_text())["verdicts"]
-                    said = {one["verdict"] for one in verdicts if one["claim"] == cells[0]}
-                    assert set(cell.split(", ")) == (said or {""}), (cells[0], finding)
+                    expected = {verdict["verdict"] for verdict in verdicts if verdict["claim"] == cells[0]}
+                    assert set(cell.split(", ")) == (expected or {""}), (cells[0], finding)
                     shown += 1
     assert shown
 
 
 def test_the_readme_shows_the_speed_that_was_measured():
-    """Every row of its table is one of the finding's page, which its bench.json gives again."""
+    """Every row of the table is in the finding's report, which bench.json reproduces."""
     from harness.bench import report, results
 
     (finding,) = set(re.findall(r"results/findings/([^/)]+-speed)/README.md", README))
@@ -165,6 +165,5 @@ def test_the_readme_shows_the_speed_that_was_measured():
     assert set(rows) <= set(written.splitlines())
 
 
-def test_examples_that_stand_in_both_places_are_the_same():
-    """The README's ten lines and its Python example are the guide's, too."""
+def test_the_examples_of_the_readme_are_in_the_guide():
     assert set(examples(README).values()) < set(examples(GUIDE).values())

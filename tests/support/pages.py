@@ -15,11 +15,11 @@ def prose(text):
 
 def anchors(text):
     """Return the anchors that GitHub gives a page's headings: lower case, no punctuation, hyphens for spaces."""
-    found = []
+    result = []
     for heading in re.findall(r"^#+ (.+)$", prose(text), flags=re.MULTILINE):
         anchor = re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).replace(" ", "-")
-        found.append(f"{anchor}-{found.count(anchor)}" if anchor in found else anchor)
-    return found
+        result.append(f"{anchor}-{result.count(anchor)}" if anchor in result else anchor)
+    return result
 
 
 def links(text):
@@ -29,24 +29,24 @@ def links(text):
 
 def code_lines(text):
     """Return the lines of indented code blocks without comments: indented by four, after an empty or another such line."""
-    found, inside, before = [], False, ""
+    result, inside, before = [], False, ""
     for line in prose(text).splitlines():
         inside = line.startswith("    ") and (inside or not before)
         if inside:
-            found.append(line.partition(" # ")[0].strip())
+            result.append(line.partition(" # ")[0].strip())
         before = line.strip()
-    return found
+    return result
 
 
 def commands(module):
     """Return (page, arguments) for every `python -m module ...` in a page's code."""
-    found = []
+    result = []
     for page in PAGES:
         for line in code_lines(page.read_text()):
             words = shlex.split(line) if re.match(r"\S*python -m ", line) else []
             if words[1:3] == ["-m", module] and not any("[" in word and "=" not in word for word in words):
-                found.append((page.name, words[3:]))
-    return found
+                result.append((page.name, words[3:]))
+    return result
 
 
 def examples(text):
