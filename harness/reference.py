@@ -1,17 +1,15 @@
-"""Write into the pages of docs/ what the code says of itself.
+"""Update the generated parts of the pages in docs/.
 
     python -m harness.reference [--check] [FOLDER]
 
-A page has places between two lines `<!-- from the code: NAME -->` and `<!-- end -->`; what stands there is replaced by the part
-NAME of harness.reporting.reference_tables. FOLDER is docs unless given. With --check nothing is written. Exit code 0; 1 if
---check finds a page that is not what the code gives; 2 if there is no such folder, or a page asks for a part that does not exist.
+The text between the lines `<!-- from the code: NAME -->` and `<!-- end -->` of a page is replaced by the part NAME of
+harness.reporting.reference_tables. FOLDER is docs by default. With --check nothing is written. Exit code 0; 1 if --check finds
+a page that is out of date; 2 if there is no such folder, or no such part.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,37 +22,35 @@ MARKED = re.compile(r"^(<!-- from the code: (\w+) -->\n).*?^(<!-- end -->)$", re
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out the command line; return the exit code."""
+    """Run the command line; return the exit code."""
     console.begin()
-    parser = argparse.ArgumentParser(
-        prog="python -m harness.reference", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = console.parser("harness.reference", __doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=Path("docs"))
     parser.add_argument("--check", action="store_true")
-    asked = parser.parse_args(arguments)
-    pages = sorted(asked.folder.glob("*.md"))
+    options = parser.parse_args(arguments)
+    pages = {page: page.read_text(encoding="utf-8") for page in sorted(options.folder.glob("*.md"))}
     if not pages:
-        print(f"harness.reference: {asked.folder}: holds no pages", file=sys.stderr)
-        return 2
+        return console.refuse("harness.reference", f"{options.folder}: holds no pages")
     try:
-        stale = [page for page in pages if renewed(text := page.read_text(encoding="utf-8")) != text]
+        updates = {page: update(text) for page, text in pages.items()}
     except ChoiceError as error:
-        print(f"harness.reference: {error}", file=sys.stderr)
-        return 2
+        return console.refuse("harness.reference", error)
+    stale = [page for page, text in pages.items() if updates[page] != text]
     for page in stale:
-        print(f"{page}: {'is not what the code gives' if asked.check else 'written'}")
-        if not asked.check:
-            writer.write_text(page, renewed(page.read_text(encoding="utf-8")))
-    return 1 if asked.check and stale else 0
+        print(f"{page}: {'is out of date' if options.check else 'written'}")
+        if not options.check:
+            writer.write_text(page, updates[page])
+    return 1 if options.check and stale else 0
 
 
-def renewed(text: str) -> str:
-    """Return a page with its marked places filled; raises ChoiceError for a part that does not exist."""
+def update(text: str) -> str:
+    """Return a page with its generated parts replaced; raises ChoiceError for a part that does not exist."""
 
-    def fill(found: re.Match[str]) -> str:
-        if found[2] not in TABLES:
-            raise unknown("part", found[2], TABLES)
-        return f"{found[1]}\n{TABLES[found[2]]()}\n\n{found[3]}"
+    def fill(match: re.Match[str]) -> str:
+        start, name, end = match.groups()
+        if name not in TABLES:
+            raise unknown("part", name, TABLES)
+        return f"{start}\n{TABLES[name]()}\n\n{end}"
 
     return MARKED.sub(fill, text)
 

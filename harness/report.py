@@ -3,16 +3,15 @@
     python -m harness.report SWEEP_FOLDER [--keep NAME]
     python -m harness.report --index [RESULTS_FOLDER]
 
---keep NAME also keeps the sweep as evidence: results/findings/DATE-NAME, with the tables of its runs inside; a folder of
-that name in which there is only a README.md, written before the runs, is filled.
---index builds one page over all sweeps and findings of a results folder (results): index.html.
-Exit code 0, 1 if a run of the sweep failed or is not done, 2 if the folder is no sweep that can be read, or if the report
-cannot be written.
+--keep NAME also keeps the sweep as evidence in results/findings/DATE-NAME, with the tables of its runs; a folder of that name
+may exist if it holds only a README.md, written before the runs.
+--index builds index.html, one page about all sweeps and findings of a results folder (default: results).
+Exit code 0, 1 if a run of the sweep failed or is not done, 2 if the folder is not a readable sweep or the report cannot be
+written.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,24 +24,22 @@ from harness.system import console
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out the command line; return the exit code."""
+    """Run the command line; return the exit code."""
     console.begin()
-    parser = argparse.ArgumentParser(
-        prog="python -m harness.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = console.parser("harness.report", __doc__)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--keep", metavar="NAME")
     parser.add_argument("--index", action="store_true")
-    asked = parser.parse_args(arguments)
-    if asked.index:
-        return _index(_real(asked.folder or Path("results")))
-    if asked.folder is None:
+    options = parser.parse_args(arguments)
+    if options.index:
+        return _index(_real(options.folder or Path("results")))
+    if options.folder is None:
         parser.error("which sweep? its folder lies in results/sweeps/")
-    folder = _real(asked.folder)
-    if asked.keep is None:
+    folder = _real(options.folder)
+    if options.keep is None:
         return conclude(folder, unwritten=2)
     try:
-        finding = keep(folder, asked.keep)
+        finding = keep(folder, options.keep)
         return print_runs(Tables(finding), finding)
     except (RecordError, OSError, ValueError) as error:
         return refuse(error)
@@ -57,7 +54,7 @@ def _index(results: Path) -> int:
 
 
 def _real(path: Path) -> Path:
-    """Return a path without links; a loop of links is left to whoever opens it."""
+    """Resolve links; a loop of links stays, and raises an error when it is opened."""
     return Path(os.path.realpath(path))
 
 

@@ -14,6 +14,7 @@ import sys
 
 TYPE_CHECKING = False  # not from typing, which takes longer to import than all of this
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
     from typing import NoReturn
 
@@ -105,6 +106,15 @@ def _exit_code(command: str, main: Callable[[], int]) -> int:
         refuse(command, error)
         return 1
     return code
+
+
+def parser(command: str, description: str | None) -> argparse.ArgumentParser:
+    """Return an argument parser for `python -m COMMAND`, whose --help prints a module's docstring as it is."""
+    import argparse
+
+    return argparse.ArgumentParser(
+        prog=f"python -m {command}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
 
 
 def refuse(command: str, error: object) -> int:

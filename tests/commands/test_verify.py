@@ -8,7 +8,7 @@ import pytest
 
 from harness import report, run, verify
 from harness.records import paths, reader, states, writer
-from harness.records.progress import Place, duration, summary
+from harness.records.progress import Progress, duration, summary
 from harness.records.run import Run, conclude, write_status
 from harness.training.train import train
 from support.helpers import KEYS, tiny, tiny_schedule
@@ -106,7 +106,7 @@ def test_on_another_processor_the_check_is_a_tolerant_one_and_says_so(results, c
     (folder,) = (results / paths.RUNS).glob("*none*")
     alter(Run(folder), paths.ENVIRONMENT, environment_of(Run(folder), cpu="another"))
     assert verify.main([str(folder)]) == 0
-    assert "tolerant (the processor not those of the record; 2.0 points) check: the same" in capsys.readouterr().out
+    assert "tolerant (different from the record: the processor; within 2.0 points) check: the same" in capsys.readouterr().out
 
     def change(path):
         table = reader.read_table(path)
@@ -151,9 +151,9 @@ def test_tables_differ_where_they_do():
 
 
 def test_a_summary_extrapolates_the_pace_of_what_is_trained():
-    half = Place("a", states.RUNNING, {"step": 50, "steps": 100, "seconds": 10.0}, 100.0)
-    waiting = Place("b", states.WAITING, {"step": 0, "steps": 100}, 100.0)
-    done = Place("c", states.DONE, {"step": 100, "steps": 100, "seconds": 5.0}, 100.0)
+    half = Progress("a", states.RUNNING, {"step": 50, "steps": 100, "seconds": 10.0}, 100.0)
+    waiting = Progress("b", states.WAITING, {"step": 0, "steps": 100}, 100.0)
+    done = Progress("c", states.DONE, {"step": 100, "steps": 100, "seconds": 5.0}, 100.0)
     assert half.seconds_left == 10.0
     assert summary([half, waiting, done]) == "1 waiting, 1 running, 1 done; about 30 s left"
     assert summary([done]) == "1 done"

@@ -82,7 +82,7 @@ def only_planned(monkeypatch, tmp_path):
     """Let nothing be trained, fetched, looked for on this machine's disks or written, and no large sweep be planned."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(launch, "prepare", reached)
-    monkeypatch.setattr(describe, "described", reached)
+    monkeypatch.setattr(describe, "describe", reached)
     monkeypatch.setattr(describe, "MOST_NETS", 30)
     monkeypatch.setattr(sweep, "Product", partial(Product, most=30))
     monkeypatch.setattr(sweep, "create_results_folder", Path)
