@@ -1,7 +1,7 @@
-"""Peak memory of a probed training step against what harness.describe foretells: python -m benchmarks.measure_memory CIFAR_ROOT
+"""Compare a training step's peak memory with the estimate of harness.describe: python -m benchmarks.measure_memory CIFAR_ROOT
 
-Each net takes three steps of batch 128 on CIFAR-10, with both probes, on two threads, in a process of its own, with and
-without activation checkpointing. Printed are the peak memory of the process, how much the steps raised it, and the estimate.
+Each net takes three steps of batch size 128 on CIFAR-10 in a fresh process, with both probes, on two threads, with and without
+activation checkpointing. Prints the peak memory of the process, how much the steps raised it, and the estimate.
 """
 
 import resource
@@ -14,14 +14,14 @@ from pathlib import Path
 from harness.config.data import DataConfig
 from harness.config.execution import ExecutionConfig
 from harness.config.run import RunConfig
-from harness.models.summary import inspect
+from harness.models.summary import summarize
 from harness.records.run import create
 from harness.system.signals import Stop
 from harness.training.devices import deterministic
 from harness.training.loop import Training
 
 CASES = [(20, False), (110, False), (110, True), (1202, True)]
-"""Depth, and whether activations are checkpointed."""
+"""Depth, and whether activation checkpointing is on."""
 
 
 def peak():
@@ -51,12 +51,12 @@ def measure(depth, checkpointing, root):
 def main(root):
     for depth, checkpointing in CASES:
         command = [sys.executable, __file__, root, str(depth), str(int(checkpointing))]
-        words = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-        before, top, seconds = map(float, words)
-        foretold = inspect(RunConfig(depth), 3, 32, 10, 128, recompute=checkpointing).memory.total / 2**30
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        before, top, seconds = map(float, output)
+        estimate = summarize(RunConfig(depth), 3, 32, 10, 128, recompute=checkpointing).memory.total / 2**30
         kind = "checkpointed" if checkpointing else "ordinary"
-        words = f"peak {top:.2f} GiB, of which the steps {top - before:.2f}, foretold {foretold:.2f}; {seconds:.1f} s a step"
-        print(f"depth {depth}, {kind}: {words}", flush=True)
+        numbers = f"peak {top:.2f} GiB, by the steps {top - before:.2f}, estimate {estimate:.2f}; {seconds:.1f} s a step"
+        print(f"depth {depth}, {kind}: {numbers}", flush=True)
 
 
 if __name__ == "__main__":

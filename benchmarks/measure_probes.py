@@ -1,7 +1,7 @@
-"""Measure what probes cost, as ratios in one process: python -m benchmarks.measure_probes [SECONDS a cell]
+"""Measure the cost of probes: python -m benchmarks.measure_probes [SECONDS per net]
 
-Ordinary and probed steps take turns; the ratio is that of the medians. The share of a run of 64,000 steps is the number of
-its probed steps times what each costs beyond an ordinary one. The issue's bounds: 1.6 and 2 %.
+Ordinary and probed steps take turns in one process; the ratio is that of their medians. The share of a run of 64,000 steps is the
+number of its probed steps times the extra time of each. Targets: a ratio of 1.6 and a share of 2 %.
 """
 
 import statistics

@@ -1,11 +1,10 @@
-"""Measure what a report costs: python -m benchmarks.measure_report [RUNS ...]  (200 600 2000)
+"""Measure the cost of a report: python -m benchmarks.measure_report [RUNS ...]  (200 600 2000)
 
-Generates sweeps of runs of 110 layers, 61 probed steps and 64,000 steps in all (two shortcuts, with and without batch
-normalisation, five learning rates, the rest seeds), builds the report of each in a fresh process, and prints its time, the
-time of the processor and largest memory that it took, its figures, and the time for each row of layers.csv.gz. The tables of
-probes are drawn at random for TEMPLATES seeds of each arm and then repeated; each run has files of its own, but the two that
-no figure is drawn from (steps.csv, and weights of the size of that net), which are links to one. The issue's bounds: 2,000
-runs in 60 s and 3 GiB, time linear in rows.
+Generates sweeps of runs with 110 layers, 61 probed steps and 64,000 steps in total (two shortcuts, with and without batch
+normalisation, five learning rates, several seeds), builds the report of each in a fresh process, and prints its wall-clock
+time, processor time, peak memory, number of figures, size, and time per row of layers.csv.gz. Probe tables are random for
+TEMPLATES seeds of each arm and then repeat. Each run has its own files, except for the two that no figure uses (steps.csv and
+weights), which are hard links. Targets: 2,000 runs in 60 s and 3 GiB, time linear in rows.
 """
 
 import json
@@ -47,7 +46,7 @@ ENVIRONMENT = {
 
 
 def configs(runs, depth=DEPTH, steps=STEPS, rates=RATES):
-    """Return the choices of `runs` runs: every arm and learning rate, as many seeds as it takes."""
+    """Return the configs of `runs` runs: every arm and learning rate, with as many seeds as needed."""
     arms = [(shortcut, norm, rate) for shortcut in ("none", "identity") for norm in ("batch", "none") for rate in rates]
     schedule = ScheduleConfig(steps=steps)
     return [
@@ -58,7 +57,7 @@ def configs(runs, depth=DEPTH, steps=STEPS, rates=RATES):
 
 
 def probe_tables(config, seed, probed):
-    """Return a run's tables of probes by file name: random, of the shape, range and number of digits of recorded ones."""
+    """Return a run's probe tables by file name: random, with the shape, range and number of digits of recorded tables."""
     random = np.random.default_rng([seed, config.shortcut == "none", config.norm == "batch"])
     depth, steps, count = config.depth, np.array(probed), len(probed)
 
@@ -98,7 +97,7 @@ def probe_tables(config, seed, probed):
 
 
 def epochs(config, evaluated):
-    """Return a run's epochs.csv: error falls to a floor of its own, evaluated at these steps."""
+    """Return a run's epochs.csv, evaluated at these steps: the error falls to a floor that depends on the run."""
     random = np.random.default_rng([config.seed, round(1e3 * config.schedule.learning_rate), config.shortcut == "none"])
     step, count = np.array(evaluated), len(evaluated)
     floor = 5 + 4 * (config.shortcut == "none") + 5 * config.schedule.learning_rate + 0.5 * random.normal()
@@ -120,7 +119,7 @@ def epochs(config, evaluated):
 
 
 def generate(results, asked, probed=PROBED, evaluated=EVALUATED):
-    """Write the finished runs of these choices below `results`, probed and evaluated at these steps; return their names."""
+    """Write finished runs of the configs below `results`, probed and evaluated at these steps; return their names."""
     shared = results / "generated"
     shared.mkdir(parents=True)
     last = probed[-1]
@@ -143,7 +142,7 @@ def generate(results, asked, probed=PROBED, evaluated=EVALUATED):
 
 
 def sweep(results, names):
-    """Write the sweep of these runs, and return its folder."""
+    """Write a sweep of the runs, and return its folder."""
     folder = paths.sweep_folder(results, f"generated-{len(names)}")
     folder.mkdir(parents=True, exist_ok=True)
     writer.write_json(folder / paths.SWEEP, {"experiment": "none", "command": "generated", "runs": names})
@@ -156,7 +155,7 @@ def processor_seconds():
 
 
 def measure(folder):
-    """Build the report in a process of its own; return its seconds, processor seconds, peak GiB, figures, and MiB of HTML."""
+    """Build the report in a fresh process; return its seconds, processor seconds, peak GiB, figures, and MiB of HTML."""
     before, started = processor_seconds(), time.perf_counter()
     command = [sys.executable, "-c", f"import resource, harness.report as r; code = r.conclude(r.Path({str(folder)!r}));"]
     command[-1] += "print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"

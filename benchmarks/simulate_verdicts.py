@@ -1,11 +1,10 @@
-"""How often each rule of the verdicts errs and decides: python -m benchmarks.simulate_verdicts [--keep FOLDER] [--repetitions N]
+"""Simulate how often the rules of the verdicts err: python -m benchmarks.simulate_verdicts [--keep FOLDER] [--repetitions N]
 
-Values are drawn with a known truth and judged by the functions of harness.analysis.stats, harness.analysis.verdicts and
-harness.analysis.growth_models
-themselves. A cell is one rule, one truth, one number of seeds; its expectation (the share of one verdict) stands here, written
-before the first run. The unit is the margin: superiority claims "value > 1", equivalence "within 1 of 0", and the standard
-deviation is that of the statistic per seed (of a paired difference; of the difference of two arms; of a gap's difference).
-With --keep the table is written to FOLDER as rates.csv, with a README.md.
+Values are drawn with a known truth and judged by harness.analysis.stats, harness.analysis.verdicts and
+harness.analysis.growth_models. A cell is one rule, one truth and one number of seeds; its expectation (the share of one verdict)
+was written here before the first run. The unit is the margin: superiority claims "value > 1", equivalence "within 1 of 0". The
+standard deviation is that of the statistic per seed (of a paired difference; of the difference of two arms; of a gap's
+difference). --keep writes the table to FOLDER as rates.csv, with a README.md.
 """
 
 import argparse
@@ -86,7 +85,7 @@ class Cell:
     truth: str
     seeds: int
     sd: float
-    judged: Callable[[np.random.Generator, int], Iterator[Verdict]]
+    verdicts: Callable[[np.random.Generator, int], Iterator[Verdict]]
     of: Verdict
     expected: tuple[float, float]
     required: bool = False
@@ -95,19 +94,19 @@ class Cell:
         """Return the share of each verdict; the random numbers follow from the cell's own description."""
         name = f"{self.rule}|{self.truth}|{self.seeds}|{self.sd}"
         generator = np.random.default_rng([2026, zlib.crc32(name.encode())])
-        counts = Counter(self.judged(generator, repetitions))
+        counts = Counter(self.verdicts(generator, repetitions))
         return {kind: counts[kind] / repetitions for kind in SHARES}
 
 
 def one_sample(seeds, sd, truth, allowed, noise=None):
     """Draw the values of one sample; `noise(generator, size)` has mean 0 and standard deviation 1, normal if not given."""
 
-    def judged(generator, repetitions):
-        drawn = generator.standard_normal((repetitions, seeds)) if noise is None else noise(generator, (repetitions, seeds))
-        for values in (truth + sd * drawn).tolist():
+    def verdicts(generator, repetitions):
+        scatter = generator.standard_normal((repetitions, seeds)) if noise is None else noise(generator, (repetitions, seeds))
+        for values in (truth + sd * scatter).tolist():
             yield verdict(mean(values), allowed)
 
-    return judged
+    return verdicts
 
 
 def by_seed(values):
@@ -117,31 +116,31 @@ def by_seed(values):
 def paired(seeds, sd, truth, allowed):
     """Both arms share what the seed does (sd 1); beyond it each has half the variance of the difference."""
 
-    def judged(generator, repetitions):
+    def verdicts(generator, repetitions):
         own = sd / math.sqrt(2) * generator.standard_normal((repetitions, 2, seeds))
         arms = own + generator.standard_normal((repetitions, 1, seeds)) + [[truth], [0.0]]
         for first, second in arms.tolist():
             yield verdict(paired_difference(by_seed(first), by_seed(second)), allowed)
 
-    return judged
+    return verdicts
 
 
 def welch(seeds, sds, truth, allowed, other_seeds=None):
     """Two samples with standard deviations of their own."""
 
-    def judged(generator, repetitions):
+    def verdicts(generator, repetitions):
         deep = truth + sds[0] * generator.standard_normal((repetitions, seeds))
         shallow = sds[1] * generator.standard_normal((repetitions, other_seeds or seeds))
         for first, second in zip(deep.tolist(), shallow.tolist(), strict=True):
             yield verdict(difference(first, second), allowed)
 
-    return judged
+    return verdicts
 
 
 def gaps_apart(seeds, sd, truth, allowed):
     """Four arms of a quarter of the variance each; at each depth both arms share what the seed does."""
 
-    def judged(generator, repetitions):
+    def verdicts(generator, repetitions):
         own = sd / 2 * generator.standard_normal((repetitions, 4, seeds))
         arms = own + np.repeat(generator.standard_normal((repetitions, 2, seeds)), 2, axis=1)
         arms[:, 0] += truth
@@ -149,7 +148,7 @@ def gaps_apart(seeds, sd, truth, allowed):
             pairs = (by_seed(deep), by_seed(deep_other)), (by_seed(shallow), by_seed(shallow_other))
             yield verdict(difference_of_gaps(*pairs), allowed)
 
-    return judged
+    return verdicts
 
 
 def pooled(x, y, censored):
@@ -169,45 +168,45 @@ def line(seeds, sd, truth, allowed, growing=False, fit=pooled):
     one_seed = np.array(DEPTHS) - np.mean(DEPTHS)
     scatter = sd * math.sqrt((one_seed**2).sum()) * (x / x.mean() if growing else np.ones_like(x))
 
-    def judged(generator, repetitions):
+    def verdicts(generator, repetitions):
         for y in (truth * x + scatter * generator.standard_normal((repetitions, len(x)))).tolist():
             yield verdict(fit(x.tolist(), y, [False] * len(y)), allowed)
 
-    return judged
+    return verdicts
 
 
 def censored_line(seeds, scatter, at_20, per_layer, fit):
     """Decimal logarithms of gradients on a line over depth, those below the smallest float32 censored there."""
     x = np.repeat(DEPTHS, seeds).astype(float)
 
-    def judged(generator, repetitions):
+    def verdicts(generator, repetitions):
         drawn = at_20 + per_layer * (x - 20) + scatter * generator.standard_normal((repetitions, len(x)))
         for y in drawn:
-            found = fit(x.tolist(), np.maximum(y, SMALLEST).tolist(), (y < SMALLEST).tolist())
-            yield verdict(found, below(0))
+            estimate = fit(x.tolist(), np.maximum(y, SMALLEST).tolist(), (y < SMALLEST).tolist())
+            yield verdict(estimate, below(0))
 
-    return judged
+    return verdicts
 
 
 def in_logs(seeds, sd, truth):
     """Ratios judged within [0.01, 100]: the margin is two decades."""
     decades = math.log(100)
 
-    def judged(generator, repetitions):
+    def verdicts(generator, repetitions):
         for logs in (decades * (truth + sd * generator.standard_normal((repetitions, seeds)))).tolist():
             yield verdict(antilog(mean(logs)), Allowed(0.01, 100))
 
-    return judged
+    return verdicts
 
 
 def all_parts(parts, seeds, sd, truth):
     """A claim of several independent parts, each within 1 of 0."""
 
-    def judged(generator, repetitions):
+    def verdicts(generator, repetitions):
         for samples in (truth + sd * generator.standard_normal((repetitions, parts, seeds))).tolist():
             yield every([Judgement(verdict(mean(values), near(0, 1))) for values in samples]).verdict
 
-    return judged
+    return verdicts
 
 
 def steps_to_loss(seeds, scatter, times, exponential, limit=math.inf):
@@ -216,13 +215,13 @@ def steps_to_loss(seeds, scatter, times, exponential, limit=math.inf):
     where = (depths - 20) / 90
     curve = times**where if exponential else 1 + (times - 1) * where
 
-    def judged(generator, repetitions):
+    def verdicts(generator, repetitions):
         for noise in generator.standard_normal((repetitions, len(depths))):
             steps = curve * np.exp(scatter * noise)
             growth = compare_growth(depths.tolist(), np.minimum(steps, limit).tolist(), (steps < limit).tolist())
             yield judge_growth(growth).verdict
 
-    return judged
+    return verdicts
 
 
 def skewed(generator, size):
@@ -342,7 +341,7 @@ def keep(folder, rows):
     required = [line for line in rows if line["required"] == "yes"]
     met = sum(line["met"] == "yes" for line in required)
     against = [line for line in rows if line["met"] == "no"]
-    shown = [f"- {line['rule']}; {line['truth']}; {line['seeds']} seeds: {said(line)}" for line in against] or ["- nothing"]
+    shown = [f"- {line['rule']}; {line['truth']}; {line['seeds']} seeds: {describe(line)}" for line in against] or ["- nothing"]
     text = [
         "# How often the rules of the verdicts err",
         "",
@@ -382,7 +381,7 @@ def keep(folder, rows):
     (folder / "README.md").write_text("\n".join(text))
 
 
-def said(line):
+def describe(line):
     kind = line["expected"].split()[0]
     return f"{float(line[kind]):.1%} {kind}, expected {line['expected'].removeprefix(kind + ' ')}"
 
@@ -401,7 +400,7 @@ def main():
     with ProcessPoolExecutor() as pool:
         for line in pool.map(nth_row, range(len(list(cells()))), repeat(given.repetitions)):
             rows.append(line)
-            print(f"{table_line(line)} {said(line)}{'' if line['met'] == 'yes' else '  <-- NOT MET'}", flush=True)
+            print(f"{table_line(line)} {describe(line)}{'' if line['met'] == 'yes' else '  <-- NOT MET'}", flush=True)
     if given.keep:
         keep(given.keep, rows)
 

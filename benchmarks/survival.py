@@ -1,10 +1,10 @@
-"""What sweeps survive, and what that costs, in figures: python -m benchmarks.survival [KILLS]
+"""Measure whether sweeps survive kills, and what that costs: python -m benchmarks.survival [KILLS]
 
-Each time the sweep's command is started, a process of it (the parent, a launcher's worker, or one that trains) gets SIGKILL
-at a random moment, what is left of it is stopped, and the same command is given again. When a sweep is done, its numbers and
-weights are compared with those of one that was never disturbed, and the next sweep begins. Prints runs lost and files that
-differ: both must be 0. Then it measures what checkpoints cost at the default interval, what the harness costs a run in a
-sweep of 200 runs of one step, and how long `harness.status` takes over those.
+Whenever the sweep's command runs, one of its processes (the parent, a launcher's worker, or one that trains) gets SIGKILL at a
+random moment, the rest is stopped, and the same command is run again. When a sweep is complete, its numbers and weights are
+compared with those of an undisturbed sweep, and the next one begins. Prints lost runs and files that differ: both must be 0.
+Then measures the cost of checkpoints at the default interval, the cost of a run in a sweep of 200 runs of one step, and the
+time that `harness.status` takes for them.
 """
 
 import os
@@ -25,7 +25,7 @@ from harness.training.loop import Training
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "SURVIVAL_OF"
-"""The environment variable by which the processes of a sweep are known, whoever their parent is by now."""
+"""Environment variable that identifies the processes of a sweep, even after their parent has changed."""
 NUMBERS = [paths.table(name) for name in ("steps", "layers", "blocks")] + [paths.WEIGHTS]
 STARTED = []
 """Commands and their results, until `end_all`."""
@@ -36,26 +36,28 @@ SWEEP = [
 
 
 def start(results, arguments=SWEEP, plugins=""):
-    """Start the sweep's command in a process group of its own, its output to a file beside the results.
+    """Start the sweep's command in its own process group; its output goes to a file beside the results.
 
     Modules in the folder `plugins` can be imported.
     """
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{plugins}", MARK: str(results)}
     command = [sys.executable, "-m", "harness.run", *arguments, f"results={results}"]
     with results.with_suffix(".log").open("ab") as log:
-        started = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True, preexec_fn=hears)
+        started = subprocess.Popen(
+            command, stdout=log, stderr=log, env=environment, start_new_session=True, preexec_fn=receive_signals
+        )
     STARTED.append((started, results))
     return started
 
 
-def hears():
-    """Have this process hear Ctrl-C and the loss of its terminal, also under `nohup` or in the background."""
+def receive_signals():
+    """Restore the default reaction to SIGINT and SIGHUP, which `nohup` and background jobs ignore."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
 
 def end_all():
-    """End whatever a test that failed has left running."""
+    """Kill whatever a failed test has left running."""
     while STARTED:
         command, results = STARTED.pop()
         for pid in family(results):
@@ -65,18 +67,18 @@ def end_all():
 
 
 def family(results):
-    """Return the process ids of the sweep's command and of all that descends from it, while they run."""
-    mark, found = f"{MARK}={results}".encode(), []
+    """Return the ids of the running processes of the sweep's command and of its descendants."""
+    mark, pids = f"{MARK}={results}".encode(), []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):
                 if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-    return found
+                    pids.append(int(entry.name))
+    return pids
 
 
 def wait_gone(results, seconds):
-    """Wait until no process of the sweep runs; return those that do after `seconds`."""
+    """Wait until no process of the sweep runs; return those that still run after `seconds`."""
     end = time.monotonic() + seconds
     while (left := family(results)) and time.monotonic() < end:
         time.sleep(0.05)
@@ -84,21 +86,23 @@ def wait_gone(results, seconds):
 
 
 def numbers(results):
-    """Return the bytes of every file of numbers, by run and name; of the epochs the table without its times."""
+    """Return the bytes of every file of numbers by run and name; epochs.csv without its times."""
     folders = [folder for folder in (results / paths.RUNS).iterdir() if ".damaged-" not in folder.name]
-    found = {
+    contents = {
         (folder.name, name): (folder / name).read_bytes() for folder in folders for name in NUMBERS if (folder / name).exists()
     }
     for folder in folders:
         if (folder / paths.EPOCHS).exists():
-            found[folder.name, paths.EPOCHS] = reader.read_table(folder / paths.EPOCHS).drop(columns="seconds").to_csv().encode()
-    return found
+            contents[folder.name, paths.EPOCHS] = (
+                reader.read_table(folder / paths.EPOCHS).drop(columns="seconds").to_csv().encode()
+            )
+    return contents
 
 
 def disturb(results, chance):
-    """Start the sweep, kill one process of it at a random moment; return (exit code or None, was one killed).
+    """Start the sweep and kill one of its processes at a random moment; return (exit code or None, whether one was killed).
 
-    The parent, if it lives, is asked to stop. No process of the sweep may then be left.
+    A parent that survives gets SIGINT. Afterwards no process of the sweep may be left.
     """
     parent = start(results)
     end = time.monotonic() + chance.uniform(3.0, 10.0)
@@ -134,21 +138,21 @@ def survive(kills, seed=0, say=print):
                 done = code == 0
                 assert code in (0, 1, None, 130), results.with_suffix(".log").read_text()
             sweeps += 1
-            found = numbers(results)
-            lost += len({run for run, _ in expected} - {run for run, _ in found})
-            different += sum(found.get(key) != content for key, content in expected.items())
+            after = numbers(results)
+            lost += len({run for run, _ in expected} - {run for run, _ in after})
+            different += sum(after.get(key) != content for key, content in expected.items())
             say(f"{made} kills, {sweeps} sweeps finished, {lost} runs lost, {different} files differ", flush=True)
     return made, sweeps, lost, different
 
 
 def checkpoint_share(steps=64_000):
-    """Return the share of the time that saving takes every two minutes: a 110-layer net on CIFAR-10 near its end."""
+    """Return the share of time spent on saving every two minutes: a 110-layer net on CIFAR-10 near its end."""
     config = RunConfig(110, "none", device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         training = Training(config, create(config, Path(folder)), {}, Stop())
         training.advance(probed=False)
         row = {"step": 63_999, "epoch": 163, "learning_rate": 0.001, "loss": 0.123456789, "error": 1.5625}
-        training.rows.steps = [dict(row) for _ in range(steps)]
+        training.recorder.steps = [dict(row) for _ in range(steps)]
         times = []
         for _ in range(5):
             before = time.perf_counter()
@@ -158,7 +162,7 @@ def checkpoint_share(steps=64_000):
 
 
 def sweep_seconds(results, runs):
-    """Return the time of a sweep of `runs` runs of one step."""
+    """Return the seconds of a sweep of `runs` runs of one step."""
     seeds = ",".join(map(str, range(runs)))
     keys = ["depth=8", "width=4", "schedule.steps=1", "schedule.batch_size=32", f"seed={seeds}"]
     before = time.perf_counter()

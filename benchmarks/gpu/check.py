@@ -131,7 +131,7 @@ class Check:
         `choices` are those of `member`.
         """
         turns, made = self.member(config, **choices)
-        while not made or len(made[0].rows.steps) < (steps or self.size.checked):
+        while not made or len(made[0].recorder.steps) < (steps or self.size.checked):
             next(turns)
         self.wait()
         turns.close()
@@ -143,7 +143,7 @@ class Check:
 
 def losses(training):
     """Return the loss of every step."""
-    return np.array([row["loss"] for row in training.rows.steps])
+    return np.array([row["loss"] for row in training.recorder.steps])
 
 
 def difference(ours, theirs):
@@ -163,7 +163,7 @@ def check_steps(check):
         found = difference(losses(check.trained(exact, replays=False)), losses(one))
         check.say(f"{name} fp32: one by one, twice, losses", found, found <= SAME)
         check.say(f"{name} fp32: replayed, losses", found := difference(losses(replayed), losses(one)), found <= SAME)
-        found = difference(replayed.rows.joined_norms(), one.rows.joined_norms())
+        found = difference(replayed.recorder.joined_norms(), one.recorder.joined_norms())
         check.say(f"{name} fp32: replayed, gradient norms", found, found <= SAME)
         low, replayed_low = losses(check.trained(half, replays=False)), losses(check.trained(half))
         check.say(f"{name} bf16: replayed, losses", found := difference(replayed_low, low), found <= SAME)
@@ -193,7 +193,7 @@ def check_processor(check):
             there = check.trained(check.config(depth, shortcut, precision="fp32"), steps)
             here = cpu.trained(cpu.config(depth, shortcut, precision="fp32", threads=available_cores()), steps)
             of_losses = difference(losses(there)[:steps], losses(here))
-            of_norms = difference(there.rows.joined_norms()[0], here.rows.joined_norms()[0])
+            of_norms = difference(there.recorder.joined_norms()[0], here.recorder.joined_norms()[0])
             judged = depth == check.size.depths[0]
             name = f"{depth} {shortcut} fp32 against the CPU"
             check.say(f"{name}, first losses", of_losses, of_losses <= FP32 if judged else None)
@@ -218,8 +218,8 @@ def check_interleaved(check):
     calm = [check.config(depth, "none", steps), check.config(depth, "dropout", steps)]
     calm += [check.config(depth, "identity", steps, survival=0.5), check.config(depth, "identity", steps, precision="fp32")]
     configs = [wild, *calm]
-    alone, gang = check.results / "alone", check.results / "gang"
-    for place in (alone, gang):
+    alone, interleaved = check.results / "alone", check.results / "interleaved"
+    for place in (alone, interleaved):
         place.mkdir()
 
     def jobs(configs, results):
@@ -227,14 +227,15 @@ def check_interleaved(check):
         return [common | {"run": c.run_name(), "choices": c.choices(), "execution": plain(c.execution)} for c in configs]
 
     single = [worker.run_jobs(jobs([config], alone))[0] for config in configs]
-    states = worker.run_jobs(jobs(configs, gang))
-    check.say("a gang of five, one diverging: ended as alone", " ".join(map(str, states)), states == single)
+    states = worker.run_jobs(jobs(configs, interleaved))
+    check.say("five interleaved runs, one diverging: ended as alone", " ".join(map(str, states)), states == single)
     check.say("the wild one diverges, the others are done", states[0], states == ["diverged", *["done"] * 4])
     for config in configs:
-        one, other = (Run(paths.run_folder(results, config.run_name())).steps["loss"].to_numpy() for results in (alone, gang))
+        runs = [Run(paths.run_folder(results, config.run_name())) for results in (alone, interleaved)]
+        one, other = (run.steps["loss"].to_numpy() for run in runs)
         found = difference(other[:-1], one[:-1]) if len(one) == len(other) else float("inf")
         name = f"{config.shortcut}, norm={config.norm}, {config.precision.value}, survival={config.survival:g}"
-        check.say(f"in the gang against alone: {name}", found, found <= SAME)
+        check.say(f"interleaved against alone: {name}", found, found <= SAME)
 
 
 PARTS = {
@@ -242,7 +243,7 @@ PARTS = {
     "interruptions": check_interruptions,
     "processor": check_processor,
     "kinds": check_kinds,
-    "gang": check_interleaved,
+    "interleaved": check_interleaved,
     "times": gpu_times.times,
 }
 

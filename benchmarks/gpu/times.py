@@ -1,4 +1,4 @@
-"""How fast steps are on a GPU: alone and in gangs, and from them the whole of Fig. 6 of He et al. 2015. A part of gpu_check.
+"""How fast steps are on a GPU: alone and interleaved, and from them the whole of Fig. 6 of He et al. 2015. A part of gpu_check.
 
 That figure is six runs of 64,000 steps with the gradient norm of every layer at every step. Beside them stand the rates of matrix
 products and copies on the same card.
@@ -19,7 +19,7 @@ from harness.training.step import window
 
 FIG_6 = 64_000
 """Steps of each of its six runs: 20, 56, 110 layers, plain and residual."""
-GOALS = {"minutes of Fig. 6": (10, "at most"), "a gang, times one after the other": (3, "at least")}
+GOALS = {"minutes of Fig. 6": (10, "at most"), "interleaved, times one after the other": (3, "at least")}
 
 
 def seconds_a_step(check, configs):
@@ -54,7 +54,7 @@ def least_work(config):
 
 
 def times(check):
-    """Time single runs and gangs, and project Fig. 6."""
+    """Time single and interleaved runs, and project Fig. 6."""
     limits = np.array(rates(check))
     check.say("bf16 matrix products, TFLOP/s", float(limits[0] / 1e12))
     check.say("copies, GB/s", float(limits[1] / 1e9))
@@ -69,11 +69,11 @@ def times(check):
     least, gains = check.config(check.size.depths[0], "identity"), []
     bare = replace(least, gradient_norms="probed")
     check.say("norms at every step, times a step without", seconds_a_step(check, [least]) / seconds_a_step(check, [bare]))
-    for size in check.size.gangs:
-        gang = [replace(least, seed=seed) for seed in range(size)]
-        gains.append(size * seconds_a_step(check, [least]) / seconds_a_step(check, gang))
-        check.say(f"a gang of {size} at depth {least.depth}, times one after the other", gains[-1])
-    ganged = seconds_a_step(check, six)
+    for size in check.size.interleaved:
+        several = [replace(least, seed=seed) for seed in range(size)]
+        gains.append(size * seconds_a_step(check, [least]) / seconds_a_step(check, several))
+        check.say(f"{size} interleaved runs at depth {least.depth}, times one after the other", gains[-1])
+    interleaved = seconds_a_step(check, six)
     turns, made = check.member(six[-1])
     next(turns)
     for _ in range(2):  # the first finds its memory
@@ -85,13 +85,13 @@ def times(check):
     evaluations = len(six) * (FIG_6 // made[0].per_epoch) * evaluation  # each as long as that of the deepest
     check.say("an evaluation of the deepest net, s", evaluation)
     check.say("minutes of the six runs' steps, one after the other", FIG_6 * alone / 60)
-    check.say("minutes of the six runs' steps, as one gang", FIG_6 * ganged / 60)
-    minutes = (FIG_6 * min(ganged, alone) + evaluations) / 60
+    check.say("minutes of the six runs' steps, all interleaved", FIG_6 * interleaved / 60)
+    minutes = (FIG_6 * min(interleaved, alone) + evaluations) / 60
     shares = sum(map(least_work, six)) * FIG_6 / limits / (60 * minutes)
     check.say("minutes of Fig. 6, evaluations included", minutes)
     check.say("share of the matrix rate", float(shares[0]))
     check.say("share of the copy rate", float(shares[1]))
-    reached = {"minutes of Fig. 6": minutes, "a gang, times one after the other": max(gains)}
+    reached = {"minutes of Fig. 6": minutes, "interleaved, times one after the other": max(gains)}
     for name, (bound, kind) in GOALS.items():
         met = reached[name] <= bound if kind == "at most" else reached[name] >= bound
         check.say(f"goal: {name} {kind} {bound}", "reached" if met else "missed")

@@ -24,7 +24,7 @@ from harness.config.run import Precision
 from harness.system import memory
 from harness.system.cores import available_cores
 from harness.training import environment
-from harness.training.devices import computes_bf16, deterministic
+from harness.training.devices import computes_bf16, deterministic, resolve
 
 SHORTCUTS = ("none", "identity")
 PRECISIONS = tuple(precision.value for precision in machine.DTYPE)
@@ -147,7 +147,7 @@ def measure(device: str, threads: int, form: Form, command: str, progress: Progr
         Cell(size, shortcut, depth, device=device, threads=threads)
         for size, depth, shortcut in product(form.sizes, form.depths, SHORTCUTS)
     ]
-    cells[0].check()
+    resolve(cells[0].config)
     rows: dict[str, list[Any]] = {"steps": [], "workers": [], "growth": [], "start_up": []}
 
     def note(message: str) -> None:

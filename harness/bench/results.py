@@ -33,7 +33,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def keep(result: Mapping[str, Any], name: str, results: Path) -> Path:
     """Write a result and its report to findings/DATE-NAME; return that folder. Raises FileExistsError if it is taken."""
-    with findings.filled(results, name) as (aside, finding):
+    with findings.new_finding(results, name) as (aside, finding):
         writer.write_json(aside / BENCH, result)
         writer.write_text(aside / paths.REPORT_MARKDOWN, report.markdown(result))
     return finding.resolve()

@@ -15,11 +15,11 @@ from harness.config.data import SCHEDULES, LocatedData
 from harness.config.run import GradientNorms, Precision, RunConfig
 from harness.config.schedule import ScheduleConfig
 from harness.data.datasets import Facts, source
-from harness.models.summary import inspect
+from harness.models.summary import summarize
 from harness.probes.base import probe_steps
 from harness.records.run import Run
 from harness.system.signals import Stop
-from harness.training.devices import new_stream, resolve
+from harness.training.devices import new_stream
 from harness.training.loop import Training
 from harness.training.step import WARM
 
@@ -52,10 +52,6 @@ class Cell:
         choices = {key: value for key, value in asdict(self).items() if key != "size"}
         return RunConfig(**choices, data=self.data, schedule=schedule)
 
-    def check(self) -> None:
-        """Raise ChoiceError if this machine does not have the device."""
-        resolve(self.config)
-
     @property
     def facts(self) -> Facts:
         return source(self.data).facts(self.data)
@@ -86,7 +82,7 @@ def work(config: RunConfig, facts: Facts) -> Work:
     the passes keep is written once and read once; weights, their gradients and momentum are read, weights and momentum written.
     """
     batch, bf16 = config.schedule.batch_size, config.precision is Precision.bf16
-    net = inspect(config, facts.channels, facts.size, facts.classes, batch, bf16)
+    net = summarize(config, facts.channels, facts.size, facts.classes, batch, bf16)
     traffic = 2.0 * net.memory.activations + 5.0 * net.memory.weights
     return Work(3.0 * net.flops * batch, traffic, net.memory.total)
 

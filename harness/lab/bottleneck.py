@@ -10,8 +10,8 @@ from harness.lab.document import Element, Row, Table, columns, message
 from harness.lab.matching import size
 from harness.lab.runs import Plan, Records
 from harness.lab.summaries import compare, error_cells, errors
-from harness.models.blocks import Place, convolutions
-from harness.models.summary import inspect
+from harness.models.blocks import BlockSpec, convolutions
+from harness.models.summary import summarize
 
 CHANNELS, SIDE = 256, 56
 NETS = {kind: RunConfig(depth=56, width=64, block=kind) for kind in (BlockKind.basic, BlockKind.bottleneck)}
@@ -21,7 +21,7 @@ NETS = {kind: RunConfig(depth=56, width=64, block=kind) for kind in (BlockKind.b
 def chapter(records: Records, plan: Plan) -> Iterator[Element]:
     """Count a block of the note's shape and whole nets, and compare the errors of trained nets."""
     blocks = {kind: block_counts(kind) for kind in NETS}
-    nets = {kind: inspect(net, 3, 32, 10, batch_size=1) for kind, net in NETS.items()}
+    nets = {kind: summarize(net, 3, 32, 10, batch_size=1) for kind, net in NETS.items()}
     rows = [_counted(f"block_{kind.value}", weights, flops) for kind, (weights, flops) in blocks.items()]
     rows += [_counted(f"net_{kind.value}", net.parameters, net.flops) for kind, net in nets.items()]
     (basic_weights, _), (weights, _) = blocks.values()
@@ -47,7 +47,7 @@ def block_counts(kind: BlockKind) -> tuple[int, int]:
     A multiply-add counts as two.
     """
     config = NetworkConfig(depth=20 if kind is BlockKind.basic else 29, block=kind)
-    convs = convolutions(config, Place(CHANNELS, CHANNELS, 1))
+    convs = convolutions(config, BlockSpec(CHANNELS, CHANNELS, 1))
     weights = sum(conv.in_channels * conv.out_channels * conv.kernel**2 for conv in convs)
     return weights, 2 * weights * SIDE**2
 

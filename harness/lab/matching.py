@@ -9,7 +9,7 @@ from typing import NamedTuple
 from harness.config.network import Family
 from harness.config.run import RunConfig
 from harness.data.datasets import source
-from harness.models.summary import inspect
+from harness.models.summary import summarize
 
 DEPTH = 22
 """Layers of the DenseNets that are sized by their growth: three stages of three layers, near the 20 of the residual net."""
@@ -31,8 +31,8 @@ class Size(NamedTuple):
 def size(config: RunConfig) -> Size:
     """Return the size of a run's net on the images of its data."""
     facts = source(config.data).facts(config.located_data())
-    inspection = inspect(config, facts.channels, facts.size, facts.classes, batch_size=1)
-    return Size(inspection.parameters, inspection.flops)
+    summary = summarize(config, facts.channels, facts.size, facts.classes, batch_size=1)
+    return Size(summary.parameters, summary.flops)
 
 
 def nearest_growth(like: RunConfig, quantity: str) -> int:

@@ -11,17 +11,17 @@ from torch.nn import functional
 
 from harness.config.network import NetworkConfig, Order
 from harness.config.seeds import stream_seed
-from harness.models.blocks import Block, Place
+from harness.models.blocks import Block, BlockSpec
 from harness.models.initialisation import initialise
 from harness.models.norms import make_norm
 
 CHANNELS, BATCH, SIDE = 8, 16, 6
-EQUAL, WIDER = Place(CHANNELS, CHANNELS, 1), Place(CHANNELS, 2 * CHANNELS, 2)
+EQUAL, WIDER = BlockSpec(CHANNELS, CHANNELS, 1), BlockSpec(CHANNELS, 2 * CHANNELS, 2)
 
 
-def make_block(place: Place = EQUAL, shortcut: str = "identity", order: str = "original") -> Block:
+def make_block(spec: BlockSpec = EQUAL, shortcut: str = "identity", order: str = "original") -> Block:
     """Return a block of the harness with He initialisation (seed 0), in training mode and float64."""
-    block = Block(NetworkConfig(shortcut=shortcut, order=Order(order)), place)
+    block = Block(NetworkConfig(shortcut=shortcut, order=Order(order)), spec)
     initialise(block, "he", 0)
     return block.double()
 
@@ -148,8 +148,8 @@ def _slope(branch: Callable[[Tensor], Tensor], x: Tensor, g: Tensor, v: Tensor) 
 
 
 def _passage(block: Block) -> Passage:
-    last = block.get_submodule(f"norm{block.count}")
-    last = last if isinstance(last, nn.BatchNorm2d) else block.get_submodule(f"conv{block.count}")
+    last = block.get_submodule(f"norm{block.depth}")
+    last = last if isinstance(last, nn.BatchNorm2d) else block.get_submodule(f"conv{block.depth}")
     nn.init.zeros_(last.get_parameter("weight"))
     x = normal("x").requires_grad_()
     y = block(x)

@@ -14,7 +14,7 @@ from harness.config.registry import DATA, PROBE
 from harness.config.seeds import stream_seed
 from harness.data.datasets import Arrays, Digits
 from harness.models.evaluation import evaluate
-from harness.probes.base import Context, Row
+from harness.probes.base import Context, ProbeRow
 
 
 @DATA.register("digits_random")
@@ -33,7 +33,7 @@ class Modes:
     """The loss of the step's batch in evaluation mode, before the update; steps.csv has it in training mode, same weights."""
 
     @contextmanager
-    def watch(self, context: Context) -> Iterator[list[Row]]:
+    def watch(self, context: Context) -> Iterator[list[ProbeRow]]:
         found = evaluate(context.model, [(context.images, context.labels)], nullcontext())
         yield [{"step": context.step, "evaluation_loss": found.loss}]
 
@@ -43,8 +43,8 @@ class ShortcutLesions:
     """Each block at the end of training: loss and error on the test images without its shortcut; block 0 is without all."""
 
     @contextmanager
-    def watch(self, context: Context) -> Iterator[list[Row]]:
-        rows: list[Row] = []
+    def watch(self, context: Context) -> Iterator[list[ProbeRow]]:
+        rows: list[ProbeRow] = []
         yield rows
         if context.step < context.steps:
             return

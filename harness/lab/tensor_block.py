@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -38,15 +37,6 @@ class Quantity(NamedTuple):
     norm: float
     norm_autograd: float
     difference: float
-
-
-@dataclass(frozen=True)
-class Normalised:
-    """What a normalisation keeps for its backward pass: x^ [N, C, H, W], gamma / sigma [C], and its mode."""
-
-    x: Tensor
-    scale: Tensor
-    training: bool
 
 
 def parameters(channels: int, dtype: torch.dtype = torch.float32) -> Tensors:
@@ -97,7 +87,7 @@ def by_formula(p: Tensors, running: Tensors, x0: Tensor, dy: Tensor, training: b
     """Yield every quantity once it is known; each may take hundreds of MiB, so none is kept longer than needed."""
     x1 = functional.conv2d(x0, p["W1"], p["b1"], padding=1)
     yield "x1", x1
-    a1, norm1 = _forward(x1, p, running, 1, training)
+    a1, normed1, scale1 = _normalise(x1, p, running, 1, training)
     del x1
     yield "a1", a1
     open1 = a1 > 0
@@ -105,7 +95,7 @@ def by_formula(p: Tensors, running: Tensors, x0: Tensor, dy: Tensor, training: b
     yield "x2", x2
     x3 = functional.conv2d(x2, p["W2"], p["b2"], padding=1)
     yield "x3", x3
-    branch, norm2 = _forward(x3, p, running, 2, training)
+    branch, normed2, scale2 = _normalise(x3, p, running, 2, training)
     del x3
     yield "F", branch
     s = branch.add_(x0)
@@ -115,8 +105,8 @@ def by_formula(p: Tensors, running: Tensors, x0: Tensor, dy: Tensor, training: b
     ds = dy * (s > 0)
     del s, branch
     yield "ds", ds
-    dx3, dgamma2, dbeta2 = _backward(ds, norm2)
-    del norm2
+    dx3, dgamma2, dbeta2 = _back_through_norm(ds, normed2, scale2, training)
+    del normed2
     yield "dgamma2", dgamma2
     yield "dbeta2", dbeta2
     yield "dx3", dx3
@@ -128,8 +118,8 @@ def by_formula(p: Tensors, running: Tensors, x0: Tensor, dy: Tensor, training: b
     yield "dx2", dx2
     da1 = dx2.mul_(open1)
     yield "da1", da1
-    dx1, dgamma1, dbeta1 = _backward(da1, norm1)
-    del da1, dx2, norm1, open1
+    dx1, dgamma1, dbeta1 = _back_through_norm(da1, normed1, scale1, training)
+    del da1, dx2, normed1, open1
     yield "dgamma1", dgamma1
     yield "dbeta1", dbeta1
     yield "dx1", dx1
@@ -155,8 +145,11 @@ def by_autograd(p: Tensors, running: Tensors, x0: Tensor, dy: Tensor, training: 
     return residual_block.by_autograd(p, x0, dy, convolve, normalise)
 
 
-def _forward(x: Tensor, p: Tensors, running: Tensors, n: int, training: bool) -> tuple[Tensor, Normalised]:
-    """Return gamma x^ + beta (Ioffe and Szegedy 2015, Algorithm 1), and update the running statistics in training mode."""
+def _normalise(x: Tensor, p: Tensors, running: Tensors, n: int, training: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return gamma x^ + beta (Ioffe and Szegedy 2015, Algorithm 1), x^ [N, C, H, W] and gamma / sigma [C].
+
+    Updates the running statistics in training mode.
+    """
     if training:
         variance, mean = torch.var_mean(x, (0, 2, 3), unbiased=False)
         count = x.numel() / x.shape[1]
@@ -167,21 +160,21 @@ def _forward(x: Tensor, p: Tensors, running: Tensors, n: int, training: bool) ->
     sigma = torch.sqrt(variance + EPSILON)
     normed = (x - _by_channel(mean)).div_(_by_channel(sigma))
     out = normed * _by_channel(p[f"gamma{n}"])
-    return out.add_(_by_channel(p[f"beta{n}"])), Normalised(normed, p[f"gamma{n}"] / sigma, training)
+    return out.add_(_by_channel(p[f"beta{n}"])), normed, p[f"gamma{n}"] / sigma
 
 
-def _backward(g: Tensor, norm: Normalised) -> tuple[Tensor, Tensor, Tensor]:
-    """Return dL/dx, dL/dgamma and dL/dbeta from g = dL/d(gamma x^ + beta).
+def _back_through_norm(g: Tensor, normed: Tensor, scale: Tensor, training: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return dL/dx, dL/dgamma and dL/dbeta from g = dL/d(gamma x^ + beta) (Ioffe and Szegedy 2015, section 3).
 
     dL/dx is gamma/sigma times g in evaluation mode; in training mode g first loses its mean and its part along x^.
     """
-    dgamma, dbeta = (g * norm.x).sum((0, 2, 3)), g.sum((0, 2, 3))
+    dgamma, dbeta = (g * normed).sum((0, 2, 3)), g.sum((0, 2, 3))
     dx = g
-    if norm.training:
+    if training:
         count = g.numel() / g.shape[1]
-        dx = g - norm.x * _by_channel(dgamma / count)
+        dx = g - normed * _by_channel(dgamma / count)
         dx.sub_(_by_channel(dbeta / count))
-    return dx * _by_channel(norm.scale), dgamma, dbeta
+    return dx * _by_channel(scale), dgamma, dbeta
 
 
 def _by_channel(value: Tensor) -> Tensor:

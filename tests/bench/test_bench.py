@@ -1,4 +1,4 @@
-"""The bench: arithmetic by hand, a reference that is the same function, steps that are a run's own, and the page."""
+"""The bench: metrics computed by hand, a reference that computes the same function, the steps of a run, and the report."""
 
 import json
 import platform
@@ -93,7 +93,7 @@ def test_figures_by_hand():
     assert found["pipeline"].median == pytest.approx((0.1 + 0.05) / 2)
 
 
-def test_the_sweep_takes_the_time_of_each_net_beside_its_own_reference():
+def test_the_sweep_compares_each_net_with_its_own_reference():
     """The reference takes 4.5 steps in the median, one process 2 s, so the reference 9 s; two take 1.25 s, with probes 1.615."""
     probes = (4 / 3 + 5 / 4) / 2
     assert metrics.sweep_ratio([STEP], [WORKERS]) == pytest.approx(4.5 * 2.0 / (probes * 1.25))
@@ -110,24 +110,22 @@ def test_growth_by_hand():
 
 
 def test_targets_are_met_not_met_or_not_measured():
-    judged = {one["what"]: one for one in result()["targets"]}
-    assert (
-        judged["8x8: speed-up of two workers over one with two threads"] | {"measured": 1.6, "met": True, "bound": 1.35}
-        == (judged["8x8: speed-up of two workers over one with two threads"])
-    )
+    judged = {target["what"]: target for target in result()["targets"]}
+    two_workers = judged["8x8: speed-up of two workers over one with two threads"]
+    assert (two_workers["measured"], two_workers["met"], two_workers["bound"]) == (1.6, True, 1.35)
     assert judged["every layer's gradient norm at every step: added to a step"]["met"] is False  # fp32: 17.5 %
     assert judged["batches alone: share of a step"]["measured"] == pytest.approx(0.1)  # bf16, the worst of the two
     assert judged["32x32, 20 layers, bf16: share of the bf16 matrix rate"]["met"] is None
     assert [judged[name]["met"] for name in judged if "per layer" in name] == [True, False]
     bare = targets.judge({"steps": [], "workers": [], "growth": []})
-    assert {one["met"] for one in bare} == {None}
+    assert {target["met"] for target in bare} == {None}
 
 
-def test_things_take_turns_and_each_round_times_each(monkeypatch):
-    """A thing of 1 s and one of 4 s, half a minute a round: 30 and 7 repetitions at a time."""
+def test_operations_take_turns_and_each_round_times_each(monkeypatch):
+    """Operations of 1 s and of 4 s, half a minute a round: 30 and 7 repetitions at a time."""
     clock, calls = [0.0], []
 
-    def thing(name, seconds):
+    def operation(name, seconds):
         def repeat(times):
             calls.append((name, times))
             clock[0] += seconds * times
@@ -136,17 +134,17 @@ def test_things_take_turns_and_each_round_times_each(monkeypatch):
 
     monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(timing.time, "sleep", lambda seconds: None)
-    found = interleaved({"short": thing("short", 1.0), "long": thing("long", 4.0)}, rounds=3, seconds=30.0)
+    found = interleaved({"short": operation("short", 1.0), "long": operation("long", 4.0)}, rounds=3, seconds=30.0)
     assert found == {"short": [1.0] * 3, "long": [4.0] * 3}
     assert calls[4:] == [("short", 30), ("long", 7), ("long", 7), ("short", 30), ("short", 30), ("long", 7)]
 
 
-def test_a_spread_is_the_lowest_middle_and_highest():
+def test_a_spread_is_minimum_median_and_maximum():
     assert spread([5.0, 1.0, 2.0]) == Spread(1.0, 2.0, 5.0, 3)
 
 
 @pytest.mark.parametrize("precision", machine.DTYPE)
-def test_the_machines_products_and_copies_are_what_they_count(precision):
+def test_products_and_copies_count_their_flops_and_bytes(precision):
     repeat, flops = machine.product(torch.device("cpu"), precision, 1)
     repeat(1)
     assert flops == 2 * machine.SIDE["cpu"] ** 3
@@ -173,7 +171,7 @@ def test_the_reference_is_the_same_function_as_our_net(shortcut):
     batch = batch._replace(images=batch.images.double())
     ours.stepper._rate.fill_(LEARNING_RATE)
     ours.stepper._update(batch)
-    loss = ours.stepper._found[0, 0].item()
+    loss = ours.stepper._results[0, 0].item()
     reference.train(batch.images.contiguous(), batch.labels)
     assert reference.losses == [pytest.approx(loss, rel=1e-6)]
     assert reference.norms == [pytest.approx(p.grad.norm().item(), rel=1e-5) for p in own]
@@ -189,7 +187,7 @@ def test_the_reference_trains():
     assert sum(reference.losses[-5:]) < 0.7 * sum(reference.losses[:5])
 
 
-def test_the_reference_sees_the_images_that_we_see():
+def test_the_reference_trains_on_the_same_images():
     """Digits without crop: its transform is an affine map of the pixels, one image as the other."""
     reference, data = Reference(Cell(8, "none", 8), workers=0), load(Cell(8, "none", 8).data, torch.device("cpu"))
     images = reference.loader.dataset
@@ -209,18 +207,18 @@ def test_our_steps_are_those_of_a_run():
     ours.probed(1)
     ours.with_norms(1)
     training, fresh = ours.training, Ours(cell).training
-    assert [row["step"] for row in training.rows.steps] == [0, 1, 2]
-    assert ours.watching.rows.joined_norms().shape == (1, 8)
-    assert [row["layer"] for row in training.rows.probes["layers"]] == list(range(1, 9))
+    assert [row["step"] for row in training.recorder.steps] == [0, 1, 2]
+    assert ours.watching.recorder.joined_norms().shape == (1, 8)
+    assert [row["layer"] for row in training.recorder.probes["layers"]] == list(range(1, 9))
     batch = Batches(training.data.train, training.data.facts, 128, 0, augment=True).at(0)
     loss = functional.cross_entropy(fresh.model(batch.images), batch.labels).item()
-    assert training.rows.steps[0]["loss"] == pytest.approx(loss, rel=1e-6)
+    assert training.recorder.steps[0]["loss"] == pytest.approx(loss, rel=1e-6)
     assert training.stepper.optimizer.param_groups[0]["momentum"] == 0.9
 
 
 @pytest.mark.skipif(not (sys.platform == "linux" and platform.libc_ver()[0] == "glibc"), reason="counts pages of glibc")
 def test_a_step_finds_the_memory_of_the_step_before(tmp_path):
-    """Pages that the system gives anew, in steps after the first few: less than a tenth of what the passes keep."""
+    """Page faults per step after the first few: less than a tenth of what the passes keep."""
     cell = Cell(32, "identity", 8)
     with deterministic(cell.config):
         ours = Ours(cell)
@@ -242,12 +240,12 @@ def test_the_random_images_have_the_shape_of_cifar():
     assert ours.training.stepper.batches.per_epoch == 390
 
 
-def test_the_page_shows_every_target_and_is_the_same_in_the_terminal(tmp_path):
+def test_the_report_shows_every_target_also_in_the_terminal(tmp_path):
     found = result()
     markdown, terminal = report.markdown(found), report.terminal(found)
     for text in (markdown, terminal):
-        for one in found["targets"]:
-            assert one["what"] in text
+        for target in found["targets"]:
+            assert target["what"] in text
         assert "22.5 [20.0, 25.0]" in text  # images a second
         assert "1.60 [1.60, 1.60]" in text  # two workers
     assert "a note" in markdown
@@ -267,43 +265,43 @@ def test_a_result_is_shown_again_and_kept(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("content", ["{}", "[", '{"schema": 0}'])
-def test_what_is_no_result_is_refused(content, tmp_path, capsys):
+def test_a_file_without_a_result_is_refused(content, tmp_path, capsys):
     (tmp_path / "other.json").write_text(content)
     assert main(["--from", str(tmp_path / "other.json")]) == 2
     assert "other.json" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a CUDA device")
-def test_a_device_that_is_not_there_is_refused(capsys):
+def test_a_missing_device_is_refused(capsys):
     assert main(["--device", "cuda", "--quick"]) == 2
     assert "no CUDA device" in capsys.readouterr().err
 
 
 def test_a_net_that_does_not_fit_into_memory_is_left_out_of_the_growth(monkeypatch):
-    said = []
+    messages = []
     monkeypatch.setattr("harness.system.memory.available", lambda: 100 * 2**20)
-    assert growth([Cell(32, "identity", 20)], FULL, said.append) == []
-    assert said == ["growth: depth 20 is left out, its steps may take 0.2 GiB"]
+    assert growth([Cell(32, "identity", 20)], FULL, messages.append) == []
+    assert messages == ["growth: depth 20 is left out, its steps may take 0.2 GiB"]
 
 
 @pytest.mark.slow
-def test_a_process_that_ends_too_early_is_told():
+def test_a_process_that_ends_too_early_is_reported():
     with Child({"size": 8, "shortcut": "none", "depth": 9}) as child, pytest.raises(ChildProcessError, match='"depth": 9'):
         child.ready()
 
 
 @pytest.mark.slow
 def test_a_tiny_measurement_from_end_to_end(tmp_path):
-    """One round of everything on tiny digits nets: whatever the numbers, they are all there, and the page is made of them."""
-    said = []
+    """One round of everything on tiny digits nets: all numbers are present, and the report is made from them."""
+    messages = []
     form = Form("tiny", (8,), (8,), 2, 0.01, (8, 14), 1, 1)
-    found = measure("cpu", 2, form, "a command", said.append)
+    found = measure("cpu", 2, form, "a command", messages.append)
     assert [row["shortcut"] for row in found["steps"]] == ["none", "identity"]
     assert all(value > 0 for row in found["steps"] for one in row["ours"].values() for parts in one.values() for value in parts)
     assert [row["depth"] for row in found["growth"]] == [8, 14]
     assert found["start_up"][0]["seconds"]["total"][0] > found["start_up"][0]["seconds"]["import"][0] > 0
     assert len(found["workers"]) == 2
-    assert sum(one["met"] is not None for one in found["targets"]) == 4
+    assert sum(target["met"] is not None for target in found["targets"]) == 4
     writer.write_json(tmp_path / "bench.json", found)
     assert report.markdown(results.read(tmp_path / "bench.json")) == report.markdown(found)
-    assert "steps: 8x8, none, 8 layers" in said
+    assert "steps: 8x8, none, 8 layers" in messages

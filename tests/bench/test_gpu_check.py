@@ -36,27 +36,27 @@ def check(tmp_path, monkeypatch):
     return gpu_check.Check("cpu", None, gpu_check.QUICK, tmp_path)
 
 
-def test_it_finds_members_of_a_gang_that_draw_from_one_stream_of_random_numbers(check, monkeypatch):
+def test_it_finds_interleaved_runs_that_draw_from_one_stream_of_random_numbers(check, monkeypatch):
     monkeypatch.setattr(interleaving.torch, "set_rng_state", lambda state: None)
     gpu_check.check_interleaved(check)
     assert check.failed == [
-        "in the gang against alone: dropout, norm=batch, bf16, survival=1",
-        "in the gang against alone: identity, norm=batch, bf16, survival=0.5",
+        "interleaved against alone: dropout, norm=batch, bf16, survival=1",
+        "interleaved against alone: identity, norm=batch, bf16, survival=0.5",
     ]
 
 
 def test_it_finds_a_replay_that_misses_something(check, monkeypatch):
     """Here it misses everything: what is read is what the last step that was launched left."""
-    monkeypatch.setattr(step, "recordable", lambda device: True)
-    monkeypatch.setattr(step, "record", lambda launches: lambda: None)
+    monkeypatch.setattr(step, "can_record_graph", lambda device: True)
+    monkeypatch.setattr(step, "record_graph", lambda launches: lambda: None)
     gpu_check.check_steps(check)
     assert [name for name in check.failed if "replayed, losses" in name]
 
 
 def test_it_finds_steps_that_could_not_be_recorded(check, monkeypatch):
     """They are launched one by one instead, and are right: as slow as they are, nothing else would show it."""
-    monkeypatch.setattr(step, "recordable", lambda device: True)
-    monkeypatch.setattr(step, "record", refuse)
+    monkeypatch.setattr(step, "can_record_graph", lambda device: True)
+    monkeypatch.setattr(step, "record_graph", refuse)
     check.recordable = True
     gpu_check.check_interruptions(check)
     assert set(check.failed) == {"8 dropout bf16: steps are recorded"}

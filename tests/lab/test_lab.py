@@ -1,4 +1,4 @@
-"""The lab: hand-worked values are right, formula equals autograd, errors are errors, and the command builds both pages."""
+"""The lab: values worked by hand, formula against autograd, measured misconceptions, and the command that builds both pages."""
 
 import json
 import re
@@ -29,7 +29,7 @@ from harness.lab import (
 )
 from harness.lab.document import Table
 from harness.lab.texts import LANGUAGES
-from harness.models.blocks import Block, Place
+from harness.models.blocks import Block, BlockSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 EVALUATION, ALONE, FOUR_EVALUATION, FOUR = scalar_block.CASES
@@ -63,7 +63,7 @@ def test_gradient_of_one_number_is_the_product_along_the_branch_plus_one():
     assert found["dx0_shortcut"] == [1.0]
 
 
-def test_a_batch_of_one_in_training_mode_puts_out_beta_and_passes_nothing_back():
+def test_a_batch_of_one_in_training_mode_outputs_beta_and_passes_no_gradient():
     found = formula(ALONE)
     assert found["a1"] == [scalar_block.WEIGHTS["beta1"]]
     assert found["F"] == [scalar_block.WEIGHTS["beta2"]]
@@ -74,7 +74,7 @@ def test_a_batch_of_one_in_training_mode_puts_out_beta_and_passes_nothing_back()
         torch.nn.functional.batch_norm(torch.ones(1, 1), torch.zeros(1), torch.ones(1), training=True)
 
 
-def test_in_training_mode_gradients_behind_a_norm_sum_to_zero_and_do_not_see_the_size_of_weights():
+def test_in_training_mode_gradients_before_a_norm_sum_to_zero_and_the_scale_of_weights_cancels():
     found = formula(FOUR)
     assert sum(found["dx3"]) == pytest.approx(0, abs=1e-15)
     assert sum(found["dx1"]) == pytest.approx(0, abs=1e-15)
@@ -108,7 +108,7 @@ def test_gradients_are_slopes():
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js here; the Chromium test covers it")
-def test_the_page_s_script_gives_the_same_numbers():
+def test_the_script_of_the_page_computes_the_same_numbers():
     settings = [
         scalar_block.WEIGHTS,
         scalar_block.WEIGHTS | {"W1": -1.3, "b1": 0.4, "gamma1": 0.0, "W2": 2.5, "beta2": -0.7},
@@ -131,7 +131,7 @@ def test_the_page_s_script_gives_the_same_numbers():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_formula_equals_autograd_on_tensors(training):
-    """Float64, to rounding; dL/db, which cancels to nothing, beside what it sums."""
+    """To rounding in float64; dL/db, which cancels to zero, relative to the sum of its absolute values."""
     weights, running = tensor_block.parameters(6, torch.float64), tensor_block.untrained(6, torch.float64)
     rows, flips = tensor_block.compare(weights, running, *tensor_block.example((3, 6, 5, 5), torch.float64), training)
     assert flips == 0
@@ -145,7 +145,7 @@ def test_formula_equals_autograd_on_tensors(training):
 def test_the_block_of_tensors_is_the_harness_s():
     weights, running = tensor_block.parameters(6, torch.float64), tensor_block.untrained(6, torch.float64)
     x0, dy = tensor_block.example((3, 6, 5, 5), torch.float64)
-    module = Block(NetworkConfig(), Place(6, 6, 1)).double()
+    module = Block(NetworkConfig(), BlockSpec(6, 6, 1)).double()
     for n in (1, 2):
         weights[f"b{n}"].zero_()
         module.get_submodule(f"conv{n}").weight.data = weights[f"W{n}"]
@@ -174,16 +174,16 @@ def test_the_gradient_of_a_sum():
         assert abs(slope.note - slope.autograd) > 0.1
 
 
-def test_the_backward_pass_of_batch_norm_is_no_multiplication_by_gamma():
+def test_the_backward_pass_of_batch_norm_is_not_a_multiplication_by_gamma():
     found = misconceptions.backward_of_batch_norm()
-    for one in found.values():
-        assert one.note > 0.1
-        assert one.right < 1e-14
+    for gradient in found.values():
+        assert gradient.note > 0.1
+        assert gradient.right < 1e-14
     assert found["training"].batch_sum < 1e-12 < 1 < found["evaluation"].batch_sum
     assert found["training"].along < 1e-3 < 1 < found["evaluation"].along  # zero but for epsilon
 
 
-def test_a_gradient_is_unchanged_only_where_nothing_else_is_on_its_way():
+def test_a_gradient_is_unchanged_only_along_the_identity():
     found = misconceptions.unchanged_gradient()
     assert found["preactivation"] == (0, 100, 1)
     assert 0 < found["original"].zero < 100
@@ -230,7 +230,7 @@ def test_random_labels_are_the_digits_labels_shuffled():
 
 def test_a_block_without_its_shortcut_is_its_branch():
     """In order relu_before_addition nothing follows the sum, so with the shortcut it is more by the input exactly."""
-    module = Block(NetworkConfig(order=Order.relu_before_addition), Place(4, 4, 1)).eval()
+    module = Block(NetworkConfig(order=Order.relu_before_addition), BlockSpec(4, 4, 1)).eval()
     x = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         whole = module(x)
@@ -241,7 +241,7 @@ def test_a_block_without_its_shortcut_is_its_branch():
 
 
 def test_a_toy_fit_starts_where_the_arithmetic_says(monkeypatch):
-    """Before the first step the arm with the shortcut errs by F alone where H(x) = x, the other by F - x."""
+    """Before the first step and for H(x) = x, the error of the arm with the shortcut is F, that of the other F - x."""
     monkeypatch.setattr(toy_fit, "STEPS", 2)
     x = torch.ones(toy_fit.SEEDS, 4, toy_fit.INPUTS, dtype=torch.float64)
     residual, plain = (toy_fit._descend(x, x, factor, 0.1) for factor in (1.0, 0.0))
@@ -251,7 +251,7 @@ def test_a_toy_fit_starts_where_the_arithmetic_says(monkeypatch):
     assert (residual[2] < residual[0]).all()
 
 
-def test_what_the_page_says_is_escaped():
+def test_text_is_escaped():
     html = page.html({"about": [Table(["<script>alert(1)</script>"], [["<img src=x>"]])]}, {}, "en", [])
     assert "<script>alert" not in html
     assert "<img src=x>" not in html

@@ -1,4 +1,4 @@
-"""What the lab takes from records, on records made by hand."""
+"""Statistics of the lab, on records made by hand."""
 
 import math
 from types import SimpleNamespace
@@ -31,8 +31,8 @@ def test_a_gradient_s_ratio_is_first_over_last_block_and_the_median_over_steps()
     ("first", "ending"),
     [({0: 5.0, 1: 5.1, 2: 4.9}, "more"), ({0: 1.0, 1: 1.1, 2: 0.9}, "less"), ({0: 9.0, 1: 3.0, 2: 0.0}, "same")],
 )
-def test_a_difference_is_one_only_where_its_interval_leaves_zero_out(first, ending):
-    """Beside 3, 3.1 and 2.9: 2 and -2 without scatter, and 1 with a standard deviation of 4.6 (t = 4.30)."""
+def test_a_difference_counts_only_if_its_interval_excludes_zero(first, ending):
+    """Against 3, 3.1 and 2.9: 2 and -2 without scatter, and 1 with a standard deviation of 4.6 (t = 4.30)."""
     found = summaries.compare("dense.true_flops", first, {0: 3.0, 1: 3.1, 2: 2.9})
     assert found.key == f"dense.true_flops.{ending}"
 

@@ -1,4 +1,4 @@
-"""The lab speaks two languages from one source: every text and every number stands in both."""
+"""The lab's texts: both languages have the same keys and placeholders."""
 
 import re
 import string
@@ -21,7 +21,7 @@ def test_both_languages_have_the_same_keys_and_placeholders():
 
 
 def test_chinese_is_chinese_and_english_has_none_of_it():
-    """Names and symbols apart, every text of a sentence's length has Chinese characters, none of them simplified ones."""
+    """Except for names and symbols, every text as long as a sentence has Chinese characters, none of them simplified."""
     english, chinese = (load(language) for language in LANGUAGES)
     assert not any(re.search("[\u4e00-\u9fff]", text) for text in english.values())
     for key, text in chinese.items():
@@ -29,9 +29,9 @@ def test_chinese_is_chinese_and_english_has_none_of_it():
         assert not re.search("[络习训练归层块径权误网们这样过]", text), key
 
 
-def test_a_text_in_a_text_and_a_placeholder_that_is_not_filled_in():
-    words = message("budgets.best.more", budget=message("budgets.small"), first="A", second="B", difference="+1")
-    assert "small" in translate(words, "en")
-    assert "小" in translate(words, "zh-TW")
+def test_a_message_in_a_message_and_a_missing_placeholder():
+    sentence = message("budgets.best.more", budget=message("budgets.small"), first="A", second="B", difference="+1")
+    assert "small" in translate(sentence, "en")
+    assert "小" in translate(sentence, "zh-TW")
     with pytest.raises(KeyError):
         translate(message("budgets.best.more", first="A"), "en")
