@@ -65,15 +65,15 @@ def gap_grows(setting: Setting, arms: Sequence[Arm], names: Sequence[str], gap: 
         return MissingRuns(f"{nets}, both at two depths or more")
     ends = depths[0], depths[-1]
     shallow, deep = ([setting.values("train_error", depth=depth, **arm) for arm in arms] for depth in ends)
-    growth = stats.difference_of_gaps((deep[0], deep[1]), (shallow[0], shallow[1]))
-    if growth.seeds == 0:
+    widening = stats.difference_of_gaps((deep[0], deep[1]), (shallow[0], shallow[1]))
+    if widening.seeds == 0:
         return MissingRuns(f"{nets} of the same seeds at {ends[0]} and at {ends[1]} layers")
     labels = [f"{name}, {depth} layers" for depth in ends for name in names]
     values = dict(zip(labels, (*shallow, *deep), strict=True))
     at_the_deepest = stats.paired_difference(*deep)
     return Evidence(
         Statistic(f"training error, {gap}, {ends[1]} layers", at_the_deepest, above(1), values, "points"),
-        Statistic(f"that less the same at {ends[0]} layers", growth, above(1), values, "points"),
+        Statistic(f"that less the same at {ends[0]} layers", widening, above(1), values, "points"),
         used={"depth": ends},
     )
 

@@ -11,7 +11,7 @@ from support.fabricate import cifar, digits, finish, nets, sweep
 
 
 def test_numbers_of_the_papers():
-    """Read in He et al. 2015, Table 6, and He et al. 2016, Tables 1 to 3."""
+    """As in He et al. 2015, Table 6, and He et al. 2016, Tables 1 to 3."""
     number = published.published_number(published.HE_2015, "Table 6", "mean of 5", depth=110)
     assert (number.error, number.spread, number.words) == (6.61, 0.16, "6.61 ± 0.16")
     assert published.published_number(published.HE_2015, "Table 6", "best of 5", depth=110).error == 6.43
@@ -47,7 +47,7 @@ def test_published_numbers_stand_beside_ours_with_what_differs(tmp_path):
 
 
 def test_published_numbers_name_a_net_by_the_keys_that_do_something_in_it(tmp_path):
-    """A gate's bias is no key of nets without a gate, of which the sweep has one, too."""
+    """The bias of a gate does not name a net without a gate, although the sweep has both."""
     gate = digits(110, "exclusive_gate", gate_bias=-5)
     names = [finish(tmp_path, config, 1.0, 1.0) for config in (digits(110, "identity"), gate)]
     nets_named = {row["net"] for row in section(sweep(tmp_path, names), "Published numbers")}
@@ -55,7 +55,7 @@ def test_published_numbers_name_a_net_by_the_keys_that_do_something_in_it(tmp_pa
 
 
 def test_the_index_is_the_slope_over_doublings(tmp_path):
-    """From 20 to 80 layers are two doublings: plain 0 to 10 is 5 points each (4 and 6 by seed), residual stays."""
+    """From 20 to 80 layers are two doublings: plain nets rise by 10 points, 5 each (4 and 6 by seed)."""
     errors = {(20, "none"): [0, 0], (80, "none"): [8, 12], (20, "identity"): [1, 1], (80, "identity"): [1, 1]}
     residual, plain = degradation_index.degradation(sweep(tmp_path, nets(tmp_path, cifar, errors)))
     assert (residual.family, plain.family) == ("shortcut=identity", "shortcut=none")

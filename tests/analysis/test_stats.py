@@ -1,4 +1,4 @@
-"""Estimates and verdicts: hand calculations, scipy as oracle, and edges; their error rates are in test_verdict_rules.py."""
+"""Estimates and verdicts: hand calculations, scipy as a reference, and edge cases; error rates are in test_verdict_rules.py."""
 
 import math
 from collections import Counter
@@ -121,7 +121,7 @@ def test_scipy_gives_the_same_slopes(points):
 
 @given(samples, st.floats(-50, 50), st.floats(0.5, 20))
 def test_shift_and_scale(values, shift, scale):
-    """Other units change neither an interval's place among the values nor the verdict."""
+    """Intervals and verdicts do not depend on units."""
     found, moved = mean(values), mean([shift + scale * value for value in values])
     assert (moved.low, moved.high) == pytest.approx((shift + scale * found.low, shift + scale * found.high), abs=1e-6)
     threshold = 31.41592653
@@ -150,7 +150,7 @@ def test_a_claim_and_its_opposite_never_both_hold(values, threshold, margin, pro
         assert Verdict.REPRODUCED in {verdict(found, side) for side in beyond}
 
 
-def test_one_value_has_no_interval_and_no_value_no_estimate():
+def test_one_value_has_no_interval_and_none_has_no_estimate():
     for one in (mean([7.0]), difference([7.0], [0.0, 1.0, 2.0]), slope([20.0, 56.0], [0.0, 7.0 * 36])):
         assert one.value in (7.0, 6.0)
         assert math.isnan(one.low)
@@ -173,7 +173,7 @@ def test_equal_values_have_an_interval_without_width():
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_what_is_not_finite_is_refused(bad):
+def test_values_that_are_not_finite_are_rejected(bad):
     for call in (
         lambda: mean([1.0, bad]),
         lambda: paired_difference({0: bad}, {0: 1.0}),
@@ -190,7 +190,7 @@ def test_what_is_not_finite_is_refused(bad):
 
 
 def test_zeros_at_depth_bound_a_slope_from_above():
-    """At 20, 56 and 110 layers 1e-10, 1e-30 and truly zero: falling whatever the zeros hide, by how much is open."""
+    """1e-10, 1e-30 and exactly zero at 20, 56 and 110 layers: they fall whatever the zeros hide, but by an unknown amount."""
     x = [20.0] * 3 + [56.0] * 3 + [110.0] * 3
     y = [-10.0, -11.0, -12.0, -30.0, -31.0, -32.0, *[math.log10(1.4e-45)] * 3]
     found, as_they_are = slope(x, y, [False] * 6 + [True] * 3), slope(x, y)
@@ -205,7 +205,7 @@ def test_zeros_at_depth_bound_a_slope_from_above():
 
 
 def test_a_depth_of_the_shallow_half_with_a_zero_is_left_out():
-    """The mean depth is 62: a zero at 56 would lower the slope by nobody knows how much."""
+    """The mean depth is 62: a zero at 56 would lower the slope by an unknown amount."""
     x = [20.0] * 3 + [56.0] * 3 + [110.0] * 3
     y = [-10.0, -11.0, -12.0, -45.0, -30.0, -31.0, -40.0, -41.0, -42.0]
     assert slope(x, y, [False] * 3 + [True] + [False] * 5) == slope(x[:3] + x[6:], y[:3] + y[6:])
@@ -224,8 +224,8 @@ def test_zeros_everywhere_bound_nothing():
             assert verdict(found, allowed, protocol=False) is Verdict.UNDECIDED
 
 
-def test_a_mean_of_slopes_is_that_of_one_slope_a_seed():
-    """Falls of 1, 2 and 3 a layer: the mean is -2, its half-width that of 1, 2, 3; what a seed adds everywhere costs nothing."""
+def test_a_mean_of_slopes_has_one_slope_per_seed():
+    """Falls of 1, 2 and 3 a layer: the mean is -2, its half-width that of 1, 2, 3; a constant per seed does not widen it."""
     x, seeds = [20.0, 56.0, 110.0] * 3, [0] * 3 + [1] * 3 + [2] * 3
     y = [-fall * depth + 1000 * fall for fall in (1.0, 2.0, 3.0) for depth in x[:3]]
     found = mean_of_slopes(x, y, seeds)
@@ -241,7 +241,7 @@ def test_a_mean_of_slopes_is_that_of_one_slope_a_seed():
 
 
 def test_a_censored_slope_never_lies_below_the_true_one():
-    """Values drawn, cut off at a limit at depth and given as censored: value and high end are above those of the whole."""
+    """Random values, censored at a limit at depth: value and high end are above those of the uncensored values."""
     generator = np.random.default_rng(0)
     x = np.repeat([20.0, 56.0, 110.0], 3)
     covered = 0
@@ -272,8 +272,8 @@ def test_verdicts_follow_the_interval():
         assert verdict(mean(sample), allowed) is expected, allowed
 
 
-def test_another_protocol_or_few_seeds_give_a_direction_only():
-    """Whatever the interval says: with two seeds, or on digits, a claim is at most consistent."""
+def test_another_protocol_or_few_seeds_only_give_a_direction():
+    """With two seeds, or on digits, a claim is at most consistent, whatever the interval."""
     clear = [5.0, 5.1, 5.2]
     assert judge(mean(clear), above(1)) == Judgement(Verdict.REPRODUCED)
     digits = judge(mean(clear), above(1), protocol=False)
@@ -311,7 +311,7 @@ DEPTHS = [20.0, 32.0, 44.0, 56.0, 110.0]
 
 
 def test_growth_that_is_exactly_one_or_the_other():
-    """Doubling every 10 layers, or 50 steps a layer, each seed 10 % off: the scatter is the same, so the AIC shows the curve."""
+    """Steps double every 10 layers or rise by 50 per layer, with equal scatter of 10 %: the AIC depends on the curve."""
     depths = DEPTHS * 3
     seeds = [1.1] * 5 + [1.0] * 5 + [0.9] * 5
     doubling = [100 * 2 ** (depth / 10) * factor for depth, factor in zip(depths, seeds, strict=True)]
@@ -365,7 +365,7 @@ def test_growth_without_enough_runs():
     assert judge_growth(only_first).verdict is Verdict.UNDECIDED
 
 
-def test_growth_is_judged_like_the_rest():
+def test_judging_growth():
     assert judge_growth(Growth(9.0, 0.1, 5, 1, 0)).verdict is Verdict.CONSISTENT
     assert judge_growth(Growth(9.0, 0.1, 5, 3, 0), protocol=False).verdict is Verdict.CONSISTENT
     assert judge_growth(Growth(-9.0, 0.1, 5, 2, 0)).verdict is Verdict.INCONSISTENT

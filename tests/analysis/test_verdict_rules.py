@@ -1,4 +1,4 @@
-"""The error rates that the verdicts have to keep, and the finding that shows them all."""
+"""The required error rates of the verdicts, and the finding that reports them."""
 
 import csv
 import math
@@ -22,7 +22,7 @@ def test_required_error_rates(cell):
 
 
 def test_the_finding_shows_these_rules():
-    """Its cells are those of the script; every requirement is met, and the text says what was not as expected."""
+    """Its cells are those of the script; every requirement is met, and the README lists unmet expectations."""
     with (FINDING / "rates.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["rule"], row["truth"], int(row["seeds"])) for row in rows] == [(c.rule, c.truth, c.seeds) for c in CELLS]

@@ -1,4 +1,4 @@
-"""What a page says of its figures without a browser: the table behind them, whose they are, what is seen, their colours."""
+"""Figures in a page, tested without a browser: embedded tables, tags of runs, alt text, colours."""
 
 import base64
 import gzip
@@ -36,13 +36,13 @@ def unpacked(text):
 
 
 def layers(runs, count=110):
-    """Return a gradient norm for each of so many runs, of one arm, and layer: that of run r is r."""
+    """Return a gradient norm for each layer of `runs` runs of one arm; that of run r is r."""
     run = np.repeat(np.arange(runs), count)
     table = {"arm": "s", "x": count, "moment": "m", "layer": np.tile(np.arange(count), runs), "run": run, "seed": run}
     return pd.DataFrame(table).assign(grad_norm=run.astype(float))
 
 
-def test_the_table_in_a_page_is_the_one_drawn_to_seven_digits():
+def test_embedded_tables_have_seven_digits():
     frame = pd.DataFrame({"run": ["a", 'b,"c"'], "grad_norm": [1.23456789e-30, np.inf], "net": [object(), object()]})
     assert embedded_tables.pack(frame) == embedded_tables.pack(frame.copy())
     read = unpacked(embedded_tables.pack(frame))
@@ -51,7 +51,7 @@ def test_the_table_in_a_page_is_the_one_drawn_to_seven_digits():
     assert read["grad_norm"].tolist() == [1.234568e-30, np.inf]
 
 
-def test_of_a_long_table_the_summary_over_seeds_travels_and_of_a_longer_one_nothing():
+def test_long_tables_are_embedded_as_summaries_over_seeds_and_longer_ones_not_at_all():
     few = layers(3)
     assert embedded_tables.shorten("layers", few) == ("layers", few)
     name, short = embedded_tables.shorten("layers", layers(401))
@@ -62,7 +62,7 @@ def test_of_a_long_table_the_summary_over_seeds_travels_and_of_a_longer_one_noth
     assert embedded_tables.shorten("layers", layers(1, embedded_tables.MAX_ROWS + 1)) is None
 
 
-def test_of_many_probed_steps_the_map_keeps_the_first_and_the_last():
+def test_embedded_maps_keep_the_first_and_the_last_of_many_probed_steps():
     steps = np.arange(300)
     norms = pd.DataFrame({"step": np.repeat(steps, 500), "layer": np.tile(np.arange(500), 300), "grad_norm": 1.0})
     kept = embedded_tables.thin_out(norms.assign(run="r", arm="s", x=500, seed=0))
@@ -72,7 +72,7 @@ def test_of_many_probed_steps_the_map_keeps_the_first_and_the_last():
 
 
 @pytest.mark.parametrize("draw", [error_against, error_by_arm])
-def test_every_dot_and_line_says_whose_it_is(draw):
+def test_every_dot_and_line_is_tagged_with_its_runs(draw):
     drawing = save(next(draw(RUNS, "depth")))["svg"].decode()
     assert runs_in(drawing) == {"aa", "bb", "cc", "dd"}
     groups = re.findall(r'<g data-dots="([^"]*)">(.*?)\n   </g>', drawing, flags=re.DOTALL)
@@ -80,7 +80,7 @@ def test_every_dot_and_line_says_whose_it_is(draw):
     assert all(len(runs.split()) == content.count("<use ") for runs, content in groups)
 
 
-def test_a_figure_is_described_by_what_it_shows():
+def test_alt_text():
     words = describe(next(error_against(RUNS, "depth")))
     assert words.startswith("2 panels. Horizontal: depth (weighted layers), 20 to 110. Vertical: error at the end (%), 5 to 90.")
     assert "Lines: shortcut=none, diverged, shortcut=identity." in words
@@ -94,7 +94,7 @@ def brightness(colour):
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_on_a_dark_page_paper_and_ink_change_places_and_lines_can_be_seen():
+def test_dark_pages_swap_paper_and_ink_and_keep_the_contrast_of_lines():
     assert svg.dark_counterpart("ffffff") == svg.PAPER
     assert svg.dark_counterpart("000000") == svg.INK
     for colour in ("0072b2", "d55e00", "009e73", "cc79a7", "e69f00", "56b4e9", "471365", "287c8e", "6ece58"):
@@ -102,7 +102,7 @@ def test_on_a_dark_page_paper_and_ink_change_places_and_lines_can_be_seen():
         assert contrast >= 3  # WCAG 2.1, 1.4.11: graphics
 
 
-def test_the_root_of_the_block_is_drawn_beside_nets_of_several_depths():
+def test_one_over_root_l_is_drawn_for_several_depths():
     """The committed demo: 20, 56 and 110 layers, of which theory knows the residual ones."""
     finding = Path(__file__).resolve().parents[2] / "results" / "findings" / "2026-11-23-demo"
     (figure,) = branch_over_input(Tables(finding).branches, "depth")
