@@ -59,12 +59,12 @@ def test_padding_by_hand():
     assert theory.padding_factor(1) == pytest.approx(1 / 3)
 
 
-def test_padding_of_an_even_signal_on_maps_of_8_4_and_2():
+def test_padding_of_a_uniform_signal_on_maps_of_8_4_and_2():
     """36 (ln 22/24 + ln 10/12 + ln 2/3) = -24.2926: 2.8e-11."""
     assert math.prod(theory.padding_factor(side) ** 36 for side in (8, 4, 2)) == pytest.approx(2.8175e-11, rel=1e-4)
 
 
-def test_padding_of_a_signal_that_fades_at_the_rim_by_hand():
+def test_padding_of_a_signal_that_fades_at_the_border_by_hand():
     """Three positions: 1 1 1 becomes 2/3 1 2/3, of mean 7/9, then 5/9 7/9 5/9, of mean 17/27; the even one has 49/81.
 
     Every second of four, backwards: 1 1 on two positions is spread over 0 1, and 1 2 3: 1/3 2/3 1/3 1/3 of four, by 2.
@@ -120,12 +120,12 @@ def test_the_branch_shrinks_as_one_over_root_l_by_hand():
 
 @pytest.mark.parametrize("order", ["original", "preactivation"])
 def test_at_block_l_of_a_long_stage_the_branch_is_about_one_over_root_l(order):
-    """At 64x64 padding hardly matters: at block 200 of stage 1 the ratio is 1/sqrt(200) to 8 %, whatever the start."""
+    """At 64x64 padding hardly matters: at block 200 of stage 1 the ratio is 1/sqrt(200) to 8 %, from any start."""
     ratio = theory.branch_over_input(order, 6 * 200 + 2, 16, 64, "he")
     assert ratio[199] == pytest.approx(200**-0.5, rel=0.08)
 
 
-def test_the_last_relu_takes_away_at_most_a_half():
+def test_the_last_relu_removes_at_most_a_half():
     growth = np.diff([theory.reflected_walk(length) for length in range(1, 200)])
     assert growth.min() >= 0.5
     assert growth.max() <= 1.0
@@ -146,7 +146,7 @@ def probed(**choices):
 
 @pytest.mark.parametrize("init", ["he", "he_fan_in", "xavier", "torch"])
 def test_gradients_of_real_nets_without_normalisation(init):
-    """Root mean square over 12 initial values, 20 layers: within 25 % (the seeds scatter by about a third)."""
+    """Root mean square over 12 initial values, 20 layers: within 25 % (seeds scatter by about a third)."""
     squares = []
     for seed in range(12):
         _, rows = probed(depth=20, shortcut="none", norm="none", init=init, seed=seed)
@@ -157,7 +157,7 @@ def test_gradients_of_real_nets_without_normalisation(init):
 
 
 def test_the_signal_of_real_nets_without_normalisation():
-    """The same forwards, where one layer's scatter reaches all that follow: within a half."""
+    """Forwards, where the scatter of one layer affects all later ones: within a half."""
     squares = []
     for seed in range(16):
         _, rows = probed(depth=20, shortcut="none", norm="none", init="he", seed=seed)
@@ -180,7 +180,7 @@ def test_the_branches_of_real_residual_nets(order, within):
 
 
 def moments_of(net, place, values, runs=3):
-    """Return the frame that figures draw, of runs of this net that measured these values at initialisation."""
+    """Return the frame that figures draw for runs of a net with these values at initialisation."""
     start = 1 if place == "layer" else 0
     steps = {"grad_norm": values, "forward_norm": values, place: range(start, start + len(values))}
     frames = [pd.DataFrame(steps).assign(run=f"run {seed}", seed=seed) for seed in range(runs)]
@@ -195,7 +195,7 @@ def dotted(ax):
     return [line.get_ydata() for line in ax.get_lines() if line.get_linestyle() == "--" and len(line.get_ydata())]
 
 
-def test_theory_stands_beside_gradients_from_the_measured_last_layer_on():
+def test_theory_of_gradients_starts_from_the_measured_last_layer():
     """Measured growth 1.5 a layer, 7 convolutions, the last at 2: theory has 2 * 1.211^6 at the first."""
     measured = [2 * 1.5 ** (7 - layer) for layer in range(1, 8)]
     (figure,) = by_layer(moments_of(PLAIN, "layer", measured), "depth")
@@ -218,7 +218,7 @@ def test_without_normalisation_theory_is_that_of_initial_values_and_padding():
 @pytest.mark.parametrize(
     "other", [{"shortcut": "identity"}, {"family": "imagenet"}, {"norm": "none", "init": "mine"}, {"block": "bottleneck"}]
 )
-def test_where_theory_does_not_apply_none_is_drawn(other):
+def test_theory_is_drawn_only_where_it_applies(other):
     for place, draw in (("layer", by_layer), ("block", by_block)):
         (figure,) = draw(moments_of(PLAIN._replace(**other), place, [4.0, 3.0, 2.0, 1.0]), "depth")
         assert not dotted(figure.axes[0])
