@@ -1,4 +1,4 @@
-"""What the lab's runs need beyond the harness's own choices, added as a user's plugin adds it (plugins=[harness.lab.plugin])."""
+"""A data set and two probes that only the lab's runs use, registered like a user's plugin (plugins=[harness.lab.plugin])."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.probes.base import Context, ProbeRow
 
 @DATA.register("digits_random")
 class RandomLabels(Digits):
-    """The digits, their training labels shuffled once and for all: nothing to learn but each image by itself."""
+    """The digits with their training labels shuffled once, so that every image has to be memorised."""
 
     @staticmethod
     def read(config: DataConfig) -> Arrays:
@@ -30,17 +30,17 @@ class RandomLabels(Digits):
 
 @PROBE.register("modes")
 class Modes:
-    """The loss of the step's batch in evaluation mode, before the update; steps.csv has it in training mode, same weights."""
+    """Loss of the step's batch in evaluation mode before the update; steps.csv has it in training mode, with the same weights."""
 
     @contextmanager
     def watch(self, context: Context) -> Iterator[list[ProbeRow]]:
-        found = evaluate(context.model, [(context.images, context.labels)], nullcontext())
-        yield [{"step": context.step, "evaluation_loss": found.loss}]
+        evaluation = evaluate(context.model, [(context.images, context.labels)], nullcontext())
+        yield [{"step": context.step, "evaluation_loss": evaluation.loss}]
 
 
 @PROBE.register("shortcut_lesions")
 class ShortcutLesions:
-    """Each block at the end of training: loss and error on the test images without its shortcut; block 0 is without all."""
+    """Loss and error on the test images after training, without each block's shortcut; block 0 is without all of them."""
 
     @contextmanager
     def watch(self, context: Context) -> Iterator[list[ProbeRow]]:
@@ -49,14 +49,14 @@ class ShortcutLesions:
         if context.step < context.steps:
             return
         blocks = [(block.number, block.module) for block in context.blocks if hasattr(block.module, "shortcut")]
-        for number, without in [(0, [module for _, module in blocks]), *((n, [module]) for n, module in blocks)]:
-            with branches_alone(without):
-                found = context.evaluate()
-            rows.append({"step": context.step, "block": number, "test_loss": found.loss, "test_error": found.error})
+        for number, removed in [(0, [module for _, module in blocks]), *((n, [module]) for n, module in blocks)]:
+            with without_shortcuts(removed):
+                evaluation = context.evaluate()
+            rows.append({"step": context.step, "block": number, "test_loss": evaluation.loss, "test_error": evaluation.error})
 
 
-class BranchAlone(nn.Module):
-    """A shortcut cut off: what is left is the branch."""
+class NoShortcut(nn.Module):
+    """Returns only the branch."""
 
     def __init__(self, shortcut: Any) -> None:
         super().__init__()
@@ -67,13 +67,13 @@ class BranchAlone(nn.Module):
 
 
 @contextmanager
-def branches_alone(blocks: list[Any]) -> Iterator[None]:
-    """Take the shortcuts out of blocks, and put them back."""
-    kept = [block.shortcut for block in blocks]
+def without_shortcuts(blocks: list[Any]) -> Iterator[None]:
+    """Remove the shortcuts of blocks for the time of the context."""
+    shortcuts = [block.shortcut for block in blocks]
     for block in blocks:
-        block.shortcut = BranchAlone(block.shortcut)
+        block.shortcut = NoShortcut(block.shortcut)
     try:
         yield
     finally:
-        for block, shortcut in zip(blocks, kept, strict=True):
+        for block, shortcut in zip(blocks, shortcuts, strict=True):
             block.shortcut = shortcut

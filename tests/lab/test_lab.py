@@ -234,7 +234,7 @@ def test_a_block_without_its_shortcut_is_its_branch():
     x = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         whole = module(x)
-        with plugin.branches_alone([module]):
+        with plugin.without_shortcuts([module]):
             branch = module(x)
         assert torch.equal(branch + x, whole)
         assert torch.equal(module(x), whole)
