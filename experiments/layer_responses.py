@@ -13,6 +13,7 @@ import pandas as pd
 
 from harness import plots
 from harness.analysis import stats
+from harness.analysis.phases import hidden_layers
 from harness.analysis.stats import Estimate
 from harness.analysis.tables import Measure
 from harness.analysis.verdicts import below
@@ -27,12 +28,12 @@ def response(layers: pd.DataFrame) -> pd.DataFrame:
 
     No row if the mean is zero or not finite, as in a run that diverged.
     """
-    end = layers[(layers["step"] == layers["step"].max()) & layers["layer"].notna() & (layers["kind"] == "conv")]
+    end = hidden_layers(layers[layers["step"] == layers["step"].max()])
     mean = end["response_std"].to_numpy().mean() if len(end) else math.nan
     return pd.DataFrame({"response": [mean] if np.isfinite(mean) and mean > 0 else []})
 
 
-RESPONSE = Measure("layers", ("step", "layer", "kind", "response_std"), response)
+RESPONSE = Measure("layers", ("step", "layer", "response_std"), response)
 
 
 def smaller(setting: Setting) -> Evidence | MissingRuns:

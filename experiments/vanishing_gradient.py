@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from harness import plots
 from harness.analysis import stats
-from harness.analysis.phases import EARLY
+from harness.analysis.phases import EARLY, hidden_layers
 from harness.analysis.tables import Measure
 from harness.analysis.theory import SMALLEST
 from harness.analysis.verdicts import above, below, near
@@ -63,7 +63,7 @@ def balance(layers: pd.DataFrame) -> pd.DataFrame:
     The product does not depend on the scale of a BN net's weights. Each probed step is clipped to BOUND powers of ten:
     BOUND if either end is not finite, else -BOUND if the first is zero. NaN if no step was probed.
     """
-    counted = layers[layers["layer"].notna() & (layers["kind"] == "conv")]
+    counted = hidden_layers(layers)
     step, first, last = _ends(counted["step"], counted["layer"], counted["grad_norm"] * counted["weight_norm"])
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = (np.log10(first) - np.log10(last)).clip(-BOUND, BOUND)
@@ -82,7 +82,7 @@ def _ends(step: pd.Series, number: pd.Series, values: pd.Series) -> tuple[Vector
 
 FALL = Measure("blocks", ("step", "block", "grad_norm", "elements"), fall)
 GROWTH = Measure("blocks", ("step", "block", "grad_norm"), growth)
-BALANCE = Measure("layers", ("step", "layer", "kind", "grad_norm", "weight_norm"), balance)
+BALANCE = Measure("layers", ("step", "layer", "grad_norm", "weight_norm"), balance)
 
 
 def vanishes(setting: Setting) -> Evidence | MissingRuns:
