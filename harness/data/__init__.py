@@ -1,1 +1,1 @@
-"""Data: where images come from (`sources`) and how batches are cut from them (`batches`)."""
+"""Data: where images come from (`datasets`), and the batches taken from them (`batches`)."""

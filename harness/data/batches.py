@@ -1,8 +1,8 @@
-"""Resident images and the batches cut from them on the device.
+"""Images on the device, and the batches taken from them.
 
-Shapes: N images, B a batch, C channels, H = W the side, P the padding, M the margin. Images stay uint8; a batch is cropped,
-flipped and normalised as it is cut, each image by its own draw. Epoch e's order and augmentation are streams of their own
-(`order`, e) and (`augmentation`, e), so any step's batch can be had without the ones before it.
+Shapes: N images, B in a batch, C channels, H = W the side, P the padding, M the margin. Images stay uint8; they are cropped,
+flipped and normalised as a batch is taken, each with its own random draw. The order and augmentation of epoch e have separate
+random streams, (`order`, e) and (`augmentation`, e), so the batch of any step can be computed without those before it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.nn import functional
 from harness.config.data import LocatedData, Split
 from harness.config.registry import ChoiceError
 from harness.config.seeds import stream_seed
-from harness.data.datasets import Facts, Images, Labels, ask, proportional, source, stratified_split
+from harness.data.datasets import Facts, Images, Labels, call, proportional, source, stratified_split
 
 
 class Batch(NamedTuple):
@@ -32,11 +32,15 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Part:
-    """Images of one purpose on the device: uint8 [N, C, H+2M, W+2M], labels int64 [N], and how to normalise them.
+class Subset:
+    """The training, test or held-out images on the device, with their normalisation.
 
-    The per-pixel mean of the training images is subtracted (He et al. 2015, 4.2); dividing by their one overall
-    standard deviation, so that inputs have unit variance, is ours.
+    Attributes:
+        images: uint8 [N, C, H+2M, W+2M].
+        labels: int64 [N].
+        mean: mean of the training images, per pixel [C, H+2M, W+2M], which is subtracted (He et al. 2015, 4.2).
+        std: standard deviation of all training pixels, by which inputs are divided. This is ours, not the paper's.
+        margin: M.
     """
 
     images: Tensor
@@ -48,17 +52,17 @@ class Part:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def some(self, count: int | None) -> Part:
-        """Return at most `count` of the images, of every class in proportion, the same for every seed; all of them for None."""
+    def sample(self, count: int | None) -> Subset:
+        """Return a stratified sample of at most `count` images, the same for every seed; all images for None."""
         if count is None or count >= len(self):
             return self
         labels = self.labels.cpu().numpy()
-        _, taken = stratified_split(labels, proportional(labels, count), "eval_images")
-        index = torch.from_numpy(taken).to(self.labels.device)
+        _, sample = stratified_split(labels, proportional(labels, count), "eval_images")
+        index = torch.from_numpy(sample).to(self.labels.device)
         return replace(self, images=self.images[index], labels=self.labels[index])
 
-    def in_order(self, size: int) -> Iterator[Batch]:
-        """Yield the images once, without their margins, in batches of at most `size`."""
+    def in_batches(self, size: int) -> Iterator[Batch]:
+        """Yield all images once, in order and without their margins, in batches of at most `size`."""
         middle = slice(self.margin, self.images.shape[-1] - self.margin)
         mean = self.mean[:, middle, middle]
         for start in range(0, len(self), size):
@@ -68,91 +72,88 @@ class Part:
 
 @dataclass(frozen=True)
 class Data:
-    """The parts of a data set on the device, `holdout` None unless data.split=holdout; `checksum` is of the whole set."""
+    """A data set on the device; `holdout` is None unless data.split=holdout, and `checksum` is that of the whole data set."""
 
     facts: Facts
-    train: Part
-    test: Part
-    holdout: Part | None
+    train: Subset
+    test: Subset
+    holdout: Subset | None
     checksum: str
 
 
 def load(config: LocatedData, device: torch.device) -> Data:
-    """Return the data set `config` on `device`, split as asked; mean and std are those of the images trained on.
+    """Return the data set `config` on `device`, with a holdout if `config.split` says so.
 
-    Raises ChoiceError where the data cannot be read, or where the images trained on are all the same.
+    Raises ChoiceError if the data cannot be read, or if all training images are identical.
     """
-    found = source(config)
-    facts, arrays = ask(found.facts, config), ask(found.read, config)
+    data_set = source(config)
+    facts, arrays = call(data_set.facts, config), call(data_set.read, config)
     images, labels, holdout = arrays.train_images, arrays.train_labels, None
     if config.split is Split.holdout:
         kept, held = stratified_split(labels, proportional(labels, len(labels) // 10), "holdout")
         images, labels, holdout = images[kept], labels[kept], (images[held], labels[held])
     if all(np.array_equal(image, images[0]) for image in images):
-        raise ChoiceError(
-            f"data={config.name}: all {len(images)} images to train on are the same, pixel for pixel: "
-            "there is nothing to tell apart"
-        )
+        raise ChoiceError(f"data={config.name}: all {len(images)} training images are identical, pixel for pixel")
     pixel_mean, std = _moments(images)
     mean = torch.from_numpy(pixel_mean).to(device, torch.float32)
 
-    def part(images: Images, labels: Labels) -> Part:
-        return Part(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), mean, std, facts.margin)
+    def subset(images: Images, labels: Labels) -> Subset:
+        return Subset(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), mean, std, facts.margin)
 
-    test = part(arrays.test_images, arrays.test_labels)
-    return Data(facts, part(images, labels), test, part(*holdout) if holdout else None, arrays.checksum())
+    test = subset(arrays.test_images, arrays.test_labels)
+    return Data(facts, subset(images, labels), test, subset(*holdout) if holdout else None, arrays.checksum())
 
 
 def _moments(images: Images) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the mean of every pixel [C, H, W], and the standard deviation about it over all pixels and images."""
+    """Return the mean of each pixel [C, H, W], and the standard deviation about it over all pixels and images."""
     mean = images.mean(axis=0, dtype=np.float64)
-    counts = sum(np.bincount(image.reshape(-1), minlength=256) for image in images)  # one by one: bincount copies to int64
+    counts = sum(np.bincount(image.reshape(-1), minlength=256) for image in images)  # one at a time: bincount copies to int64
     mean_square = float(counts @ np.arange(256.0) ** 2) / images.size
     return mean, float(np.sqrt(mean_square - (mean**2).mean()))
 
 
 class Batches:
-    """The training batches, by step: shuffled each epoch, the last partial batch dropped."""
+    """The training batch of each step. Every epoch has a new order; its last, partial batch is dropped."""
 
-    def __init__(self, part: Part, facts: Facts, size: int, seed: int, augment: bool) -> None:
-        self._part, self._facts, self._size, self._seed = part, facts, size, seed
+    def __init__(self, subset: Subset, facts: Facts, size: int, seed: int, augment: bool) -> None:
+        self._subset, self._facts, self._size, self._seed = subset, facts, size, seed
         self._padding = facts.padding if augment else 0
-        self._first = 0 if augment else facts.margin
-        self._reach = 2 * (facts.padding + facts.margin) if augment else 0
+        self._first_offset = 0 if augment else facts.margin
+        self._offsets = 1 + (2 * (facts.padding + facts.margin) if augment else 0)
         self._flip = facts.flip and augment
         self._epoch = -1
-        device = part.images.device
-        self._order, self._rows, self._columns = torch.zeros((3, len(part)), dtype=torch.int64, device=device)
-        self._mirrored = torch.zeros(len(part), dtype=torch.bool, device=device)
-        self._places = torch.arange(size, device=device)
+        device = subset.images.device
+        self._order, self._rows, self._columns = torch.zeros((3, len(subset)), dtype=torch.int64, device=device)
+        self._mirrored = torch.zeros(len(subset), dtype=torch.bool, device=device)
+        self._positions = torch.arange(size, device=device)
 
     @property
     def per_epoch(self) -> int:
-        """Batches an epoch."""
-        return len(self._part) // self._size
+        """Batches per epoch."""
+        return len(self._subset) // self._size
 
     def at(self, step: int) -> Batch:
         """Return the batch of `step` (from 0)."""
         self.prepare(step)
-        return self.cut(torch.tensor(step, device=self._places.device))
+        return self.cut(torch.tensor(step, device=self._positions.device))
 
     def prepare(self, step: int) -> None:
-        """Put the order and augmentation of the epoch that `step` is in where `cut` looks for them."""
+        """Draw the order and augmentation of the epoch of `step`, unless they are drawn already."""
         if step // self.per_epoch != self._epoch:
             self._draw(step // self.per_epoch)
 
     def cut(self, step: Tensor) -> Batch:
-        """Return the batch of `step`, a whole number on the device, of the epoch that was prepared, without the host."""
-        place = step % self.per_epoch * self._size + self._places
-        return self._cut(self._order[place], self._rows[place], self._columns[place], self._mirrored[place])
+        """Return the batch of `step`, an integer tensor on the device, without the host; its epoch must be prepared."""
+        position = step % self.per_epoch * self._size + self._positions
+        return self._cut(self._order[position], self._rows[position], self._columns[position], self._mirrored[position])
 
     def _draw(self, epoch: int) -> None:
         """Draw the order, crop and flip of every image of an epoch on the CPU, the same on every device."""
-        n = len(self._part)
+        n = len(self._subset)
         order, augmentation = torch.Generator(), torch.Generator()
         order.manual_seed(stream_seed(self._seed, "order", epoch))
         augmentation.manual_seed(stream_seed(self._seed, "augmentation", epoch))
-        offsets = self._first + torch.randint(0, self._reach + 1, (2, n), generator=augmentation)
+        offsets = self._first_offset + torch.randint(0, self._offsets, (2, n), generator=augmentation)
         mirrored = torch.rand(n, generator=augmentation) < 0.5
         self._order.copy_(torch.randperm(n, generator=order))
         self._rows.copy_(offsets[0])
@@ -161,25 +162,25 @@ class Batches:
         self._epoch = epoch
 
     def _cut(self, index: Tensor, row: Tensor, column: Tensor, mirrored: Tensor) -> Batch:
-        """Crop image and mean alike, so that the margin is zero after normalisation, then mirror."""
+        """Crop images and mean alike, so that padding is zero after normalisation, then mirror."""
         side = self._facts.size
         images = _windows(self._padded_images, side)[index, :, row, column].float()
-        images = (images - _windows(self._padded_mean, side)[0, :, row, column].transpose(0, 1)) / self._part.std
+        images = (images - _windows(self._padded_mean, side)[0, :, row, column].transpose(0, 1)) / self._subset.std
         if self._flip:
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-        return Batch(_channels_last(images), self._part.labels[index])
+        return Batch(_channels_last(images), self._subset.labels[index])
 
     @cached_property
     def _padded_images(self) -> Tensor:
-        return functional.pad(self._part.images, (self._padding,) * 4) if self._padding else self._part.images
+        return functional.pad(self._subset.images, (self._padding,) * 4) if self._padding else self._subset.images
 
     @cached_property
     def _padded_mean(self) -> Tensor:
-        return functional.pad(self._part.mean[None], (self._padding,) * 4)
+        return functional.pad(self._subset.mean[None], (self._padding,) * 4)
 
 
 def _windows(padded: Tensor, side: int) -> Tensor:
-    """Return every crop as a view: [N, C, H+2P, W+2P] to [N, C, 2P+1, 2P+1, H, W], M in place of P where images have a margin."""
+    """Return all crops as a view: [N, C, H+2P, W+2P] to [N, C, 2P+1, 2P+1, H, W]; images with a margin have M instead of P."""
     return padded.unfold(2, side, 1).unfold(3, side, 1)
 
 

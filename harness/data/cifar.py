@@ -1,7 +1,7 @@
-"""The official distributions of CIFAR-10 (pickled batches for Python, or binary ones) and CIFAR-100 (for Python).
+"""Read the official distributions of CIFAR-10 (pickled or binary batches) and CIFAR-100 (pickled), and download them.
 
-The MD5 sums are those of the authors' files, as torchvision has them too; in both distributions of CIFAR-10 the order of the
-images is the same.
+The MD5 sums are those of the authors' files, which torchvision uses too. Both distributions of CIFAR-10 have their images in the
+same order.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.config.registry import ChoiceError
-from harness.data import places
+from harness.data import filesystem
 from harness.records import reader
 
 PYTHON = {
@@ -50,106 +50,99 @@ FOLDERS: Mapping[str, Mapping[str, str]] = {
     "cifar-100-python": PYTHON_100,
 }
 DISTRIBUTIONS = {"CIFAR10": ("cifar-10-batches-py", "cifar-10-batches-bin"), "CIFAR100": ("cifar-100-python",)}
-"""The folders that hold a data set, under the name of its class in torchvision."""
+"""The alternative folders of a data set, by the name of its class in torchvision."""
 NO_IMAGES = ("meta",)
 RECORD = 1 + 3 * 32 * 32
+"""Bytes of a label and an image in a binary batch."""
 LARGEST = 256 * reader.MIB
-"""Bytes of a file at most: CIFAR-10's archive has 163 MiB, CIFAR-100's `train` 148."""
+"""Upper bound of a file's size in bytes: CIFAR-10's archive has 163 MiB, CIFAR-100's `train` 148."""
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """One of the distributions, on disk."""
+    """A distribution on disk."""
 
     folder: Path
 
     def check(self) -> None:
-        """Raise ChoiceError naming the first file that is missing, damaged, or no file."""
+        """Raise ChoiceError naming the first file that is missing, damaged, or not a regular file."""
         for name, expected in FOLDERS[self.folder.name].items():
             path = self.folder / name
-            found = _md5(path)
-            if found != expected:
-                raise ChoiceError(f"data.root: {path} is damaged: its MD5 is {found}, the official file's is {expected}")
+            if (md5 := _md5(path)) != expected:
+                raise ChoiceError(f"data.root: {path} is damaged: its MD5 is {md5}, the official file's is {expected}")
 
     def read(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-        """Return train images uint8 [50000, 3, 32, 32], train labels int64 [50000], and the same for 10,000 test images.
+        """Return training images uint8 [50000, 3, 32, 32], their labels int64 [50000], and the same for 10,000 test images.
 
         Labels of CIFAR-100 are the fine ones, 0 to 99.
         """
-        read = _read_binary if FOLDERS[self.folder.name] is BINARY else _read_python
-        batches = [read(self.folder / name) for name in FOLDERS[self.folder.name] if name not in NO_IMAGES]
+        files = FOLDERS[self.folder.name]
+        read = _read_binary if files is BINARY else _read_python
+        batches = [read(self.folder / name) for name in files if name not in NO_IMAGES]
         images, labels = zip(*batches[:-1], strict=True)
         return np.concatenate(images), np.concatenate(labels), *batches[-1]
 
 
 def locate(data_set: str, root: str | None, download: bool) -> Distribution:
-    """Return the first distribution of CIFAR10 or CIFAR100 below `root` that is whole, by its MD5 sums.
+    """Return the first distribution of CIFAR10 or CIFAR100 below `root` that is complete, according to its MD5 sums.
 
-    Where there is none it is fetched through torchvision if `download`; raises ChoiceError otherwise, or if that fails.
+    If there is none and `download` is set, torchvision downloads it. Raises ChoiceError otherwise, or if the download fails.
     """
     folders = DISTRIBUTIONS[data_set]
     remedy = f"unpack an official {data_set} archive there, or add data.download=true"
     if root is None:
         raise ChoiceError(f"data.root is not given: data={data_set.lower()} needs data.root=FOLDER")
-    place = places.folder(root, remedy, absent=download)
+    path = filesystem.root_folder(root, remedy, may_be_missing=download)
     faults = []
-    with places.reading(f"data.root={root}"):
-        present = [place / name for name in folders if _is_there(place / name)]
-        for folder in present:
-            try:
-                Distribution(folder).check()
-                return Distribution(folder)
-            except ChoiceError as error:
-                faults.append(str(error))
+    with filesystem.reading(f"data.root={root}"):
+        distributions = [Distribution(path / name) for name in folders if _exists(path / name)]
+    for distribution in distributions:
+        try:
+            distribution.check()
+            return distribution
+        except ChoiceError as error:
+            faults.append(str(error))
     if download:
-        _fetch(data_set, place)
-        return Distribution(place / folders[0])
+        _download(data_set, path)
+        return Distribution(path / folders[0])
     if faults:
         raise ChoiceError(f"{'; '.join(faults)}; {remedy}")
     raise ChoiceError(f"data.root={root}: holds {'neither ' if folders[1:] else 'no '}{' nor '.join(folders)}; {remedy}")
 
 
-def _fetch(data_set: str, place: Path) -> None:
-    """Put the Python distribution into `place`, over whatever is left of an earlier try.
+def _download(data_set: str, root: Path) -> None:
+    """Download the Python distribution into `root`, replacing the remains of an earlier download.
 
-    It is fetched and checked beside its place, and moved there file by file, so that a fetch that fails changes nothing.
+    It is downloaded to a temporary folder, checked there and moved file by file, so a failed download changes nothing.
     """
     from torchvision import datasets
 
-    fetch, folder, new = getattr(datasets, data_set), DISTRIBUTIONS[data_set][0], not os.path.lexists(place)
+    torchvision_class, folder, new = getattr(datasets, data_set), DISTRIBUTIONS[data_set][0], not os.path.lexists(root)
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=place) as name:
-            aside, archive = Path(name), str(getattr(fetch, "filename", ""))
-            if archive and (place / archive).is_file() and _md5(place / archive) == fetch.tgz_md5:
-                (aside / archive).symlink_to((place / archive).resolve())
-            fetch(str(aside), download=True)
-            Distribution(aside / folder).check()
-            (place / folder).mkdir(exist_ok=True)
-            for path in sorted((aside / folder).iterdir()):
-                path.replace(place / folder / path.name)
-            if (aside / archive).is_file() and not (aside / archive).is_symlink():
-                (aside / archive).replace(place / archive)
-    except Exception as error:  # torchvision passes on whatever the network raises
-        if new and place.is_dir() and not any(place.iterdir()):
-            place.rmdir()
-        raise ChoiceError(f"data.download=true: {data_set} could not be fetched: {reader.words(error)}") from error
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=root) as name:
+            temporary, archive = Path(name), str(getattr(torchvision_class, "filename", ""))
+            if archive and (root / archive).is_file() and _md5(root / archive) == torchvision_class.tgz_md5:
+                (temporary / archive).symlink_to((root / archive).resolve())
+            torchvision_class(str(temporary), download=True)
+            Distribution(temporary / folder).check()
+            (root / folder).mkdir(exist_ok=True)
+            for path in sorted((temporary / folder).iterdir()):
+                path.replace(root / folder / path.name)
+            if (temporary / archive).is_file() and not (temporary / archive).is_symlink():
+                (temporary / archive).replace(root / archive)
+    except Exception as error:  # torchvision passes on any exception of the network
+        if new and root.is_dir() and not any(root.iterdir()):
+            root.rmdir()
+        raise ChoiceError(f"data.download=true: {data_set} could not be downloaded: {reader.describe_error(error)}") from error
 
 
 def _md5(path: Path) -> str:
-    return hashlib.md5(_bytes(path), usedforsecurity=False).hexdigest()
+    return hashlib.md5(filesystem.read_bytes(path, LARGEST), usedforsecurity=False).hexdigest()
 
 
-def _bytes(path: Path) -> bytes:
-    """Return the bytes of a regular file; raises ChoiceError naming it where it is missing or is no such file."""
-    with places.reading("data.root"):
-        if not _is_there(path):
-            raise ChoiceError(f"data.root: {path} is missing")
-    return places.read(path, LARGEST)
-
-
-def _is_there(path: Path) -> bool:
-    """Return whether there is anything by that name, a link that leads nowhere included; raises OSError if it cannot be seen."""
+def _exists(path: Path) -> bool:
+    """Return whether a path exists, even as a broken link; unlike `os.path.lexists`, raises OSError if that is unknown."""
     try:
         path.lstat()
     except FileNotFoundError:
@@ -158,12 +151,12 @@ def _is_there(path: Path) -> bool:
 
 
 def _read_binary(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    records = np.frombuffer(_bytes(path), np.uint8).reshape(-1, RECORD)
+    records = np.frombuffer(filesystem.read_bytes(path, LARGEST), np.uint8).reshape(-1, RECORD)
     return records[:, 1:].reshape(-1, 3, 32, 32).copy(), records[:, 0].astype(np.int64)
 
 
-class _Arrays(pickle.Unpickler):
-    """Reads a pickle of plain values and numpy arrays, and nothing that could run code."""
+class _ArrayUnpickler(pickle.Unpickler):
+    """Loads plain values and numpy arrays, and refuses everything else, which might run code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module.partition(".")[0] == "numpy" and name in ("_reconstruct", "ndarray", "dtype"):
@@ -172,6 +165,6 @@ class _Arrays(pickle.Unpickler):
 
 
 def _read_python(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    batch = _Arrays(io.BytesIO(_bytes(path)), encoding="bytes").load()
+    batch = _ArrayUnpickler(io.BytesIO(filesystem.read_bytes(path, LARGEST)), encoding="bytes").load()
     labels = batch[b"fine_labels"] if b"fine_labels" in batch else batch[b"labels"]
     return batch[b"data"].reshape(-1, 3, 32, 32), np.asarray(labels, np.int64)

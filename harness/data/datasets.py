@@ -1,7 +1,6 @@
-"""Data sets as arrays on the CPU. numpy only, so that a sweep's data are checked without torch.
+"""Data sets as numpy arrays on the CPU. This module does not import torch, so a sweep's data are checked without it.
 
-A source is a class registered under its name; `facts` says what it holds, `check` whether it is there and sound, `read`
-returns it.
+A source is a class registered under its name; `facts` describes the data, `check` verifies them, and `read` returns them.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from harness.config.data import DataConfig, LocatedData, Split
 from harness.config.registry import DATA, ChoiceError
 from harness.config.run import RunConfig
 from harness.config.seeds import stream_seed
-from harness.data import cifar, image_folder, places
+from harness.data import cifar, filesystem, folders, image_folder
 from harness.system import memory
 
 T = TypeVar("T")
@@ -29,11 +28,15 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Facts:
-    """What a data set holds, and how its images may be changed.
+    """The contents of a data set, and how its images may be augmented.
 
-    `train` and `test` are numbers of images, `size` is the side that a net sees. For random crops `padding` pixels of zero
-    are added on each side, or images are kept larger than `size` by `margin` pixels on each side. `flip` says whether a
-    mirrored image keeps its meaning.
+    Attributes:
+        train: number of training images.
+        test: number of test images.
+        size: side in pixels of the images that a net sees.
+        padding: pixels of zeros added on each side for random crops.
+        margin: pixels by which images are stored larger than `size` on each side, for random crops instead of padding.
+        flip: whether mirrored images keep their meaning.
     """
 
     train: int
@@ -47,12 +50,12 @@ class Facts:
 
     @property
     def bytes(self) -> int:
-        """Memory that the images take."""
+        """Memory of the images in bytes."""
         return (self.train + self.test) * self.channels * (self.size + 2 * self.margin) ** 2
 
     @property
     def chance_error(self) -> float:
-        """Error of a guess, in percent."""
+        """Error at chance level, in percent."""
         return 100.0 * (1 - 1 / self.classes)
 
 
@@ -66,66 +69,67 @@ class Arrays:
     test_labels: Labels
 
     def checksum(self) -> str:
-        """Return the SHA-256 of all images and labels in order, whatever files they were read from."""
-        found = hashlib.sha256()
+        """Return the SHA-256 of all images and labels in order, independent of the files they were read from."""
+        digest = hashlib.sha256()
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
-            found.update(np.ascontiguousarray(array).data)
-        return f"sha256:{found.hexdigest()}"
+            digest.update(np.ascontiguousarray(array).data)
+        return f"sha256:{digest.hexdigest()}"
 
 
 class Source(Protocol):
-    """A data set: facts, a check that needs no torch, and the arrays."""
+    """The interface of a data set."""
 
     @staticmethod
     def facts(config: LocatedData) -> Facts:
-        """Return what the data set holds, without reading the images; raises ChoiceError where that cannot be seen."""
+        """Return the facts without reading the images; raises ChoiceError if that is impossible."""
 
     @staticmethod
     def check(config: LocatedData) -> str | None:
-        """Return which images were found, as `data.content` has it; None where the data set's name says it.
+        """Return the hash of the images for `data.content`, or None if the name of the data set determines the images.
 
-        Raises ChoiceError where the data are missing or damaged.
+        Raises ChoiceError if the data are missing or damaged.
         """
 
     @staticmethod
     def read(config: LocatedData) -> Arrays:
-        """Return the arrays; raises ChoiceError where they are not those of `config.content`."""
+        """Return the arrays; raises ChoiceError if they do not match `config.content`."""
 
 
 def source(config: DataConfig) -> Source:
-    found: Source = DATA[config.name]
-    return found
+    """Return the source that `config` names."""
+    source_class: Source = DATA[config.name]
+    return source_class
 
 
-def ask(question: Callable[[LocatedData], T], config: LocatedData) -> T:
-    """Return what a source's method answers; an OSError becomes a ChoiceError naming the path."""
-    with places.reading(f"data={config.name}"):
-        return question(config)
+def call(method: Callable[[LocatedData], T], config: LocatedData) -> T:
+    """Call a source's method; an OSError becomes a ChoiceError that names the path."""
+    with filesystem.reading(f"data={config.name}"):
+        return method(config)
 
 
 def check(config: RunConfig) -> RunConfig:
-    """Return `config` with `data.content` filled in where the data set's name does not say which images it holds.
+    """Check the data of a run and return `config`, with `data.content` filled in if the data set's name leaves it open.
 
-    Raises ChoiceError if the run's data are missing, damaged, too few for a batch, or more than memory holds.
+    Raises ChoiceError if the data are missing, damaged, too few for a batch, or too large for memory.
     """
     return check_all([config])[0]
 
 
 def check_all(configs: Sequence[RunConfig]) -> list[RunConfig]:
-    """Do what `check` does for every config; the images are looked at once for all."""
+    """Like `check`, for several configs; each folder of images is checked only once."""
     located = [config.located_data() for config in configs]
-    facts = {data: ask(source(data).facts, data) for data in dict.fromkeys(located)}
+    all_facts = {data: call(source(data).facts, data) for data in dict.fromkeys(located)}
     for config, data in zip(configs, located, strict=True):
-        _check_counts(config, facts[data])
-    for data, about in facts.items():
-        memory.check(about.bytes, f"data={data.name}: {about.train + about.test:,} images of {about.size}x{about.size}")
-    by_place = {_place(data): data for data in facts}
-    found = {place: ask(source(data).check, data) for place, data in by_place.items()}
-    return [_with_content(config, found[_place(data)]) for config, data in zip(configs, located, strict=True)]
+        _check_counts(config, all_facts[data])
+    for data, facts in all_facts.items():
+        memory.check(facts.bytes, f"data={data.name}: {facts.train + facts.test:,} images of {facts.size}x{facts.size}")
+    data_sets = {(data.name, data.root): data for data in all_facts}
+    contents = {key: call(source(data).check, data) for key, data in data_sets.items()}
+    return [_with_content(config, contents[data.name, data.root]) for config, data in zip(configs, located, strict=True)]
 
 
 def _check_counts(config: RunConfig, facts: Facts) -> None:
-    """Raise ChoiceError if the run's data are too few for a batch or to hold some back, or too small for its net."""
+    """Raise ChoiceError if there are too few images for a batch or a holdout, or if they are too small for the net."""
     held = facts.train // 10 if config.data.split is Split.holdout else 0
     images, batch = facts.train - held, config.schedule.batch_size
     config.check_images(facts.size, batch)
@@ -135,30 +139,26 @@ def _check_counts(config: RunConfig, facts: Facts) -> None:
             f"schedule.batch_size={batch}: larger than the data set; data={config.data.name}, "
             f"data.split={config.data.split.value} has {images} training images"
         )
-    if (asked := config.schedule.precise_norm or 0) > images:
-        raise ChoiceError(f"schedule.precise_norm={asked}: there are {images} training images; nearest is {images}")
+    if (precise := config.schedule.precise_norm or 0) > images:
+        raise ChoiceError(f"schedule.precise_norm={precise}: there are {images} training images; nearest is {images}")
     if config.data.split is Split.holdout and held == 0:
-        raise ChoiceError(f"data.split=holdout: a tenth of {facts.train} training images is none")
+        raise ChoiceError(f"data.split=holdout: a tenth of {facts.train} training images is less than one image")
 
 
-def _place(config: LocatedData) -> tuple[str, str | None]:
-    return config.name, config.root
-
-
-def _with_content(config: RunConfig, found: str | None) -> RunConfig:
-    if found is None:
+def _with_content(config: RunConfig, content: str | None) -> RunConfig:
+    if content is None:
         return config
-    _agree(config.data.content, found)
-    return replace(config, data=replace(config.data, content=found))
+    _check_content(config.data, content)
+    return replace(config, data=replace(config.data, content=content))
 
 
-def _agree(asked: str | None, found: str) -> None:
-    if asked not in (None, found):
-        raise ChoiceError(f"data.content={asked}: the images below data.root are others, {found}")
+def _check_content(config: DataConfig, content: str) -> None:
+    if config.content not in (None, content):
+        raise ChoiceError(f"data.content={config.content}: the images below data.root have content {content}")
 
 
 def stratified_split(labels: Labels, counts: npt.NDArray[np.int64], name: str) -> tuple[Labels, Labels]:
-    """Return (rest, taken): indices in rising order, `counts[c]` of each class c taken at random by a fixed stream."""
+    """Return (rest, taken), indices in ascending order: `counts[c]` of each class c are taken, drawn from the stream `name`."""
     generator = np.random.Generator(np.random.PCG64(stream_seed(0, name)))
     order = generator.permutation(len(labels))
     taken = np.concatenate([order[labels[order] == label][:count] for label, count in enumerate(counts)])
@@ -168,7 +168,7 @@ def stratified_split(labels: Labels, counts: npt.NDArray[np.int64], name: str) -
 
 
 def proportional(labels: Labels, total: int) -> npt.NDArray[np.int64]:
-    """Return how many of each class make `total`, in proportion, by largest remainders."""
+    """Return how many of each class make `total`, in proportion, by the largest remainder method."""
     exact = np.bincount(labels) * (total / len(labels))
     counts: npt.NDArray[np.int64] = np.floor(exact).astype(np.int64)
     most = np.argsort(counts - exact, kind="stable")[: total - int(counts.sum())]
@@ -178,9 +178,9 @@ def proportional(labels: Labels, total: int) -> npt.NDArray[np.int64]:
 
 @DATA.register("digits")
 class Digits:
-    """UCI's optical recognition of handwritten digits, test part (Alpaydin and Kaynak 1998), as in scikit-learn.
+    """The test set of UCI's optical recognition of handwritten digits (Alpaydin and Kaynak 1998), as in scikit-learn.
 
-    Pixels are counts from 0 to 16. The split into 1,437 and 360 is ours: stratified, fixed, independent of any seed.
+    Pixels are counts from 0 to 16. The split into 1,437 and 360 is ours: stratified and fixed, independent of any seed.
     """
 
     @staticmethod
@@ -203,7 +203,7 @@ class Digits:
 
 
 class _Cifar:
-    """CIFAR-10 or CIFAR-100 (Krizhevsky 2009), from an official distribution below `data.root`, checked by MD5."""
+    """CIFAR-10 or CIFAR-100 (Krizhevsky 2009), from an official distribution below `data.root`, checked by MD5 sums."""
 
     name: ClassVar[str]
     classes: ClassVar[int]
@@ -228,32 +228,32 @@ class Cifar10(_Cifar):
 
 @DATA.register("cifar100")
 class Cifar100(_Cifar):
-    """The labels are the fine ones."""
+    """With the fine labels."""
 
     name, classes = "CIFAR100", 100
 
 
 @DATA.register("image_folder")
 class ImageFolder:
-    """A user's own images below `data.root`: see `harness.data.image_folder`."""
+    """The user's own images below `data.root`: see `harness.data.image_folder`."""
 
     @staticmethod
     def facts(config: LocatedData) -> Facts:
-        folder, size = image_folder.scan(config.root), _size(config)
-        margin = (image_folder.kept(folder, size, config.resize) - size) // 2
+        folder, size = folders.scan(config.root), _size(config)
+        margin = (image_folder.stored_side(folder, size, config.resize) - size) // 2
         counts = {"train": len(folder.train), "test": len(folder.test), "classes": len(folder.classes)}
         return Facts(**counts, channels=3, size=size, padding=0 if margin else max(1, size // 8), flip=True, margin=margin)
 
     @staticmethod
     def check(config: LocatedData) -> str:
-        return image_folder.check(image_folder.scan(config.root))
+        return image_folder.check(folders.scan(config.root))
 
     @staticmethod
     def read(config: LocatedData) -> Arrays:
-        train, train_labels, test, test_labels, found = image_folder.read(
-            image_folder.scan(config.root), _size(config), config.resize
+        train, train_labels, test, test_labels, content = image_folder.read(
+            folders.scan(config.root), _size(config), config.resize
         )
-        _agree(config.content, found)
+        _check_content(config, content)
         return Arrays(train, train_labels, test, test_labels)
 
 

@@ -1,12 +1,12 @@
-"""A user's own images as arrays: each file below `harness.data.folders` decoded by `harness.data.pixels`, and cut to one size.
+"""Read a user's own images: decode the files found by `harness.data.folders` and cut them to one size.
 
-The view is that of Krizhevsky et al. 2012, section 4.1, with the sizes of He et al. 2015, section 3.4 (224 of 256 pixels), in
-proportion: the middle square is resized to `resize`, by default `image_size` + 2 `margin`, a training image is a random
-`image_size` crop of it or its mirror image, a test image the middle one. He et al. also draw the scale (shorter side 256 to 480)
-and the colours, and crop off the middle square; that needs the original files in every epoch, and is not done.
+The views are those of Krizhevsky et al. 2012, section 4.1, with the sizes of He et al. 2015, section 3.4 (224 of 256 pixels), in
+proportion. The central square is resized to `resize`, by default `image_size` + 2 `margin`. A training view is a random
+`image_size` crop of it or its mirror image, a test view the central crop. He et al. also draw the scale (shorter side 256 to 480)
+and the colours, and crop outside the central square; that would need the original files in every epoch and is not done.
 
-An image that is `image_size` x `image_size` already is not resized unless `resize` says so. Where all are, they are cropped as
-CIFAR-10's are, of the image and a border of zeros after normalisation; so are those of `resize` equal to `image_size`.
+An image of `image_size` x `image_size` is not resized unless `resize` is given. If all images have that size, or `resize` equals
+`image_size`, they are cropped as in CIFAR-10, from the image and a border of zeros after normalisation.
 """
 
 from __future__ import annotations
@@ -25,168 +25,165 @@ from PIL import Image
 
 from harness.config.registry import ChoiceError
 from harness.data import pixels
-from harness.data.folders import Folder, few, scan
+from harness.data.folders import Folder, abbreviate
 from harness.records import reader
 from harness.records.value_types import printable
 from harness.system.cores import available_cores
 
-__all__ = ["check", "kept", "margin", "read", "scan", "view"]
-
 log = logging.getLogger("harness")
 
 READING = b"2"
-"""Part of what says which images they are: raised when a change of the code makes other pixels of the same files."""
+"""Part of the hash of the images; increased when a code change makes other pixels of the same files."""
 DARK = 63
-"""The brightest of 255 levels that makes one doubt whether images of 16 bits use them all."""
+"""Brightest of 255 levels up to which a warning doubts that images of 16 bits use their full range."""
 LARGEST = 512 * reader.MIB
-"""Bytes of an image's file at most: the most pixels that are decoded, at 6 bytes each."""
+"""Upper bound of an image file's size in bytes: the largest number of pixels that is decoded, at 6 bytes each."""
 
 
 def margin(image_size: int) -> int:
-    """Return how many pixels more than `image_size` are kept on each side: 16 for 224."""
+    """Return the pixels stored beyond `image_size` on each side: 16 for 224."""
     return max(1, round(image_size / 14))
 
 
-def kept(folder: Folder, image_size: int, resize: int | None) -> int:
-    """Return the side in pixels of what is kept of each image, seen from the heads of the files alone."""
+def stored_side(folder: Folder, image_size: int, resize: int | None) -> int:
+    """Return the side in pixels at which images are stored; only the headers of the files are read."""
     if resize is not None:
         return image_size + 2 * ((resize - image_size) // 2)
-    with pixels.quietly():
-        plain = all(_size(file) == (image_size, image_size) for file in folder.files)
-    return image_size if plain else image_size + 2 * margin(image_size)
+    with pixels.pillow_warnings():
+        no_resize = all(_size(file) == (image_size, image_size) for file in folder.files)
+    return image_size if no_resize else image_size + 2 * margin(image_size)
 
 
 def check(folder: Folder) -> str:
-    """Decode every image and return which they are: the first 16 digits of a SHA-256 over all names and bytes, in order.
+    """Decode every image and return their hash: the first 16 digits of a SHA-256 over all names and contents, in order.
 
-    Says what was passed over, and what may not be as it was meant. Raises ChoiceError naming the first of those that cannot be
-    read, and their number, and where all images to train on, or all of the test, are the same.
+    Logs a warning about ignored files and about images that may not be what they seem. Raises ChoiceError if images cannot be
+    read, naming the first ones and their number, or if all training or all test images are identical.
     """
-    seen: tuple[set[object], set[object]] = set(), set()
-    several: list[int] = []
+    fingerprints: tuple[set[object], set[object]] = set(), set()
+    several_frames: list[int] = []
     brightest: list[int] = []
 
-    def look(place: int, image: Image.Image) -> None:
-        deep = pixels.deep(image)
-        decoded, of = pixels.rgb(image), seen[place >= len(folder.train)]
-        if len(of) < 2:
-            of.add(_fingerprint(decoded))
-        if pixels.frames(image):
-            several.append(place)
+    def inspect(index: int, image: Image.Image) -> None:
+        deep = pixels.has_deep_samples(image)
+        rgb, seen = pixels.to_rgb(image), fingerprints[index >= len(folder.train)]
+        if len(seen) < 2:
+            seen.add(_fingerprint(rgb))
+        if pixels.has_several_frames(image):
+            several_frames.append(index)
         if deep:
-            brightest.append(int(np.asarray(decoded).max()))
+            brightest.append(int(np.asarray(rgb).max()))
 
-    found = _each(folder, look)
-    for name, part, of in (("train", folder.train, seen[0]), ("test", folder.test, seen[1])):
-        if len(part) > 1 and len(of) == 1:
+    content = _for_each(folder, inspect)
+    for name, images, seen in (("training", folder.train, fingerprints[0]), ("test", folder.test, fingerprints[1])):
+        if len(images) > 1 and len(seen) == 1:
+            first = images[0][0].relative_to(folder.root)
             raise ChoiceError(
-                f"data.root={folder.root}: all {len(part)} {name} images are the same, pixel for pixel "
-                f"({part[0][0].relative_to(folder.root)}, ...): there is nothing to tell apart"
+                f"data.root={folder.root}: all {len(images)} {name} images are identical, pixel for pixel ({first}, ...)"
             )
-    if folder.passed_over:
-        _tell(folder, f"passed over, being no images of a class: {folder.passed_over}")
-    if several:
-        first = folder.files[min(several)].relative_to(folder.root)
-        _tell(folder, f"of {len(several)} images with several frames or pages ({first}, ...) the first is taken")
+    if folder.ignored:
+        _warn(folder, f"ignored, since they are not images of a class: {folder.ignored}")
+    if several_frames:
+        first = folder.files[min(several_frames)].relative_to(folder.root)
+        _warn(folder, f"{len(several_frames)} images have several frames or pages ({first}, ...); only the first is used")
     if brightest and max(brightest) <= DARK:
-        _tell(
+        _warn(
             folder,
             f"{len(brightest)} images of more than 8 bits are no brighter than {max(brightest)} of 255: "
-            "if they use fewer bits than their files say, scale them up first",
+            "if they use fewer bits than their files declare, scale them up first",
         )
-    return found
+    return content
 
 
-def _tell(folder: Folder, words: str) -> None:
-    log.warning("%s", printable(f"data.root={folder.root}: {words}"))
+def _warn(folder: Folder, message: str) -> None:
+    log.warning("%s", printable(f"data.root={folder.root}: {message}"))
 
 
 def read(
     folder: Folder, image_size: int, resize: int | None
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.uint8], npt.NDArray[np.int64], str]:
-    """Return train images uint8 [N, 3, side, side] and labels int64 [N], the same of the test, and what `check` does.
+    """Return training images uint8 [N, 3, side, side], their labels int64 [N], the same for the test images, and their hash.
 
-    `side` is that of `kept`. Raises ChoiceError as `check` does for images that cannot be read.
+    `side` is `stored_side`, and the hash that of `check`. Raises ChoiceError if images cannot be read.
     """
-    side = kept(folder, image_size, resize)
-    train, test = (np.zeros((len(part), 3, side, side), np.uint8) for part in (folder.train, folder.test))
-    labels = [np.array([label for _, label in part], np.int64) for part in (folder.train, folder.test)]
+    side = stored_side(folder, image_size, resize)
+    train, test = (np.zeros((len(images), 3, side, side), np.uint8) for images in (folder.train, folder.test))
+    train_labels, test_labels = (np.array([label for _, label in images], np.int64) for images in (folder.train, folder.test))
 
-    def fill(place: int, image: Image.Image) -> None:
-        array, row = (train, place) if place < len(train) else (test, place - len(train))
-        decoded = pixels.rgb(image)
-        if resize is None and decoded.size == (image_size, image_size):
-            array[row] = _bordered(decoded, side)
+    def store(index: int, image: Image.Image) -> None:
+        array, row = (train, index) if index < len(train) else (test, index - len(train))
+        rgb = pixels.to_rgb(image)
+        if resize is None and rgb.size == (image_size, image_size):
+            array[row] = _with_border(rgb, side)
         else:
-            array[row] = _middle(_square(decoded, resize or side), side)
+            array[row] = _crop_center(resized_square(rgb, resize or side), side)
 
-    content = _each(folder, fill)
-    return train, labels[0], test, labels[1], content
-
-
-def view(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
-    """Return the middle square of an image, resized to uint8 [3, side, side] in RGB."""
-    return _square(pixels.rgb(image), side)
+    content = _for_each(folder, store)
+    return train, train_labels, test, test_labels, content
 
 
-def _square(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
+def resized_square(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
+    """Return the central square of an RGB image, resized to uint8 [3, side, side]."""
     short = min(image.size)
     left, top = (image.width - short) / 2, (image.height - short) / 2
     box = (left, top, left + short, top + short)
-    return _array(image.resize((side, side), Image.Resampling.BILINEAR, box))
+    return _channels_first(image.resize((side, side), Image.Resampling.BILINEAR, box))
 
 
-def _array(image: Image.Image) -> npt.NDArray[np.uint8]:
-    found: npt.NDArray[np.uint8] = np.asarray(image).transpose(2, 0, 1)
-    return found
+def _channels_first(image: Image.Image) -> npt.NDArray[np.uint8]:
+    array: npt.NDArray[np.uint8] = np.asarray(image).transpose(2, 0, 1)
+    return array
 
 
-def _bordered(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
-    """Return an image as it is, in the middle of [3, side, side]; what is missing around it repeats its outermost pixels."""
+def _with_border(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
+    """Return an image in the middle of [3, side, side]; the border repeats its outermost pixels."""
     border = (side - image.width) // 2
-    return np.pad(_array(image), ((0, 0), (border, border), (border, border)), mode="edge")
+    return np.pad(_channels_first(image), ((0, 0), (border, border), (border, border)), mode="edge")
 
 
-def _middle(square: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
-    """Return the middle [3, side, side] of a square; where it is one pixel off, the upper left one."""
+def _crop_center(square: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """Return the central [3, side, side] of a square, half a pixel to the upper left if the difference is odd."""
     first = (square.shape[-1] - side) // 2
     return square[:, first : first + side, first : first + side]
 
 
 def _size(file: Path) -> tuple[int, int] | None:
-    """Return width and height of an image; None where they cannot be told, of which `check` says why."""
+    """Return width and height of an image; None if they cannot be read, which `check` reports."""
     try:
-        with reader.opened(file) as stream, Image.open(stream, formats=pixels.FORMATS) as image:
+        with reader.open_file(file) as stream, Image.open(stream, formats=pixels.FORMATS) as image:
             return image.width, image.height
     except Exception:
         return None
 
 
 def _fingerprint(image: Image.Image) -> object:
-    """Return what two RGB images share if they are the same; those of one colour share it whatever their sizes."""
+    """Return a value that identical RGB images share; images of one colour share it whatever their sizes."""
     colours = image.getcolors(1)
     return colours[0][1] if colours else (image.size, zlib.crc32(image.tobytes()))
 
 
-def _each(folder: Folder, use: Callable[[int, Image.Image], object]) -> str:
-    """Hand every image with its place to `use`, on all cores, and return which they are; raises ChoiceError as `check` does."""
+def _for_each(folder: Folder, use: Callable[[int, Image.Image], object]) -> str:
+    """Call `use` with the index of every image and the opened image, on all cores, and return the hash of the images.
 
-    def one(place: int, file: Path) -> tuple[bytes, str | None]:
+    Raises ChoiceError, naming the first ones, if images cannot be read.
+    """
+
+    def process(index: int, file: Path) -> tuple[bytes, str | None]:
         try:
-            file.stat()  # a link that leads nowhere says so
+            file.stat()  # reports a broken link
             data = reader.read_bytes(file, LARGEST)
-            with pixels.opened(data) as image:
-                use(place, image)
-        except Exception as error:  # whatever a decoder says to damaged data
-            return b"", pixels.fault(error).removeprefix(f"{file}: ")
+            with pixels.open_image(data) as image:
+                use(index, image)
+        except Exception as error:  # decoders raise anything on damaged data
+            return b"", pixels.describe_fault(error).removeprefix(f"{file}: ")
         return hashlib.sha256(data).digest(), None
 
     files = folder.files
     names = [file.relative_to(folder.root) for file in files]
-    with pixels.quietly(), ThreadPoolExecutor(available_cores()) as pool:
-        results = list(pool.map(one, range(len(files)), files))
+    with pixels.pillow_warnings(), ThreadPoolExecutor(available_cores()) as pool:
+        results = list(pool.map(process, range(len(files)), files))
     if faults := [f"{name}: {fault}" for name, (_, fault) in zip(names, results, strict=True) if fault is not None]:
-        raise ChoiceError(f"data.root={folder.root}: {len(faults)} of {len(files)} images cannot be read: {few(faults)}")
+        raise ChoiceError(f"data.root={folder.root}: {len(faults)} of {len(files)} images cannot be read: {abbreviate(faults)}")
     content = hashlib.sha256(READING)
     for name, (digest, _) in zip(names, results, strict=True):
         content.update(os.fsencode(name) + b"\0" + digest)

@@ -1,1 +1,1 @@
-"""Networks, put together from a stem, blocks, shortcuts, norms and an initialisation."""
+"""Networks: stems, blocks, shortcuts, norms and initialisations, and what is computed on whole nets."""

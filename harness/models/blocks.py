@@ -8,11 +8,11 @@
 | relu_only_preactivation (d) | ReLU conv BN ReLU conv BN | |
 | preactivation (e) | BN ReLU conv BN ReLU conv | |
 
-In (d) and (e) the first block finds its input activated by the stem and begins with its convolution, and what follows the
-last block's addition (ReLU, BN ReLU) is its own (ibid., 4.1 and Fig. 5). A shortcut with a convolution on it starts, in
-(d) and (e), from the activated input, and in (e) has no norm, as in the authors' code (resnet-1k-layers). Plain blocks
-compute the same function in every order. Basic and bottleneck differ in their convolutions, plain and residual in
-`shortcut` alone.
+In (d) and (e) the stem has already activated the input of the first block, which begins with its convolution; the ReLU (d) or
+BN ReLU (e) after the last block's addition belongs to that block (ibid., 4.1 and Fig. 5). There, a shortcut with a convolution
+starts from the activated input, and in (e) it has no norm, as in the authors' code (resnet-1k-layers). Plain blocks compute the
+same function in every order. Basic and bottleneck blocks differ only in their convolutions, plain and residual blocks only in
+`shortcut`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from harness.models.norms import make_norm
 from harness.models.shortcuts import make_shortcut
 
 EXPANSION = {BlockKind.basic: 1, BlockKind.bottleneck: 4}
-"""How many times the channels of its inner convolutions a block puts out (He et al. 2015, Fig. 5)."""
-LEADS = (Order.relu_only_preactivation, Order.preactivation)
+"""Output channels of a block divided by those of its inner convolutions (He et al. 2015, Fig. 5)."""
+PREACTIVATED = (Order.relu_only_preactivation, Order.preactivation)
 
 
-class Place(NamedTuple):
-    """Where a block stands: channels in and out, stride, first or last of the net, and its probability of survival."""
+class BlockSpec(NamedTuple):
+    """A block's shape, whether it is the first or last of its net, and its survival probability during training."""
 
     in_channels: int
     out_channels: int
@@ -52,9 +52,9 @@ class Convolution(NamedTuple):
     stride: int
 
 
-def convolutions(config: NetworkConfig, place: Place) -> Sequence[Convolution]:
+def convolutions(config: NetworkConfig, spec: BlockSpec) -> Sequence[Convolution]:
     """Return the convolutions of a block (He et al. 2015, Fig. 5)."""
-    into, out, stride = place.in_channels, place.out_channels, place.stride
+    into, out, stride = spec.in_channels, spec.out_channels, spec.stride
     if config.block is BlockKind.basic:
         return Convolution(into, out, 3, stride), Convolution(out, out, 3, 1)
     inner = out // EXPANSION[BlockKind.bottleneck]
@@ -63,53 +63,53 @@ def convolutions(config: NetworkConfig, place: Place) -> Sequence[Convolution]:
 
 
 class Block(nn.Module):
-    """Convolutions `conv1`, `conv2`, ..., each with what follows it as `norm1`, ..., joined by `shortcut`.
+    """Convolutions `conv1`, `conv2`, ..., each followed by `norm1`, `norm2`, ..., joined to the input by `shortcut`.
 
     [B, C_in, H, W] to [B, C_out, H/stride, W/stride].
     """
 
-    def __init__(self, config: NetworkConfig, place: Place) -> None:
+    def __init__(self, config: NetworkConfig, spec: BlockSpec) -> None:
         super().__init__()
-        self.order, self.survival = config.order, place.survival
-        full = self.order is Order.preactivation
-        parts = convolutions(config, place)
-        self.count = len(parts)
-        self.leading = self.order in LEADS and not place.first
-        self.ending = self.order in (Order.original, Order.bn_after_addition) or (self.order in LEADS and place.last)
+        self.order, self.survival = config.order, spec.survival
+        full_preactivation, preactivated = self.order is Order.preactivation, self.order in PREACTIVATED
+        norm_after_addition = self.order is Order.bn_after_addition
+        self.activates_input = preactivated and not spec.first
+        self.activates_output = spec.last if preactivated else self.order is not Order.relu_before_addition
 
         def norm(wanted: bool, channels: int) -> nn.Module:
             return make_norm(config.norm if wanted else "none", channels)
 
-        self.before = norm(full and self.leading, place.in_channels)
-        for number, part in enumerate(parts, 1):
-            setattr(self, f"conv{number}", convolution(*part, config.norm))
-            last_of_branch = number == self.count
-            bare = last_of_branch and (full or self.order is Order.bn_after_addition)
-            setattr(self, f"norm{number}", norm(not bare, part.out_channels))
-        self.shortcut = make_shortcut(config, place.in_channels, place.out_channels, place.stride)
-        if full and self.shortcut.projects:
+        self.before = norm(full_preactivation and self.activates_input, spec.in_channels)
+        branch = convolutions(config, spec)
+        self.depth = len(branch)
+        for number, conv in enumerate(branch, 1):
+            setattr(self, f"conv{number}", convolution(*conv, config.norm))
+            has_norm = number < self.depth or not (full_preactivation or norm_after_addition)
+            setattr(self, f"norm{number}", norm(has_norm, conv.out_channels))
+        self.shortcut = make_shortcut(config, spec.in_channels, spec.out_channels, spec.stride)
+        if full_preactivation and self.shortcut.projects:
             self.shortcut.norm = nn.Identity()
-        self.after = norm((full and place.last) or self.order is Order.bn_after_addition, place.out_channels)
+        self.after = norm((full_preactivation and spec.last) or norm_after_addition, spec.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        start = functional.relu(self.before(x)) if self.leading else x
+        start = functional.relu(self.before(x)) if self.activates_input else x
         branch = start
-        for number in range(1, self.count + 1):
+        for number in range(1, self.depth + 1):
             branch = getattr(self, f"norm{number}")(getattr(self, f"conv{number}")(branch))
-            if number < self.count or self.order is Order.relu_before_addition:
+            if number < self.depth or self.order is Order.relu_before_addition:
                 branch = functional.relu(branch)
         if self.survival < 1:
-            branch = branch * self._survives(branch.device)
+            branch = branch * self._branch_weight(branch.device)
         joined = self.after(self.shortcut(start if self.shortcut.projects else x, branch))
-        return functional.relu(joined) if self.ending else joined
+        return functional.relu(joined) if self.activates_output else joined
 
-    def _survives(self, device: torch.device) -> Tensor | float:
-        """Return 1 or 0, drawn for the batch, while training; the expectation otherwise (Huang et al. 2016, eq. 2 and 5)."""
+    def _branch_weight(self, device: torch.device) -> Tensor | float:
+        """Return 1 or 0, drawn once for the batch, in training mode; else the expectation (Huang et al. 2016, eq. 2 and 5)."""
         if not self.training:
             return self.survival
         return torch.bernoulli(torch.full((), self.survival, device=device))
 
 
-def survivals(last: float, blocks: int) -> list[float]:
-    """Return each block's probability of survival, falling linearly from 1 at the stem to `last` (Huang et al. 2016, eq. 4)."""
+def survival_probabilities(last: float, blocks: int) -> list[float]:
+    """Return the survival probability of each block, falling linearly from 1 at the stem to `last` (Huang et al. 2016, eq. 4)."""
     return [1 - number / blocks * (1 - last) for number in range(1, blocks + 1)]

@@ -1,8 +1,8 @@
-"""Operations on feature maps in channels-last layout whose gradient has that layout, too.
+"""Subsampling and pooling of channels-last feature maps, with gradients that are channels-last too.
 
-PyTorch gives the gradient of a slice, and of a mean over positions, in the order of the dimensions. In (B, C, H, W) that is not
-the layout of the maps, and what meets such a gradient next takes several times as long. So the dimensions are put in
-the order of memory first. Values, forward and backward, are the same bits.
+PyTorch lays out the gradient of a slice, and of a mean over positions, in the order of the dimensions. For (B, C, H, W) that is
+not channels-last, and the next operation on such a gradient takes several times as long. These functions therefore permute the
+dimensions into memory order first. Values are bit-equal, forward and backward.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def every(x: Tensor, stride: int) -> Tensor:
+def subsample(x: Tensor, stride: int) -> Tensor:
     """Return every `stride`-th position: [B, C, H, W] to [B, C, H/stride, W/stride], rounded up."""
     return x.permute(0, 2, 3, 1)[:, ::stride, ::stride].permute(0, 3, 1, 2)
 

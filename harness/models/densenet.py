@@ -1,11 +1,11 @@
-"""DenseNet-BC (Huang et al. 2017, arXiv:1608.06993, sections 3 and 4), the comparator of residual nets on CIFAR.
+"""DenseNet-BC on CIFAR (Huang et al. 2017, arXiv:1608.06993, sections 3 and 4), for comparison with residual nets.
 
 | part | on 32x32 images, growth k |
 |---|---|
 | stem | 3x3 convolution, 2k channels |
-| stages 1 to 3 | n dense layers each: BN ReLU 1x1 convolution to 4k channels, BN ReLU 3x3 convolution to k, joined to the input |
-| between them | BN ReLU 1x1 convolution to half the channels, 2x2 average with stride 2 |
-| head | BN ReLU, global average, linear layer |
+| stages 1 to 3 | n dense layers each: BN ReLU 1x1 conv to 4k channels, BN ReLU 3x3 conv to k, concatenated with the input |
+| between them | BN ReLU 1x1 conv to half the channels, 2x2 average pooling with stride 2 |
+| head | BN ReLU, global average pooling, linear layer |
 
 Depth 6n+4. 769,162 parameters at depth 100, growth 12, 10 classes (0.8M in Table 2 of the paper).
 """
@@ -23,13 +23,13 @@ from harness.models.norms import make_norm
 from harness.models.shortcuts import make_shortcut
 
 BOTTLENECK = 4
-"""Channels of the 1x1 convolution, in growths (section 3, "Bottleneck layers")."""
+"""Output channels of the 1x1 convolution divided by the growth (section 3, "Bottleneck layers")."""
 COMPRESSION = 2
-"""Channels into a transition for each one out of it (section 3, "Compression": theta = 0.5)."""
+"""Input channels of a transition divided by its output channels (section 3, "Compression": theta = 0.5)."""
 
 
 class Stem(nn.Module):
-    """The first convolution; its norm and ReLU belong to the layers after it."""
+    """The first convolution; the layers after it begin with norm and ReLU."""
 
     def __init__(self, in_channels: int, config: NetworkConfig) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Transition(nn.Module):
 
 
 class DenseNet(Staged):
-    """[B, C, H, W] to logits [B, classes]; a transition is the first block of the stage that it leads to."""
+    """[B, C, H, W] to logits [B, classes]; a transition is the first block of the stage after it."""
 
     def __init__(self, config: NetworkConfig, channels: int, classes: int) -> None:
         super().__init__()

@@ -1,9 +1,8 @@
-"""Loss and error of a net on images it is not being trained on at that moment."""
+"""Loss and error of a net in evaluation mode."""
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -13,42 +12,44 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from harness.models.hooks import forward_hooks_disabled
+
 BATCH = 500
 LARGE = 64
-"""Side in pixels above which a batch of evaluation has fewer images."""
+"""Side in pixels above which an evaluation batch has fewer images."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean cross-entropy in nats and error in percent; a loss that is not finite makes the error that of no classifier."""
+    """Mean cross-entropy in nats, and error in percent, which means nothing if the loss is not finite."""
 
     loss: float
     error: float
 
     @property
     def finite(self) -> bool:
-        """Whether the net gave every image a finite answer."""
+        """Whether the logits of every image, and the loss, are finite."""
         return math.isfinite(self.loss)
 
 
 def batch_size(side: int) -> int:
-    """Return the number of images, `side` pixels wide, in a batch of evaluation; it changes no result beyond rounding."""
+    """Return the number of images of `side` pixels in an evaluation batch; it affects results only by rounding."""
     return max(1, BATCH * LARGE**2 // max(side, LARGE) ** 2)
 
 
 @torch.no_grad()
 def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precision: AbstractContextManager[object]) -> Evaluation:
-    """Return the evaluation over `batches` of (images [B, C, H, W], labels [B]), in evaluation mode.
+    """Return loss and error over `batches` of (images [B, C, H, W], labels [B]), in evaluation mode.
 
-    The model's mode is left as it was, and no forward hook is called: who watches a training step sees that alone. The loss is
-    not finite where the logits of any image are not.
+    The model's mode is restored, and forward hooks are disabled, so probes never see evaluation passes. The loss is not finite
+    if any logit is not. `precision` is entered around each forward pass.
     """
     losses, wrong, count = [], [], 0
-    with _unseen(model), _in_evaluation_mode(model):
+    with forward_hooks_disabled(model), _evaluation_mode(model):
         for images, labels in batches:
             with precision:
                 logits = model(images)
-            overflow = torch.where(torch.isfinite(logits).all(), 0.0, math.nan)  # one of -inf would leave the loss finite
+            overflow = torch.where(torch.isfinite(logits).all(), 0.0, math.nan)  # a logit of -inf can leave the loss finite
             losses.append(functional.cross_entropy(logits.float(), labels, reduction="sum").double() + overflow)
             wrong.append(wrong_answers(logits, labels).double())
             count += len(labels)
@@ -58,18 +59,18 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precisi
 
 @torch.no_grad()
 def estimate_norms(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precision: AbstractContextManager[object]) -> None:
-    """Replace the running statistics of every batch normalisation by the mean of those of `batches`, all of one size.
+    """Replace the running statistics of every batch norm by their mean over `batches`, which have equal sizes.
 
-    That is PreciseBN of Wu and Johnson 2021 (arXiv:2105.07576, section 3). Only the norms are in training mode: what else differs
-    there, as dropout, acts as in the evaluation that follows, and draws no random numbers. Mode and hooks as in `evaluate`.
+    PreciseBN of Wu and Johnson 2021 (arXiv:2105.07576, section 3). Only the norms are in training mode; other modules, such as
+    dropout, behave as in the following evaluation and draw no random numbers. Mode and hooks are handled as in `evaluate`.
     """
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     momenta = [norm.momentum for norm in norms]
-    with _unseen(model), _in_evaluation_mode(model):
+    with forward_hooks_disabled(model), _evaluation_mode(model):
         try:
             for norm in norms:
                 norm.reset_running_stats()
-                norm.momentum = None  # the mean of all batches, each of equal weight
+                norm.momentum = None  # a cumulative mean: every batch has equal weight
                 norm.train()
             for images, _ in batches:
                 with precision:
@@ -80,7 +81,7 @@ def estimate_norms(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], p
 
 
 @contextmanager
-def _in_evaluation_mode(model: nn.Module) -> Iterator[None]:
+def _evaluation_mode(model: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -90,19 +91,7 @@ def _in_evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-@contextmanager
-def _unseen(model: nn.Module) -> Iterator[None]:
-    kept = [(module, module._forward_hooks) for module in model.modules()]
-    for module, _ in kept:
-        module._forward_hooks = OrderedDict()
-    try:
-        yield
-    finally:
-        for module, hooks in kept:
-            module._forward_hooks = hooks
-
-
 def wrong_answers(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return how many of the largest logits [B, classes] do not point at the label [B]; those that are not finite never do."""
-    right = (logits.argmax(1) == labels) & torch.isfinite(logits).all(1)
-    return len(labels) - right.sum()
+    """Return how many images have a largest logit [B, classes] that is not at the label [B], or logits that are not finite."""
+    correct = (logits.argmax(1) == labels) & torch.isfinite(logits).all(1)
+    return len(labels) - correct.sum()

@@ -1,6 +1,6 @@
-"""Initial values: every tensor is drawn from a stream of its own, named by the seed and the parameter.
+"""Initial values: each tensor has its own random stream, determined by the seed and the parameter's name.
 
-So two nets with equal seed have equal values in every tensor that they share by name and shape, whatever else differs.
+Two nets with equal seeds therefore have equal values in every tensor that they share by name and shape.
 """
 
 from __future__ import annotations
@@ -49,11 +49,10 @@ def fans(weight: Tensor) -> tuple[int, int]:
 
 @torch.no_grad()
 def initialise(model: nn.Module, init: str, seed: int) -> None:
-    """Set every convolution and linear layer of `model`; norms keep gamma 1 and beta 0.
+    """Initialise every convolution and linear layer of `model`; norms keep gamma 1 and beta 0.
 
-    Convolutions are drawn by `init`, with zero biases; linear layers keep PyTorch's default weights with zero biases,
-    since the papers initialise convolutions only. With init=torch the biases are PyTorch's, too. A gate's bias starts where
-    the gate says.
+    Convolutions use `init`. Linear layers use PyTorch's default, since the papers initialise convolutions only. Biases are
+    zero, except that init=torch uses PyTorch's default and gates use their `initial_bias`.
     """
     for name, module in model.named_modules():
         if not isinstance(module, nn.Conv2d | nn.Linear):

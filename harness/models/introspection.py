@@ -1,8 +1,8 @@
-"""A net's weighted layers and blocks, in forward order, numbered and named as the papers count them.
+"""The weighted layers and blocks of a net, in forward order, numbered as in the papers.
 
-A plugin's network says which they are by `layer_names` and `block_names` (`harness.models.build`). Of the others they are read
-off the module tree: convolutions `convK` respond after their neighbour `normK` if there is one, what lies inside a
-`shortcut` is a projection or a gate, `stem` and `stages` hold the blocks.
+A plugin's network names them in `layer_names` and `block_names` (`harness.models.build`). In built-in nets they follow from the
+module tree: `stem` and `stages` hold the blocks, convolution `convK` responds after its sibling `normK` if there is one, and
+convolutions inside a `shortcut` are projections or gates.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from torch import nn
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerInfo:
     """A weighted layer.
 
-    `number` counts from 1 in forward order, None for a projection or gate, which the papers do not count; `kind` is conv,
-    linear, projection or gate; the output of `response` is the layer's response, after its norm, before ReLU and addition.
+    Attributes:
+        number: position in forward order, from 1; None for projections and gates, which the papers do not count.
+        kind: conv, linear, projection or gate.
+        response: the module whose output is the layer's response, after its norm, before ReLU and addition.
     """
 
     number: int | None
@@ -29,8 +31,8 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Block:
-    """A block: its number from 1 in forward order (0 is the stem), its stage (0 for the stem) and module."""
+class BlockInfo:
+    """A block: its number in forward order, from 1, and its stage; both are 0 for the stem."""
 
     number: int
     name: str
@@ -38,33 +40,34 @@ class Block:
     module: nn.Module
 
 
-def layers(model: nn.Module) -> list[Layer]:
-    """Return the weighted layers in forward order, projections among them, named after their block."""
+def layers(model: nn.Module) -> list[LayerInfo]:
+    """Return the weighted layers in forward order, projections and gates included."""
     modules = dict(model.named_modules())
     names = getattr(model, "layer_names", None) or [
         name for name, module in modules.items() if isinstance(module, nn.Conv2d | nn.Linear)
     ]
-    found, number = [], 0
+    infos: list[LayerInfo] = []
+    count = 0
     for name in names:
         module = modules[name]
-        parent, _, own = name.rpartition(".")
+        parent, _, attribute = name.rpartition(".")
+        number: int | None
         if ".shortcut" in name:
-            place, kind = None, "gate" if own == "gate" else "projection"
+            number, kind = None, "gate" if attribute == "gate" else "projection"
         else:
-            number += 1
-            place, kind = number, "linear" if isinstance(module, nn.Linear) else "conv"
-        response = cast(nn.Module, getattr(modules[parent], own.replace("conv", "norm"), module))
-        found.append(Layer(place, name, kind, module.get_parameter("weight"), response))
-    return found
+            count += 1
+            number, kind = count, "linear" if isinstance(module, nn.Linear) else "conv"
+        response = cast(nn.Module, getattr(modules[parent], attribute.replace("conv", "norm"), module))
+        infos.append(LayerInfo(number, name, kind, module.get_parameter("weight"), response))
+    return infos
 
 
-def blocks(model: nn.Module) -> list[Block]:
-    """Return the stem and the blocks in forward order."""
+def blocks(model: nn.Module) -> list[BlockInfo]:
+    """Return the blocks in forward order, in built-in nets after the stem."""
     modules = dict(model.named_modules())
     if not hasattr(model, "stages"):
-        return [Block(number, name, 1, modules[name]) for number, name in enumerate(getattr(model, "block_names", ()), 1)]
-    names = [name for name in modules if name.count(".") == 2 and name.startswith("stages.")]
-    found = [Block(0, "stem", 0, modules["stem"])]
-    for number, name in enumerate(names, 1):
-        found.append(Block(number, name, int(name.split(".")[1]) + 1, modules[name]))
-    return found
+        return [BlockInfo(number, name, 1, modules[name]) for number, name in enumerate(getattr(model, "block_names", ()), 1)]
+    names = [name for name in modules if name.startswith("stages.") and name.count(".") == 2]
+    return [BlockInfo(0, "stem", 0, modules["stem"])] + [
+        BlockInfo(number, name, int(name.split(".")[1]) + 1, modules[name]) for number, name in enumerate(names, 1)
+    ]

@@ -20,11 +20,11 @@ def none(channels: int) -> nn.Module:
 
 
 def make_norm(name: str, channels: int) -> nn.Module:
-    """Return the norm `name` for `channels`; what is an `nn.Identity` makes the convolution before it keep its bias."""
+    """Return the norm `name` for `channels`."""
     norm: nn.Module = NORM[name](channels)
     return norm
 
 
 def needs_bias(norm: nn.Module) -> bool:
-    """Return whether a convolution before `norm` needs a bias of its own."""
+    """Return whether the convolution before `norm` needs a bias: only if the norm is an `nn.Identity`."""
     return isinstance(norm, nn.Identity)

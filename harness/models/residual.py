@@ -2,15 +2,15 @@
 
 | part | cifar, on 32x32 images | imagenet, on 224x224 images |
 |---|---|---|
-| stem | 3x3 convolution, 16 channels | 7x7 convolution with stride 2, 64 channels, 112x112; 3x3 maximum with stride 2, 56x56 |
+| stem | 3x3 convolution, 16 channels | 7x7 convolution, stride 2, 64 channels, 112x112; 3x3 max pooling, stride 2, 56x56 |
 | stage 1 | 32x32, 16 channels | 56x56, 64 |
 | stage 2 | 16x16, 32 | 28x28, 128 |
 | stage 3 | 8x8, 64 | 14x14, 256 |
 | stage 4 | | 7x7, 512 |
-| head | global average, linear layer | the same |
+| head | global average pooling, linear layer | the same |
 
-Bottleneck blocks put out four times these channels. From stage 2 on a stage's first block has stride 2. Parameters of
-plain nets and of those with option A are equal: in family cifar 269,722 at depth 20, 853,018 at 56, 1,727,962 at 110.
+Bottleneck blocks have four times these output channels. From stage 2 on, the first block of a stage has stride 2. Plain nets
+and nets with option A have the same number of parameters: in family cifar 269,722 at depth 20, 853,018 at 56, 1,727,962 at 110.
 Images of other sizes work the same way.
 """
 
@@ -21,14 +21,14 @@ from torch.nn import functional
 
 from harness.config.network import BlockKind, Family, NetworkConfig
 from harness.models.activation_checkpointing import Staged
-from harness.models.blocks import EXPANSION, Block, Place, survivals
+from harness.models.blocks import EXPANSION, Block, BlockSpec, survival_probabilities
 from harness.models.channels_last import global_average
 from harness.models.convolutions import convolution
 from harness.models.norms import make_norm
 
 
 class Stem(nn.Module):
-    """The first convolution, norm and ReLU, and in family imagenet the maximum after them."""
+    """The first convolution, norm and ReLU; in family imagenet max pooling follows."""
 
     def __init__(self, in_channels: int, config: NetworkConfig) -> None:
         super().__init__()
@@ -49,25 +49,26 @@ class ResidualNet(Staged):
     def __init__(self, config: NetworkConfig, channels: int, classes: int) -> None:
         super().__init__()
         self.stem = Stem(channels, config)
-        self.stages = nn.ModuleList(nn.Sequential(*(Block(config, place) for place in stage)) for stage in places(config))
-        self.linear = nn.Linear(places(config)[-1][-1].out_channels, classes)
+        specs = block_specs(config)
+        self.stages = nn.ModuleList(nn.Sequential(*(Block(config, spec) for spec in stage)) for stage in specs)
+        self.linear = nn.Linear(specs[-1][-1].out_channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.linear(global_average(self.through_stages(self.stem(x))))
         return logits
 
 
-def places(config: NetworkConfig) -> list[list[Place]]:
-    """Return where each block stands, stage by stage."""
+def block_specs(config: NetworkConfig) -> list[list[BlockSpec]]:
+    """Return the blocks of each stage."""
     counts, channels = config.stage_blocks, int(config.width)
-    expansion = EXPANSION[BlockKind(config.block)]
-    survival, found = iter(survivals(config.survival, sum(counts))), list[list[Place]]()
-    for number, count in enumerate(counts):
-        out, stage = int(config.width) * 2**number * expansion, []
+    expansion, survival = EXPANSION[BlockKind(config.block)], iter(survival_probabilities(config.survival, sum(counts)))
+    stages: list[list[BlockSpec]] = []
+    for stage, count in enumerate(counts):
+        out, specs = int(config.width) * 2**stage * expansion, []
         for position in range(count):
-            first, last = not found and position == 0, number == len(counts) - 1 and position == count - 1
-            stride = 2 if number > 0 and position == 0 else 1
-            stage.append(Place(channels, out, stride, first, last, next(survival)))
+            stride = 2 if stage > 0 and position == 0 else 1
+            first, last = stage == position == 0, (stage, position) == (len(counts) - 1, count - 1)
+            specs.append(BlockSpec(channels, out, stride, first, last, next(survival)))
             channels = out
-        found.append(stage)
-    return found
+        stages.append(specs)
+    return stages

@@ -1,4 +1,4 @@
-"""Shortcuts: how a block's input x meets its residual branch F; h is x in the branch's shape, by option A.
+"""Shortcuts: how a block joins its input x and its residual branch F; h is x in the branch's shape, by option A.
 
 | name | before the addition's ReLU | parameters | source |
 |---|---|---|---|
@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from harness.config.network import NetworkConfig
 from harness.config.registry import SHORTCUT
-from harness.models.channels_last import every
+from harness.models.channels_last import subsample
 from harness.models.convolutions import Conv2d, convolution
 from harness.models.norms import make_norm
 
@@ -32,8 +32,8 @@ from harness.models.norms import make_norm
 class Shortcut(nn.Module):
     """Joins a block's input x [B, C_in, H, W] and its residual branch [B, C_out, H/stride, W/stride].
 
-    Subclasses define `forward(x, branch)`, the value before the block's last ReLU. `projects` says whether x passes a
-    convolution on its way to the addition, `passes` whether anything of x reaches it.
+    Subclasses define `forward(x, branch)`, which returns the value before the block's last ReLU. `projects`: x passes a
+    convolution on the shortcut. `passes`: x reaches the addition at all.
     """
 
     projects: bool = False
@@ -51,7 +51,7 @@ class Shortcut(nn.Module):
         """Return x in the shape of the branch by option A: every `stride`-th position, new channels zero."""
         if not self.changes_shape:
             return x
-        return functional.pad(every(x, self.stride), (0, 0, 0, 0, 0, self.out_channels - self.in_channels))
+        return functional.pad(subsample(x, self.stride), (0, 0, 0, 0, 0, self.out_channels - self.in_channels))
 
 
 @SHORTCUT.register("none")
@@ -73,7 +73,7 @@ class Identity(Shortcut):
 
 
 class Projecting(Shortcut):
-    """A 1x1 convolution `conv` and its `norm`, where the shortcut projects."""
+    """An identity or, where `projects_here()`, a 1x1 convolution `conv` and its `norm`."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, norm: str) -> None:
         super().__init__(in_channels, out_channels, stride, norm)
@@ -110,8 +110,8 @@ class ProjectionAll(Projecting):
 class Scaling(Shortcut):
     """Constant scaling of both paths (He et al. 2016, 3.1)."""
 
-    def __init__(self, *place: Any, shortcut_scale: float, branch_scale: float) -> None:
-        super().__init__(*place)
+    def __init__(self, *args: Any, shortcut_scale: float, branch_scale: float) -> None:
+        super().__init__(*args)
         self.shortcut_scale, self.branch_scale = shortcut_scale, branch_scale
 
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ class Scaling(Shortcut):
 
 
 class Gate(Conv2d):
-    """The 1x1 convolution under a gate's sigmoid; its bias starts at `initial_bias` (He et al. 2016, 3.1)."""
+    """The 1x1 convolution before a gate's sigmoid; its bias starts at `initial_bias` (He et al. 2016, 3.1)."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, initial_bias: float) -> None:
         super().__init__(in_channels, out_channels, 1, stride)
@@ -127,7 +127,7 @@ class Gate(Conv2d):
 
 
 class Gated(Shortcut):
-    """A shortcut under the gate g(x) = sigmoid(W x + b), one value for each channel and position of the branch."""
+    """A shortcut with the gate g(x) = sigmoid(W x + b), one value for each channel and position of the branch."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, norm: str, gate_bias: float) -> None:
         super().__init__(in_channels, out_channels, stride, norm)
@@ -136,7 +136,7 @@ class Gated(Shortcut):
 
 @SHORTCUT.register("exclusive_gate")
 class ExclusiveGate(Gated):
-    """What the gate lets through of the branch it keeps from the shortcut, as in a highway net."""
+    """The gate g scales the branch, 1 - g the shortcut, as in a highway net."""
 
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
         gate = torch.sigmoid(self.gate(x))
@@ -145,7 +145,7 @@ class ExclusiveGate(Gated):
 
 @SHORTCUT.register("shortcut_only_gate")
 class ShortcutOnlyGate(Gated):
-    """The gate acts on the shortcut alone."""
+    """The gate scales only the shortcut, by 1 - g."""
 
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
         return branch + (1 - torch.sigmoid(self.gate(x))) * self.match(x)
@@ -153,10 +153,10 @@ class ShortcutOnlyGate(Gated):
 
 @SHORTCUT.register("dropout")
 class Dropout(Shortcut):
-    """Dropout on the output of the identity shortcut (He et al. 2016, 3.1); the kept values are divided by their share."""
+    """Dropout on the output of the identity shortcut (He et al. 2016, 3.1); kept values are divided by 1 - rate."""
 
-    def __init__(self, *place: Any, shortcut_dropout: float) -> None:
-        super().__init__(*place)
+    def __init__(self, *args: Any, shortcut_dropout: float) -> None:
+        super().__init__(*args)
         self.rate = shortcut_dropout
 
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ class Dropout(Shortcut):
 
 @SHORTCUT.register("concatenation")
 class Concatenation(Shortcut):
-    """The branch's channels join those of its input (Huang et al. 2017, eq. 2)."""
+    """The channels of input and branch, concatenated (Huang et al. 2017, eq. 2)."""
 
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
         return torch.cat([x, branch], dim=1)
@@ -173,6 +173,6 @@ class Concatenation(Shortcut):
 
 def make_shortcut(config: NetworkConfig, in_channels: int, out_channels: int, stride: int) -> Shortcut:
     """Return the shortcut that `config` names, with the values of its keys."""
-    kind = SHORTCUT[config.shortcut]
-    made: Shortcut = kind(in_channels, out_channels, stride, config.norm, **config.shortcut_settings())
-    return made
+    shortcut_class = SHORTCUT[config.shortcut]
+    shortcut: Shortcut = shortcut_class(in_channels, out_channels, stride, config.norm, **config.shortcut_settings())
+    return shortcut

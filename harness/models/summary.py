@@ -1,9 +1,10 @@
-"""What a net is, layer by layer, found out without data and without memory: one pass of tensors that have only a shape."""
+"""Summarise a net layer by layer from one pass of fake tensors, which have shapes but no data and need no memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections import ChainMap
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass, fields, replace
 from functools import partial
 from itertools import count, groupby
@@ -15,21 +16,24 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.config.network import DEPTHS, BlockKind, Family, Form, NetworkConfig
+from harness.config.network import DEPTHS, BlockKind, DepthFormula, Family, NetworkConfig
 from harness.models import introspection
 from harness.models.build import architecture
 
 SHALLOW = 4
-"""Blocks a stage of the net that stands for deeper ones."""
+"""Blocks per stage of the shallow net from which deeper ones are extrapolated."""
 
 
 @dataclass(frozen=True)
-class Row:
+class SummaryRow:
     """A layer with parameters.
 
-    `number` counts weighted layers as the papers do, None for projections, gates and norms that follow no layer; a norm that
-    follows a layer counts among its parameters. `shape` is the output without the batch; `flops` are for one image, a
-    multiply-add counting as two; `receptive_field` is the side in pixels of what one output value sees, at most.
+    Attributes:
+        number: position among the weighted layers as the papers count them; None for projections, gates and norms after no layer.
+        shape: output shape without the batch.
+        parameters: those of the layer and of the norm after it.
+        flops: for one image; a multiply-add counts as two.
+        receptive_field: side, in pixels, of the image region that an output value depends on, at most.
     """
 
     number: int | None
@@ -43,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that a training step needs at least: weights, their gradients and momentum, and what the passes keep."""
+    """Lower bound of a training step's memory in bytes: weights, gradients, momentum, and activations kept for backward."""
 
     weights: int
     activations: int
@@ -54,12 +58,15 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Inspection:
-    """A net's rows, its weighted layers, and the memory of a training step."""
+class Summary:
+    """The layers of a net and the memory of a training step."""
 
-    rows: list[Row]
-    weighted_layers: int
+    rows: list[SummaryRow]
     memory: Memory
+
+    @property
+    def weighted_layers(self) -> int:
+        return sum(row.number is not None for row in self.rows)
 
     @property
     def parameters(self) -> int:
@@ -67,11 +74,11 @@ class Inspection:
 
     @property
     def flops(self) -> int:
-        """FLOPs of a forward pass of one image through convolutions and linear layers, a multiply-add counting as two."""
+        """FLOPs of convolutions and linear layers in a forward pass of one image; a multiply-add counts as two."""
         return sum(row.flops for row in self.rows)
 
 
-def inspect(
+def summarize(
     config: NetworkConfig,
     channels: int,
     image_size: int,
@@ -79,177 +86,161 @@ def inspect(
     batch_size: int,
     bf16: bool = False,
     recompute: bool = False,
-) -> Inspection:
-    """Return what the net of `config` is for images [channels, image_size, image_size].
+) -> Summary:
+    """Return the summary of a net for images [channels, image_size, image_size].
 
-    Of a deep net whose stages repeat one block, a shallow one is looked at, and continued to the depth. `recompute` is for a
-    step with activation checkpointing. Raises RuntimeError where the images are too small for the net.
+    Deep nets whose stages repeat one block are extrapolated from shallow ones. Raises RuntimeError if the images are too small.
+
+    Args:
+        bf16: whether the step runs in bfloat16 autocast.
+        recompute: whether the step uses activation checkpointing.
     """
-    others = (channels, image_size, classes, batch_size, bf16, recompute)
+    args = (channels, image_size, classes, batch_size, bf16, recompute)
     if config.is_plugin_family:
-        return _whole(config, *others)
-    blocks = config.stage_blocks[0]
-    form = DEPTHS[config.family, BlockKind(config.block)]
-    if not isinstance(form, Form) or config.family == Family.densenet or blocks <= SHALLOW + 1:
-        return _whole(config, *others)
+        return _trace(config, *args)
+    blocks, form = config.stage_blocks[0], DEPTHS[config.family, BlockKind(config.block)]
+    if not isinstance(form, DepthFormula) or config.family == Family.densenet or blocks <= SHALLOW + 1:
+        return _trace(config, *args)
     keys = {f.name: getattr(config, f.name) for f in fields(NetworkConfig)}
-    shallow, next_one = (
-        _whole(NetworkConfig(**(keys | {"depth": form.step * count + form.rest})), *others) for count in (SHALLOW, SHALLOW + 1)
+    shallow, next_deeper = (
+        _trace(NetworkConfig(**(keys | {"depth": form.step * n + form.rest})), *args) for n in (SHALLOW, SHALLOW + 1)
     )
-    rows = continued(shallow.rows, blocks)
-    grown = [
-        few + (blocks - SHALLOW) * (more - few)
-        for few, more in zip(astuple(shallow.memory), astuple(next_one.memory), strict=True)
-    ]
-    return Inspection(rows, sum(row.number is not None for row in rows), Memory(*grown))
+    per_block = (b - a for a, b in zip(astuple(shallow.memory), astuple(next_deeper.memory), strict=True))
+    memory = [a + (blocks - SHALLOW) * b for a, b in zip(astuple(shallow.memory), per_block, strict=True)]
+    return Summary(extrapolate(shallow.rows, blocks), Memory(*memory))
 
 
-def continued(rows: Sequence[Row], blocks: int) -> list[Row]:
-    """Return the rows of a net with `blocks` blocks a stage, from those of the same net with `SHALLOW`.
+def extrapolate(rows: Sequence[SummaryRow], blocks: int) -> list[SummaryRow]:
+    """Return the rows of a net with `blocks` blocks per stage, from those of the same net with `SHALLOW`.
 
-    What repeats is the third block of each stage; the first ones and the last have something to themselves.
+    The third block of each stage is repeated; the first two blocks and the last one can differ from it.
     """
-    found, shift = list[Row](), 0
-    for stage, of_stage in groupby(rows, lambda row: row.name.split(".")[1] if row.name.startswith("stages.") else ""):
+    deep, shift = list[SummaryRow](), 0
+    for stage, stage_rows in groupby(rows, lambda row: row.name.split(".")[1] if row.name.startswith("stages.") else ""):
         if not stage:
-            found += [replace(row, receptive_field=row.receptive_field + shift) for row in of_stage]
+            deep += [replace(row, receptive_field=row.receptive_field + shift) for row in stage_rows]
             continue
-        block = [list(own) for _, own in groupby(of_stage, lambda row: row.name.split(".")[2])]
-        wider = block[2][0].receptive_field - block[1][0].receptive_field
-        for place in range(blocks):
-            model = SHALLOW - 1 if place == blocks - 1 else min(place, 2)
-            field = shift + (place - model) * wider
-            for row in block[model]:
-                name = f"stages.{stage}.{place}.{row.name.split('.', 3)[3]}"
-                found.append(replace(row, name=name, receptive_field=row.receptive_field + field))
-        shift += (blocks - SHALLOW) * wider
+        shallow = [list(block_rows) for _, block_rows in groupby(stage_rows, lambda row: row.name.split(".")[2])]
+        growth = shallow[2][0].receptive_field - shallow[1][0].receptive_field
+        for block in range(blocks):
+            template = SHALLOW - 1 if block == blocks - 1 else min(block, 2)
+            wider = shift + (block - template) * growth
+            for row in shallow[template]:
+                name = f"stages.{stage}.{block}.{row.name.split('.', 3)[3]}"
+                deep.append(replace(row, name=name, receptive_field=row.receptive_field + wider))
+        shift += (blocks - SHALLOW) * growth
     numbers = count(1)
-    return [row if row.number is None else replace(row, number=next(numbers)) for row in found]
+    return [row if row.number is None else replace(row, number=next(numbers)) for row in deep]
 
 
-def _whole(
+def _trace(
     config: NetworkConfig, channels: int, image_size: int, classes: int, batch_size: int, bf16: bool, recompute: bool
-) -> Inspection:
-    """Return what the net is, found by one pass through all of it."""
+) -> Summary:
+    """Return the summary of a net from one pass through all of it."""
     with FakeTensorMode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         model = architecture(config, channels, classes, image_size)
         images = torch.empty(batch_size, channels, image_size, image_size)
-        counter = FlopCounterMode(display=False)
-        with _shapes(model) as shapes, _fields(model) as fields, _kept(model, recompute) as kept, counter:
+        counter, trace = FlopCounterMode(display=False), Trace(model)
+        with trace.saved_tensors(), counter:
             model(images)
     flops = {name.partition(".")[2]: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
-    layers, modules = introspection.layers(model), dict(model.named_modules())
-    sizes = {name: sum(p.numel() for p in module.parameters(recurse=False)) for name, module in modules.items()}
-    norms = {id(layer.response): layer.name for layer in layers if isinstance(layer.response, _BatchNorm)}
-    numbered = {layer.name: layer for layer in layers}
+    layers = {layer.name: layer for layer in introspection.layers(model)}
+    counted_norms = {layer.response for layer in layers.values() if isinstance(layer.response, _BatchNorm)}
     rows = []
-    for name, module in modules.items():
-        if name in numbered:
-            layer = numbered[name]
-            own = sizes[name] + sum(sizes[other] for other, norm in modules.items() if norms.get(id(norm)) == name)
-            kind = (
-                f"{module.kernel_size[0]}x{module.kernel_size[0]} {layer.kind}" if isinstance(module, nn.Conv2d) else layer.kind
-            )
-            row = Row(layer.number, name, kind, shapes[name], own, flops.get(name, 0) // batch_size, fields[name])
-            rows.append(row)
-        elif sizes[name] and id(module) not in norms:
-            rows.append(Row(None, name, "norm", shapes[name], sizes[name], 0, fields[name]))
-    weights = 4 * sum(sizes.values())
-    return Inspection(rows, sum(row.number is not None for row in rows), Memory(weights, kept()))
+    for name, module in model.named_modules():
+        number, kind, parameters = None, "norm", _own_parameters(module)
+        if layer := layers.get(name):
+            number, kind = layer.number, layer.kind
+            if isinstance(module, nn.Conv2d):
+                kind = f"{module.kernel_size[0]}x{module.kernel_size[0]} {kind}"
+            if layer.response in counted_norms:
+                parameters += _own_parameters(layer.response)
+        elif not parameters or module in counted_norms:
+            continue
+        of_image = flops.get(name, 0) // batch_size if layer else 0
+        rows.append(SummaryRow(number, name, kind, trace.shapes[name], parameters, of_image, trace.receptive_fields[name]))
+    return Summary(rows, Memory(4 * sum(map(_own_parameters, model.modules())), trace.kept_bytes(recompute)))
 
 
-@contextmanager
-def _shapes(model: nn.Module) -> Iterator[dict[str, tuple[int, ...]]]:
-    """Note the shape of every module's output."""
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def note(name: str, module: nn.Module, inputs: object, output: Tensor) -> None:
-        shapes[name] = tuple(output.shape[1:])
-
-    with _hooked((module, "register_forward_hook", partial(note, name)) for name, module in model.named_modules()):
-        yield shapes
+def _own_parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters(recurse=False))
 
 
-@contextmanager
-def _fields(model: nn.Module) -> Iterator[dict[str, int]]:
-    """Note the receptive field after every module, along the residual branch: the longest path there is."""
-    fields: dict[str, int] = {}
-    state, at_block, side = (1, 1), (1, 1), 0  # receptive field and distance of two neighbours, in pixels
+class Trace:
+    """Records one forward pass of a model through hooks, which stay: the model is for this pass only.
 
-    def enter(module: nn.Module, inputs: object) -> None:
-        nonlocal at_block
-        at_block = state
-
-    def widen(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal state, side
-        field, distance = at_block if ".shortcut" in name else state
-        if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
-            kernel, stride = _pair(module.kernel_size), _pair(module.stride)
-            field, distance, side = field + (kernel - 1) * distance, distance * stride, output.shape[-1]
-        elif isinstance(module, nn.Linear):
-            field += (side - 1) * distance
-        fields[name] = field
-        if ".shortcut" not in name:
-            state = field, distance
-
-    blocks = [block.module for block in introspection.blocks(model)]
-    leaves = [(name, module) for name, module in model.named_modules() if not list(module.children())]
-    entering = [(block, "register_forward_pre_hook", enter) for block in blocks]
-    widening = [(module, "register_forward_hook", partial(widen, name)) for name, module in leaves]
-    with _hooked([*entering, *widening]):
-        yield fields
-
-
-@contextmanager
-def _kept(model: nn.Module, recompute: bool) -> Iterator[Callable[[], int]]:
-    """Count the bytes that a training pass keeps for the backward pass; give a function that returns them.
-
-    With `recompute` those are the blocks' inputs, what stands outside the blocks, and the largest block's own.
+    `shapes` are output shapes without the batch, by module name. `receptive_fields` are those of leaf modules, in pixels, along
+    the residual branch, which is the longest path.
     """
-    inside: dict[int, dict[int, int]] = {-1: {}}
-    inputs: dict[int, int] = {}
-    block = -1
-    alive: list[Tensor] = []
 
-    def pack(tensor: Tensor) -> Tensor:
-        alive.append(tensor)  # so that no storage is taken for another
-        inside[block][tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+    def __init__(self, model: nn.Module) -> None:
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.receptive_fields: dict[str, int] = {}
+        self._receptive_field = self._at_block = (1, 1)  # side, and distance of two neighbouring positions, in pixels
+        self._map_side = 0
+        self._weights = {_storage(parameter) for parameter in model.parameters()}
+        self._block = 0  # number of the block that is running, 0 outside of blocks
+        self._kept: dict[int, dict[int, int]] = {0: {}}  # bytes of the storages kept for backward, by block
+        self._inputs: dict[int, int] = {}  # bytes of the blocks' inputs
+        self._alive: list[Tensor] = []  # no storage may be freed, so that none is mistaken for another
+        for block in introspection.blocks(model):
+            block.module.register_forward_pre_hook(partial(self._enter_block, block.number))
+            block.module.register_forward_hook(self._leave_block)
+        for name, module in model.named_modules():
+            module.register_forward_hook(partial(self._record_output, name))
+
+    def saved_tensors(self) -> AbstractContextManager[Any]:
+        """Return a context that records which tensors autograd keeps for the backward pass."""
+        return torch.autograd.graph.saved_tensors_hooks(self._record_saved, lambda tensor: tensor)
+
+    def kept_bytes(self, recompute: bool) -> int:
+        """Return the bytes that the pass kept for the backward pass, without weights.
+
+        With `recompute` these are the inputs of the blocks, everything outside the blocks, and the contents of the largest block.
+        """
+        outside, *blocks = (
+            {storage: size for storage, size in sizes.items() if storage not in self._weights} for sizes in self._kept.values()
+        )
+        if recompute:
+            return sum((outside | self._inputs).values()) + max((sum(sizes.values()) for sizes in blocks), default=0)
+        return sum(ChainMap(outside, *blocks).values())
+
+    def _enter_block(self, number: int, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._at_block = self._receptive_field
+        if number:
+            self._block, self._kept[number] = number, {}
+            self._alive.append(inputs[0])
+            self._inputs[_storage(inputs[0])] = inputs[0].untyped_storage().nbytes()
+
+    def _leave_block(self, module: nn.Module, inputs: object, output: Tensor) -> None:
+        self._block = 0
+
+    def _record_saved(self, tensor: Tensor) -> Tensor:
+        self._alive.append(tensor)
+        self._kept[self._block][_storage(tensor)] = tensor.untyped_storage().nbytes()
         return tensor
 
-    def enter(number: int, module: nn.Module, given: tuple[Tensor, ...]) -> None:
-        nonlocal block
-        block = number
-        inside[number] = {}
-        alive.append(given[0])
-        inputs[given[0].untyped_storage()._cdata] = given[0].untyped_storage().nbytes()
-
-    def leave(module: nn.Module, given: object, output: Tensor) -> None:
-        nonlocal block
-        block = -1
-
-    weights = {p.untyped_storage()._cdata for p in model.parameters()}
-
-    def total() -> int:
-        outside = {key: size for key, size in inside[-1].items() if key not in weights}
-        blocks = [{k: size for k, size in own.items() if k not in weights} for number, own in inside.items() if number >= 0]
-        if recompute:
-            return sum((outside | inputs).values()) + max((sum(own.values()) for own in blocks), default=0)
-        return sum({key: size for own in [outside, *blocks] for key, size in own.items()}.values())
-
-    modules = [one.module for one in introspection.blocks(model) if one.number > 0]
-    entering = [(module, "register_forward_pre_hook", partial(enter, number)) for number, module in enumerate(modules)]
-    leaving = [(module, "register_forward_hook", leave) for module in modules]
-    with _hooked([*entering, *leaving]), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        yield total
+    def _record_output(self, name: str, module: nn.Module, inputs: object, output: Tensor) -> None:
+        self.shapes[name] = tuple(output.shape[1:])
+        if list(module.children()):
+            return
+        on_shortcut = ".shortcut" in name
+        side, distance = self._at_block if on_shortcut else self._receptive_field
+        if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+            side += (_first(module.kernel_size) - 1) * distance
+            distance *= _first(module.stride)
+            self._map_side = output.shape[-1]
+        elif isinstance(module, nn.Linear):
+            side += (self._map_side - 1) * distance
+        self.receptive_fields[name] = side
+        if not on_shortcut:
+            self._receptive_field = side, distance
 
 
-@contextmanager
-def _hooked(hooks: Any) -> Iterator[None]:
-    with ExitStack() as stack:
-        for module, method, hook in hooks:
-            stack.callback(getattr(module, method)(hook).remove)
-        yield
+def _storage(tensor: Tensor) -> int:
+    """Return the address of a tensor's storage object, which identifies the storage while it exists."""
+    return int(tensor.untyped_storage()._cdata)
 
 
-def _pair(value: Any) -> int:
+def _first(value: Any) -> int:
     return int(value[0] if isinstance(value, tuple) else value)

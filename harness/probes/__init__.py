@@ -1,1 +1,5 @@
-"""What is measured while a net trains. A probe watches a training step from outside and changes nothing."""
+"""Measurements during training. A probe watches training steps from outside and changes nothing."""
+
+from harness.probes import blocks, layers, lesions
+
+__all__ = ["blocks", "layers", "lesions"]

@@ -17,7 +17,7 @@ from harness.models.build import build
 from harness.models.evaluation import Evaluation
 from harness.plots.branches import power_of_block
 from harness.plots.gradients import by_block, by_layer
-from harness.probes.base import Context, settle
+from harness.probes.base import Context, fetch_scalars
 from support.helpers import tiny
 
 SIDE = 8
@@ -140,7 +140,7 @@ def probed(**choices):
     context = Context(model, 0, 10, x, y, introspection.layers(model), introspection.blocks(model), lambda: Evaluation(0.0, 0.0))
     with PROBE["layers"]().watch(context) as layers, PROBE["blocks"]().watch(context) as blocks:
         functional.cross_entropy(model(x), y).backward()
-    settle([*layers, *blocks])
+    fetch_scalars([*layers, *blocks])
     return layers, blocks
 
 

@@ -121,7 +121,7 @@ def test_what_cannot_be_is_refused(arguments, words, capsys):
 @pytest.mark.parametrize("recompute", [False, True])
 def test_a_deep_net_is_as_a_shallow_one_continued(order, keys, recompute):
     config, images = NetworkConfig(**keys, order=order, width=4), (3, 32, 10, 16, False, recompute)
-    assert summary.inspect(config, *images) == summary._whole(config, *images)
+    assert summary.summarize(config, *images) == summary._trace(config, *images)
 
 
 def test_the_deepest_net_is_described_at_once(capsys):

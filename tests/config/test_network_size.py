@@ -5,7 +5,7 @@ import pytest
 from harness.config import network_size
 from harness.config.network import NetworkConfig
 from harness.config.registry import ChoiceError
-from harness.models.summary import inspect
+from harness.models.summary import summarize
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from harness.models.summary import inspect
 )
 def test_no_net_is_smaller_than_its_extent_and_most_of_it_is_counted(keys):
     config = NetworkConfig(**keys)
-    least, found = network_size.extent(config, 32, 16), inspect(config, 3, 32, 10, 16)
+    least, found = network_size.extent(config, 32, 16), summarize(config, 3, 32, 10, 16)
     assert 0.75 * found.parameters < least.weights <= found.parameters
     assert network_size.KEPT * least.values <= found.memory.activations
 

@@ -20,7 +20,7 @@ from harness.config.registry import ChoiceError
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
 from harness.data import cifar, datasets
-from harness.data.batches import Batches, Part, load
+from harness.data.batches import Batches, Subset, load
 from harness.data.datasets import check, proportional, source, stratified_split
 from harness.models.evaluation import batch_size
 from harness.system import memory
@@ -54,12 +54,12 @@ def test_the_holdout_is_a_tenth_of_the_training_images(digits):
 
 
 def test_some_images_are_of_every_class_in_proportion_and_always_the_same(digits):
-    some = digits.train.some(143)
+    some = digits.train.sample(143)
     assert len(some) == 143
     expected = torch.bincount(digits.train.labels) * 143 / 1437
     assert (torch.bincount(some.labels) - expected).abs().max() < 1
-    assert torch.equal(some.images, load(DataConfig(), CPU).train.some(143).images)
-    assert digits.train.some(None) is digits.train.some(1437) is digits.train
+    assert torch.equal(some.images, load(DataConfig(), CPU).train.sample(143).images)
+    assert digits.train.sample(None) is digits.train.sample(1437) is digits.train
 
 
 def test_a_stratified_split_takes_every_index_once():
@@ -70,10 +70,10 @@ def test_a_stratified_split_takes_every_index_once():
 
 
 def test_normalised_images_have_mean_zero_in_every_pixel_and_overall_variance_one(digits):
-    images = torch.cat([images for images, _ in digits.train.in_order(500)])
+    images = torch.cat([images for images, _ in digits.train.in_batches(500)])
     assert images.mean(0).abs().max() < 1e-5
     assert float(images.std()) == pytest.approx(1.0, abs=1e-3)
-    assert torch.cat([labels for _, labels in digits.test.in_order(100)]).equal(digits.test.labels)
+    assert torch.cat([labels for _, labels in digits.test.in_batches(100)]).equal(digits.test.labels)
 
 
 def test_an_epoch_shows_every_image_at_most_once_and_the_last_partial_batch_is_dropped(digits):
@@ -81,7 +81,7 @@ def test_an_epoch_shows_every_image_at_most_once_and_the_last_partial_batch_is_d
     assert cut.per_epoch == 11
     seen = torch.cat([cut.at(step).images for step in range(11)]).flatten(1)
     assert len(seen) == 1408
-    plain = {tuple(image) for image in torch.cat([i for i, _ in digits.train.in_order(500)]).flatten(1).tolist()}
+    plain = {tuple(image) for image in torch.cat([i for i, _ in digits.train.in_batches(500)]).flatten(1).tolist()}
     assert {tuple(image) for image in seen.tolist()} <= plain
     assert len({tuple(image) for image in seen.tolist()}) == len(seen)
 
@@ -114,7 +114,7 @@ def test_each_image_gets_its_own_crop_of_the_padded_normalised_image_and_digits_
 def test_cifar_images_are_mirrored_half_of_the_time():
     facts = datasets.Facts(train=200, test=10, channels=3, size=32, classes=10, padding=4, flip=True)
     ramp = torch.arange(32, dtype=torch.uint8).expand(200, 3, 32, 32).contiguous()
-    part = Part(ramp, torch.zeros(200, dtype=torch.long), torch.zeros(3, 32, 32), 1.0)
+    part = Subset(ramp, torch.zeros(200, dtype=torch.long), torch.zeros(3, 32, 32), 1.0)
     images = Batches(part, facts, 200, 0, True).at(0).images
     rising = sum(bool(image[0, 16, 20] > image[0, 16, 12]) for image in images)
     assert 70 < rising < 130  # 4.2 standard deviations of a fair coin
@@ -126,7 +126,7 @@ def test_a_crop_of_images_with_a_margin_is_a_window_of_image_and_mean_alike():
     facts = datasets.Facts(train=90, test=1, channels=1, size=8, classes=2, padding=0, flip=True, margin=1)
     image = torch.arange(100, dtype=torch.uint8).reshape(1, 1, 10, 10)
     mean = (torch.arange(100) % 7).float().reshape(1, 10, 10)
-    part = Part(image.expand(90, 1, 10, 10).contiguous(), torch.zeros(90, dtype=torch.long), mean, 2.0, 1)
+    part = Subset(image.expand(90, 1, 10, 10).contiguous(), torch.zeros(90, dtype=torch.long), mean, 2.0, 1)
     normalised = ((image.float() - mean) / 2)[0]
     windows = {(r, c): normalised[:, r : r + 8, c : c + 8] for r in range(3) for c in range(3)}
     seen = Counter()
@@ -139,7 +139,7 @@ def test_a_crop_of_images_with_a_margin_is_a_window_of_image_and_mean_alike():
         ]
         seen[found] += 1
     assert len(seen) == 18  # nine places, either way round, among 90 images
-    (unchanged,) = part.in_order(90)
+    (unchanged,) = part.in_batches(90)
     assert all(torch.equal(one, windows[1, 1]) for one in unchanged.images)
     assert torch.equal(Batches(part, facts, 90, 0, False).at(0).images, unchanged.images)
 
@@ -266,7 +266,7 @@ def test_a_damaged_or_missing_batch_is_named(tmp_path, monkeypatch, file):
     with pytest.raises(ChoiceError, match=rf"{file} is damaged: its MD5 is [0-9a-f]{{32}}"):
         cifar.Distribution(damaged.parent).check()
     damaged.unlink()
-    with pytest.raises(ChoiceError, match=rf"{file} is missing"):
+    with pytest.raises(ChoiceError, match=rf"{file}: missing"):
         cifar.Distribution(damaged.parent).check()
 
 
@@ -277,7 +277,7 @@ def test_a_download_that_fails_says_so_and_leaves_nothing(tmp_path, monkeypatch,
 
     monkeypatch.setattr(f"torchvision.datasets.{name.upper()}", offline)
     config = LocatedData(name, root=str(tmp_path / "new"), download=True)
-    with pytest.raises(ChoiceError, match=f"{name.upper()} could not be fetched: no route to host"):
+    with pytest.raises(ChoiceError, match=f"{name.upper()} could not be downloaded: no route to host"):
         source(config).check(config)
     assert not (tmp_path / "new").exists()
 
@@ -297,7 +297,7 @@ def test_a_root_without_data_is_refused(tmp_path, prepare, words):
         with pytest.raises(ChoiceError, match=words):
             source(DataConfig(name)).check(LocatedData(name, root=str(place)))
         with pytest.raises(ChoiceError, match=rf"data\.root is not given: data={name} "):
-            source(DataConfig(name)).check(DataConfig(name))
+            source(DataConfig(name)).check(LocatedData(name))
 
 
 def fetching(tmp_path, monkeypatch, data_set):
@@ -398,7 +398,7 @@ def test_a_download_of_other_bytes_is_refused_and_changes_nothing(tmp_path, monk
     (archive,) = (tmp_path / "served").iterdir()
     archive.write_bytes(archive.read_bytes()[:1000])
     config = LocatedData("cifar10", root=str(root), download=True)
-    with pytest.raises(ChoiceError, match=r"data\.download=true: CIFAR10 could not be fetched: ") as refused:
+    with pytest.raises(ChoiceError, match=r"data\.download=true: CIFAR10 could not be downloaded: ") as refused:
         source(config).check(config)
     server.shutdown()
     server.server_close()
@@ -425,7 +425,7 @@ def test_two_broken_distributions_are_both_named(tmp_path, monkeypatch):
     for place in ("cifar-10-batches-py/data_batch_2", "cifar-10-batches-bin/test_batch.bin"):
         (tmp_path / place).unlink()
     config = LocatedData("cifar10", root=str(tmp_path))
-    with pytest.raises(ChoiceError, match=r"py/data_batch_2 is missing; .*bin/test_batch\.bin is missing; .*data\.download=true"):
+    with pytest.raises(ChoiceError, match=r"py/data_batch_2: missing; .*bin/test_batch\.bin: missing; .*data\.download=true"):
         source(config).check(config)
 
 
@@ -495,7 +495,7 @@ def test_a_root_that_cannot_be_is_refused_in_one_sentence(tmp_path, monkeypatch,
         check(config)
     assert words in str(refused.value)
     with pytest.raises(ChoiceError):
-        load(config.data, CPU)
+        load(config.located_data(), CPU)
 
 
 def test_a_root_that_may_not_be_entered_is_refused(tmp_path, monkeypatch):
@@ -510,7 +510,7 @@ def test_a_root_that_may_not_be_entered_is_refused(tmp_path, monkeypatch):
             ChoiceError, match=rf"data\.root={tmp_path}: cannot be read: {tmp_path}/cifar-10-batches-py: Permission"
         ):
             check(RunConfig(data=DataConfig("cifar10"), execution=ExecutionConfig(data_root=str(tmp_path))))
-    monkeypatch.setattr("harness.data.places.Path.stat", refuse)
+    monkeypatch.setattr("harness.data.filesystem.Path.stat", refuse)
     for name in ("cifar10", "image_folder"):
         with pytest.raises(ChoiceError, match=rf"data\.root={tmp_path}: cannot be read: Permission denied; "):
             check(RunConfig(data=DataConfig(name), execution=ExecutionConfig(data_root=str(tmp_path))))

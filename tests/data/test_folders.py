@@ -92,7 +92,7 @@ def test_val_stands_for_a_test_without_labels(root, unlabelled):
     put(root, unlabelled)
     found = scan(str(root))
     assert {path.parent.parent.name for path, _ in found.test} == {"val"}
-    assert found.passed_over == "test"
+    assert found.ignored == "test"
 
 
 def test_the_layout_of_tiny_imagenet_is_explained(root):
@@ -145,7 +145,7 @@ def test_what_is_no_file_is_passed_over_or_named_and_never_waited_for(root, make
     make((root / "train/cat/odd.png").relative_to(root / "train/cat"))
     with pytest.raises(ChoiceError, match=r"1 of 5 images cannot be read: train/cat/odd\.png: "):
         image_folder.check(scan(str(root)))
-    assert image_folder.kept(scan(str(root)), 8, None) == 10  # asked of the heads of the files before
+    assert image_folder.stored_side(scan(str(root)), 8, None) == 10  # asked of the heads of the files before
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
@@ -153,7 +153,7 @@ def test_a_class_without_images_is_named(root, part):
     (root / part / "dog/1.png").rename(root / part / "dog/1.txt")
     assert f"{part}/dog holds no image (.jpg, .jpeg, .png" in refusal(root)
     (root / part / "dog/1.txt").unlink()
-    assert f"{part}/dog is empty: a class has one image at least" in refusal(root)
+    assert f"{part}/dog is empty: every class needs at least one image" in refusal(root)
 
 
 def test_names_that_are_no_unicode_are_read(root):

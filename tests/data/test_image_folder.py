@@ -20,7 +20,7 @@ from harness.config.data import DataConfig, LocatedData
 from harness.config.registry import ChoiceError
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
-from harness.data import image_folder
+from harness.data import folders, image_folder, pixels
 from harness.data.batches import load
 from harness.data.datasets import check, source
 from harness.launching import sweep
@@ -85,7 +85,7 @@ def test_the_real_command_learns_three_colours(images, tmp_path):
     assert tuple(weights["linear.weight"].shape) == (3, 16)
     assert tuple(weights["stem.conv.weight"].shape) == (4, 3, 3, 3)
     assert recorded.config["data"]["image_size"] == 32
-    assert recorded.config["data"]["content"] == image_folder.check(image_folder.scan(str(images)))
+    assert recorded.config["data"]["content"] == image_folder.check(folders.scan(str(images)))
     assert recorded.environment["data_checksum"].startswith("sha256:")
     assert not any(str(tmp_path) in path.read_text() for path in folder.glob("*.json"))
 
@@ -128,7 +128,7 @@ BAD = {
     "no train": (lambda root: (root / "train").rename(root / "training"), ["holds no folder train"]),
     "no test": (lambda root: (root / "test").rename(root / "tests"), ["holds no folder test (nor val)"]),
     "no class": (lambda root: [shutil.rmtree(one) for one in (root / "train").iterdir()], ["/train holds no class"]),
-    "one class alone": (only_one_class, ["/train holds one class alone, red"]),
+    "one class alone": (only_one_class, ["/train holds only one class, red"]),
     "other classes": (
         lambda root: (root / "test" / "red").rename(root / "test" / "rose"),
         ["train and test differ in their classes: red only in train"],
@@ -142,22 +142,22 @@ BAD = {
     "many": (break_many, ["5 of 48 images cannot be read: test/blue/00.jpg: ", "test/blue/02.jpg: ", ", and 2 more"]),
     "a text": (
         lambda root: (root / "train" / "red" / "notes.jpg").write_text("no image"),
-        ["1 of 49 images cannot be read: train/red/notes.jpg: is no image (JPEG, PNG, "],
+        ["1 of 49 images cannot be read: train/red/notes.jpg: is not an image that Pillow can read (JPEG, PNG, "],
     ),
     "a pipe": (lambda root: os.mkfifo(root / "test" / "red" / "pipe.jpg"), ["test/red/pipe.jpg: is not a regular file"]),
     "one colour": (
         lambda root: [Image.new("RGB", (9, 9), "gray").save(path) for path in (root / "train").rglob("*.jpg")],
-        ["all 36 train images are the same, pixel for pixel (train/blue/00.jpg, ...)"],
+        ["all 36 training images are identical, pixel for pixel (train/blue/00.jpg, ...)"],
     ),
     "one test image": (
         lambda root: [shutil.copy(root / "train/red/00.jpg", path) for path in (root / "test").rglob("*.jpg")],
-        ["all 12 test images are the same"],
+        ["all 12 test images are identical"],
     ),
     "numbers without a range": (
         lambda root: Image.fromarray(np.ones((9, 9), np.float32)).save(root / "train" / "red" / "deep.tif"),
         ["1 of 49 images cannot be read: train/red/deep.tif: holds floating-point numbers, whose range is unknown; convert it"],
     ),
-    "an empty file": (lambda root: (root / "train" / "red" / "00.jpg").write_bytes(b""), ["train/red/00.jpg: is no image"]),
+    "an empty file": (lambda root: (root / "train" / "red" / "00.jpg").write_bytes(b""), ["train/red/00.jpg: is not an image"]),
     "a broken link": (
         lambda root: (root / "train" / "red" / "gone.jpg").symlink_to(root / "nowhere"),
         ["train/red/gone.jpg: No such file or directory"],
@@ -195,7 +195,7 @@ def test_a_tenth_of_nine_images_cannot_be_held_back(images):
         if path.stem > "02":
             path.unlink()
     schedule = ScheduleConfig(steps=1, batch_size=4)
-    with pytest.raises(ChoiceError, match=r"data.split=holdout: a tenth of 9 training images is none"):
+    with pytest.raises(ChoiceError, match=r"data.split=holdout: a tenth of 9 training images is less than one image"):
         check(RunConfig(data=own(images, split="holdout"), schedule=schedule))
     check(RunConfig(data=own(images), schedule=schedule))
 
@@ -206,7 +206,7 @@ def test_classes_and_images_are_those_of_torchvision(images):
     (images / "train" / "red" / "more" / ".thumbnails").mkdir(parents=True)
     for name in ("more/a.jpg", "more/.thumbnails/b", ".DS_Store"):
         shutil.copy(images / "train" / "red" / "00.jpg", images / "train" / "red" / name)
-    theirs, ours = ImageFolder(str(images / "train")), image_folder.scan(str(images))
+    theirs, ours = ImageFolder(str(images / "train")), folders.scan(str(images))
     assert list(ours.classes) == theirs.classes == ["blue", "green", "red"]
     assert sorted((str(path), label) for path, label in ours.train) == sorted(theirs.samples)
     assert [label for _, label in ours.train] == [0] * 12 + [1] * 12 + [2] * 13
@@ -237,7 +237,7 @@ def test_the_view_is_that_of_torchvision():
     for size, levels in (((72, 72), 0), ((20, 20), 0), ((100, 100), 0), ((72, 144), 1), ((144, 72), 1), ((216, 72), 1)):
         image = Image.fromarray(generator.integers(0, 256, (*size, 3), dtype=np.uint8))
         expected = np.asarray(theirs(image)).transpose(2, 0, 1).astype(int)
-        assert np.abs(image_folder.view(image, 36) - expected).max() <= levels, size
+        assert np.abs(image_folder.resized_square(pixels.to_rgb(image), 36) - expected).max() <= levels, size
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
@@ -246,7 +246,7 @@ def test_images_of_other_modes_become_rgb(mode, tmp_path):
     image.save(tmp_path / "image", format="TIFF")
     with Image.open(tmp_path / "image") as saved:
         assert saved.mode == mode
-        assert image_folder.view(saved, 8).tolist() == np.full((3, 8, 8), 255).tolist()
+        assert image_folder.resized_square(pixels.to_rgb(saved), 8).tolist() == np.full((3, 8, 8), 255).tolist()
 
 
 def test_the_holdout_mean_and_test_images_are_of_the_size_asked_for(images):
@@ -255,7 +255,7 @@ def test_the_holdout_mean_and_test_images_are_of_the_size_asked_for(images):
     assert data.holdout.labels.tolist() == [0, 1, 2]
     assert data.train.mean.shape == (3, 36, 36)
     assert torch.allclose(data.train.mean, data.train.images.double().mean(0).float())
-    (batch,) = data.test.in_order(500)
+    (batch,) = data.test.in_batches(500)
     assert batch.images.shape == (12, 3, 32, 32)
     assert data.facts.chance_error == pytest.approx(200 / 3)
 
@@ -265,11 +265,11 @@ def squares(root, generator, parts=(("train", 4), ("test", 2)), side=32):
     drawn = {}
     for part, count in parts:
         drawn[part] = generator.integers(0, 256, (2 * count, side, side, 3), dtype=np.uint8)
-        for number, pixels in enumerate(drawn[part]):
-            place = root / part / "ab"[number // count]
-            place.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(place / f"{number}.png")
-    return {part: pixels.transpose(0, 3, 1, 2) for part, pixels in drawn.items()}
+        for number, image in enumerate(drawn[part]):
+            folder = root / part / "ab"[number // count]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(folder / f"{number}.png")
+    return {part: images.transpose(0, 3, 1, 2) for part, images in drawn.items()}
 
 
 @pytest.mark.parametrize("resize", [None, 32])
@@ -281,7 +281,7 @@ def test_images_of_the_size_asked_for_are_left_as_they_are(tmp_path, resize):
     assert np.array_equal(arrays.train_images, drawn["train"])
     assert np.array_equal(arrays.test_images, drawn["test"])
     assert (facts.size, facts.margin, facts.padding) == (32, 0, 4)
-    (batch,) = load(config, torch.device("cpu")).test.in_order(10)
+    (batch,) = load(config, torch.device("cpu")).test.in_batches(10)
     assert batch.images.shape == (4, 3, 32, 32)
 
 
@@ -332,7 +332,7 @@ def test_images_to_train_on_that_are_all_the_same_where_they_are_cut_are_refused
             Image.fromarray(pixels).save(tmp_path / part / name / "1.png")
     config = own(tmp_path, image_size=8)
     assert source(config).check(config).startswith("sha256:")
-    with pytest.raises(ChoiceError, match="all 2 images to train on are the same, pixel for pixel"):
+    with pytest.raises(ChoiceError, match="all 2 training images are identical, pixel for pixel"):
         load(config, torch.device("cpu"))
 
 
@@ -344,7 +344,7 @@ def test_deep_images_that_are_nearly_black_are_spoken_of(tmp_path, caplog, most,
         samples = np.random.default_rng(int(path.stem)).integers(0, most + 1, (32, 32)).astype(np.uint16)
         samples[0, 0] = most
         Image.fromarray(samples).save(path)
-    image_folder.check(image_folder.scan(str(tmp_path)))
+    image_folder.check(folders.scan(str(tmp_path)))
     assert ("12 images of more than 8 bits are no brighter than" in caplog.text) == said
 
 
@@ -354,7 +354,7 @@ def test_deep_colours_that_are_nearly_black_are_spoken_of(tmp_path, caplog):
     for path in tmp_path.rglob("*.png"):
         samples = np.random.default_rng(int(path.stem)).integers(0, 4096, (32, 96)).astype(">u2")
         path.write_bytes(png(32, 32, 16, 2, b"".join(b"\0" + row.tobytes() for row in samples)))
-    image_folder.check(image_folder.scan(str(tmp_path)))
+    image_folder.check(folders.scan(str(tmp_path)))
     assert "12 images of more than 8 bits are no brighter than 15 of 255" in caplog.text
 
 
@@ -362,7 +362,7 @@ def test_a_decoder_that_fails_without_a_word_is_a_fault(images, monkeypatch):
     def fail(image):
         raise MemoryError if image.size == (44, 60) else OSError
 
-    monkeypatch.setattr("harness.data.pixels.rgb", fail)
+    monkeypatch.setattr("harness.data.pixels.to_rgb", fail)
     for ask in (source(own(images)).check, source(own(images)).read):
         with pytest.raises(ChoiceError, match=r"48 of 48 images cannot be read: train/blue/00\.jpg: there is not enough memory"):
             ask(own(images))
@@ -373,7 +373,7 @@ def test_images_that_are_gone_when_they_are_trained_on_end_the_run_in_one_senten
     run = create(config, tmp_path)
     (images / "train" / "red" / "00.jpg").write_bytes(b"")
     assert train_run(config, run, "test") == states.FAILED
-    assert "1 of 48 images cannot be read: train/red/00.jpg: is no image" in run.status["error"]
+    assert "1 of 48 images cannot be read: train/red/00.jpg: is not an image" in run.status["error"]
     assert "Traceback" not in caplog.text
 
 
@@ -400,10 +400,10 @@ def test_deep_images_are_seen_as_their_8_bit_copies_are(kind, suffix, tmp_path):
 
 def test_content_is_names_and_bytes_and_not_place(images, drawn):
     def content():
-        return image_folder.check(image_folder.scan(str(images)))
+        return image_folder.check(folders.scan(str(images)))
 
     before = content()
-    assert before == image_folder.check(image_folder.scan(str(drawn)))
+    assert before == image_folder.check(folders.scan(str(drawn)))
     first = images / "train" / "red" / "00.jpg"
     first.rename(first.with_name("000.jpg"))
     renamed = content()
@@ -453,13 +453,15 @@ def test_images_are_checked_once_for_a_sweep(images, tmp_path, monkeypatch):
 
 
 def test_images_asked_for_by_content_must_be_those(images, drawn, tmp_path, capsys):
-    known = image_folder.check(image_folder.scan(str(drawn)))
+    known = image_folder.check(folders.scan(str(drawn)))
     planned = sweep.plan(arguments(drawn, tmp_path, f"data.content={known}"), False, [])
     assert planned.configs[0].data.content == known
     (images / "test" / "red" / "00.jpg").unlink()
     assert run.main(arguments(images, tmp_path / "results", f"data.content={known}")) == 2
-    assert f"data.content={known}: the images below data.root are others, sha256:" in capsys.readouterr().err
-    with pytest.raises(ChoiceError, match="are others"):  # changed between the check and the training
+    assert f"data.content={known}: the images below data.root have content sha256:" in capsys.readouterr().err
+    with pytest.raises(
+        ChoiceError, match=r"the images below data\.root have content sha256:"
+    ):  # changed between the check and the training
         load(own(images, content=known), torch.device("cpu"))
 
 

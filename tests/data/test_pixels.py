@@ -20,8 +20,8 @@ SHALLOW = [[0, 0, 1, 1], [1, 2, 255, 255]]
 
 def decoded(data):
     """Return the pixels [H, W, 3] of an image file's bytes."""
-    with pixels.quietly():
-        return np.asarray(pixels.rgb(pixels.opened(data)))
+    with pixels.pillow_warnings():
+        return np.asarray(pixels.to_rgb(pixels.open_image(data)))
 
 
 def grey(data):
@@ -104,22 +104,22 @@ def test_16_bit_colours_become_8(data):
     [
         (saved(Image.fromarray(np.zeros((2, 2), np.float32)), "TIFF"), "floating-point numbers, whose range is unknown; convert"),
         (b"Pf\n1 1\n-1.0\n" + struct.pack("<f", 0.5), "floating-point numbers"),
-        (saved(Image.fromarray(np.zeros((2, 2), np.int32)), "TIFF"), "32-bit whole numbers, whose range is unknown; convert"),
-        (tiff("II", 1, 32, 1, bytes(8), 2, 1), "32-bit whole numbers"),
+        (saved(Image.fromarray(np.zeros((2, 2), np.int32)), "TIFF"), "32-bit integers, whose range is unknown; convert"),
+        (tiff("II", 1, 32, 1, bytes(8), 2, 1), "32-bit integers"),
         (tiff("MM", 1, 16, 2, bytes(4), 2, 1), "signed"),
-        (tiff("II", 1, 8, 2, bytes(2), 2, 1), "signed whole numbers"),
+        (tiff("II", 1, 8, 2, bytes(2), 2, 1), "signed integers"),
         (saved(Image.new("LAB", (2, 2)), "TIFF"), "CIELAB colours; convert it to RGB"),
-        (saved(Image.new("RGBA", (2, 2), (9, 9, 9, 0)), "PNG"), "transparent everywhere"),
+        (saved(Image.new("RGBA", (2, 2), (9, 9, 9, 0)), "PNG"), "is fully transparent"),
         (png(1, 1, 16, 2, bytes(7), (b"tRNS", bytes(6))), "16-bit colours of which one is transparent"),
-        (tiff("II", 1, 64, 3, bytes(8), 1, 1), "is no image (JPEG, PNG, PPM, BMP, TIFF, WEBP, GIF), or of a kind"),
-        (b"", "is no image"),
-        (png(0, 1, 8, 0, b""), "is no image"),
-        (b"P5\n0 1\n255\n", "is no image"),
+        (tiff("II", 1, 64, 3, bytes(8), 1, 1), "is not an image that Pillow can read (JPEG, PNG, PPM, BMP, TIFF, WEBP, GIF)"),
+        (b"", "is not an image"),
+        (png(0, 1, 8, 0, b""), "is not an image"),
+        (b"P5\n0 1\n255\n", "is not an image"),
         (png(10**5, 10**5, 8, 0, b""), "has more than 89,478,485 pixels"),
         (png(10**4, 10**4, 8, 0, b""), "has more than 89,478,485 pixels"),
-        (png(2, 4, 8, 0, bytes(6)), "is cut short: 6 of 12 bytes of pixels are missing"),
-        (png(9, 9, 8, 0, bytes(range(90)))[:100], "is cut short"),
-        (interlaced(bytes(14)), "is cut short: 1 of 15 bytes of pixels are missing"),
+        (png(2, 4, 8, 0, bytes(6)), "is truncated: 6 of 12 bytes of pixel data are missing"),
+        (png(9, 9, 8, 0, bytes(range(90)))[:100], "is truncated"),
+        (interlaced(bytes(14)), "is truncated: 1 of 15 bytes of pixel data are missing"),
         (b"P5\n2 2\n1023\n" + bytes(5), "not enough image data"),
         (tiff("II", 1, 16, 1, bytes(5), 2, 2), "truncated"),
     ],
@@ -127,7 +127,7 @@ def test_16_bit_colours_become_8(data):
 def test_what_cannot_be_told_is_refused_in_words(data, words):
     with pytest.raises(Exception) as refused:  # noqa: PT011
         decoded(data)
-    assert words in pixels.fault(refused.value)
+    assert words in pixels.describe_fault(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_what_cannot_be_told_is_refused_in_words(data, words):
     [(OSError(), "OSError"), (MemoryError(), "there is not enough memory to decode it"), (ValueError(""), "Value")],
 )
 def test_an_error_without_words_has_some(error, words):
-    assert words in pixels.fault(error)
+    assert words in pixels.describe_fault(error)
 
 
 TURNED = {1: "ab/cd/ef", 2: "ba/dc/fe", 3: "fe/dc/ba", 4: "ef/cd/ab", 5: "ace/bdf", 6: "eca/fdb", 7: "fdb/eca", 8: "bdf/ace"}
@@ -204,10 +204,10 @@ def test_the_transparent_colour_is_white(data, levels):
 def test_of_several_frames_the_first_is_taken(kind):
     first, second = Image.new("L", (8, 8), 7), Image.new("L", (8, 8), 99)
     data = saved(first, kind, save_all=True, append_images=[second])
-    image = pixels.opened(data)
-    assert np.abs(np.asarray(pixels.rgb(image)).astype(int) - 7).max() <= 1
-    assert pixels.frames(image)
-    assert not pixels.frames(pixels.opened(saved(first, kind)))
+    image = pixels.open_image(data)
+    assert np.abs(np.asarray(pixels.to_rgb(image)).astype(int) - 7).max() <= 1
+    assert pixels.has_several_frames(image)
+    assert not pixels.has_several_frames(pixels.open_image(saved(first, kind)))
 
 
 @pytest.mark.parametrize(

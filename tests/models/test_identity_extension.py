@@ -11,7 +11,7 @@ from harness import run, verify
 from harness.config.network import NetworkConfig
 from harness.config.registry import ChoiceError
 from harness.config.run import RunConfig
-from harness.models.blocks import Block, Place
+from harness.models.blocks import Block, BlockSpec
 from harness.models.build import build
 from harness.models.identity_extension import extend, make_identity
 from harness.records import paths, states
@@ -48,11 +48,11 @@ def test_an_extended_net_computes_what_the_shallower_one_does(choices):
 @pytest.mark.parametrize("shortcut", ["none", "identity"])
 def test_an_identity_block_hands_on_what_it_is_given_in_training_mode_only_with_a_shortcut(shortcut):
     torch.manual_seed(0)
-    block, x = Block(NetworkConfig(20, shortcut=shortcut), Place(4, 4, 1)), 3 * torch.rand(8, 4, 5, 5)
+    block, x = Block(NetworkConfig(20, shortcut=shortcut), BlockSpec(4, 4, 1)), 3 * torch.rand(8, 4, 5, 5)
     make_identity(block)
     with torch.no_grad():
         assert torch.equal(block(x), x) == (shortcut == "identity")  # batch normalisation takes away mean and size
-        again = Block(NetworkConfig(20, shortcut=shortcut), Place(4, 4, 1))
+        again = Block(NetworkConfig(20, shortcut=shortcut), BlockSpec(4, 4, 1))
         make_identity(again)
         assert torch.allclose(again.eval()(x), x, rtol=1e-6)
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from harness.config.run import RunConfig
 from harness.models import introspection
-from harness.models.blocks import Block, Place
+from harness.models.blocks import Block, BlockSpec
 from harness.models.build import build
 from harness.models.initialisation import fans
 from harness.models.shortcuts import make_shortcut
@@ -64,7 +64,7 @@ def test_option_a_subsamples_and_pads_with_zero_channels():
 
 
 def test_the_addition_comes_after_the_second_norm_and_before_the_last_relu():
-    block = Block(RunConfig(), Place(4, 4, 1)).double()
+    block = Block(RunConfig(), BlockSpec(4, 4, 1)).double()
     x = torch.randn(8, 4, 5, 5, dtype=torch.float64)
     branch = block.norm2(block.conv2(functional.relu(block.norm1(block.conv1(x)))))
     assert torch.equal(block(x), functional.relu(branch + x))
@@ -120,7 +120,7 @@ def test_biases_stand_only_where_no_norm_follows_and_start_at_zero():
 def test_the_gradient_at_a_blocks_input_is_that_of_branch_and_shortcut_together():
     """dL/dx = dL/dy (1 + dF/dx): with a branch of x/2 on positive values and dL/dy = 1 that is 1.5, in a plain block 0.5."""
     for shortcut, expected in (("identity", 1.5), ("none", 0.5)):
-        block = Block(RunConfig(shortcut=shortcut, norm="none"), Place(1, 1, 1)).double()
+        block = Block(RunConfig(shortcut=shortcut, norm="none"), BlockSpec(1, 1, 1)).double()
         for conv, centre in ((block.conv1, 0.5), (block.conv2, 1.0)):
             torch.nn.init.zeros_(conv.weight)
             torch.nn.init.zeros_(conv.bias)

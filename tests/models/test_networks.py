@@ -18,10 +18,10 @@ from harness.config.network import BlockKind, Family, NetworkConfig, Order
 from harness.config.registry import ChoiceError
 from harness.config.run import RunConfig
 from harness.models import introspection
-from harness.models.blocks import Block, Place, survivals
+from harness.models.blocks import Block, BlockSpec, survival_probabilities
 from harness.models.build import build
 from harness.models.shortcuts import make_shortcut
-from harness.models.summary import inspect
+from harness.models.summary import summarize
 from support import arithmetic
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +65,7 @@ DEEP = ("1001", "1202", "250")
 def test_a_variants_parameters_flops_and_layers_are_those_of_its_paper(name):
     row, config = GOLDEN[name], variant(name)
     side, classes = (224, 1000) if config.family == Family.imagenet else (32, 10)
-    found, counted = inspect(config, 3, side, classes, batch_size=2), by_arithmetic(config, side, classes)
+    found, counted = summarize(config, 3, side, classes, batch_size=2), by_arithmetic(config, side, classes)
     assert (found.parameters, found.flops, found.weighted_layers) == (
         int(row["parameters"]),
         2 * int(row["multiply_adds"]),
@@ -91,16 +91,16 @@ def test_plain_twins_have_no_more_than_their_nets(name):
     config = variant(name)
     if config.family == Family.densenet:
         return
-    own = inspect(config, 3, 32, 10, 2)
+    own = summarize(config, 3, 32, 10, 2)
     on_shortcuts = sum(row.parameters for row in own.rows if ".shortcut" in row.name)
     plain = NetworkConfig(config.depth, "none", family=config.family, block=config.block, order=config.order)
-    assert own.parameters - on_shortcuts == inspect(plain, 3, 32, 10, 2).parameters
+    assert own.parameters - on_shortcuts == summarize(plain, 3, 32, 10, 2).parameters
 
 
 @pytest.mark.parametrize(("depth", "field"), [(50, 483), (101, 1027), (152, 1507)])
 def test_receptive_fields_are_the_published_ones(depth, field):
     """Araujo et al. 2019 (Distill, "Computing Receptive Fields of Convolutional Neural Networks"): ResNet v1."""
-    found = inspect(NetworkConfig(depth, "projection", family=Family.imagenet), 3, 224, 1000, 1)
+    found = summarize(NetworkConfig(depth, "projection", family=Family.imagenet), 3, 224, 1000, 1)
     assert found.rows[-2].receptive_field == field
 
 
@@ -156,7 +156,7 @@ def block_of(order, shortcut="identity", block="basic", place=(8, 8, 1), first=F
     """Return a block in float64 whose norms are no identities, and what it is made of."""
     torch.manual_seed(1)
     config = NetworkConfig(20, shortcut, block=block, order=order, **CHOSEN.get(shortcut, {}))
-    made = Block(config, Place(*place, first=first, last=last)).double()
+    made = Block(config, BlockSpec(*place, first=first, last=last)).double()
     for parameter in made.parameters():
         parameter.data.normal_(0, 0.3)
     return made, torch.randn(4, place[0], 6, 6, dtype=torch.float64)
@@ -287,7 +287,7 @@ def test_bottlenecks_are_1x1_3x3_1x1_with_four_times_the_channels():
 
 def test_survival_falls_linearly_to_the_last_block():
     """Huang et al. 2016, section 4: 54 blocks to 0.5; the expected number that is left in is about 40."""
-    found = survivals(0.5, 54)
+    found = survival_probabilities(0.5, 54)
     assert found[0] == pytest.approx(1 - 0.5 / 54)
     assert found[-1] == 0.5
     assert sum(found) == pytest.approx(40.25)
@@ -297,7 +297,7 @@ def test_survival_falls_linearly_to_the_last_block():
 
 def test_a_block_is_left_out_for_the_whole_batch_and_weighs_its_expectation_in_evaluation():
     torch.manual_seed(5)
-    block = Block(NetworkConfig(20), Place(4, 4, 1, survival=0.7))
+    block = Block(NetworkConfig(20), BlockSpec(4, 4, 1, survival=0.7))
     with torch.no_grad():
         x = torch.rand(3, 4, 5, 5)
         identity = functional.relu(x)

@@ -9,7 +9,7 @@ from torch.nn import functional
 from harness.config.network import NetworkConfig
 from harness.config.run import RunConfig
 from harness.models import introspection
-from harness.models.blocks import Block, Place
+from harness.models.blocks import Block, BlockSpec
 from harness.models.build import build
 from harness.models.evaluation import Evaluation, evaluate
 from harness.probes.base import Context
@@ -40,7 +40,7 @@ def projected(block, x):
 def test_what_is_left_of_a_block_is_its_shortcut(shortcut, left):
     """Plain blocks: the identity in their shape. The ReLU after the addition stays."""
     torch.manual_seed(0)
-    block = Block(NetworkConfig(20, shortcut=shortcut), Place(2, 4, 2)).eval()
+    block = Block(NetworkConfig(20, shortcut=shortcut), BlockSpec(2, 4, 2)).eval()
     x = torch.randn(3, 2, 4, 4)
     with torch.no_grad():
         whole = block(x)

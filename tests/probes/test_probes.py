@@ -12,7 +12,7 @@ from harness.config.run import RunConfig
 from harness.models import introspection
 from harness.models.build import build
 from harness.models.evaluation import Evaluation
-from harness.probes.base import Context, norms, probe_steps, settle
+from harness.probes.base import Context, fetch_scalars, norms, probe_steps
 
 
 class Chain(nn.Module):
@@ -42,7 +42,7 @@ def watched(model, name, x, loss, step=0, steps=10, update=None):
         loss(model(x)).backward()
         if update:
             update(model)
-    settle(rows)
+    fetch_scalars(rows)
     return rows
 
 
