@@ -4,14 +4,14 @@
     run = harness.train(harness.RunConfig(depth=20, shortcut="none"))
     run.train_error, run.layers
 
-Importing this package imports no torch; `harness.train` does when it is first used.
+Importing this package does not import torch; the first use of `harness.train` does.
 """
 
 from __future__ import annotations
 
 import sys
 
-if sys.argv[:1] == ["-m"]:  # `python -m harness.COMMAND`, whose own imports are still to come
+if sys.argv[:1] == ["-m"]:  # `python -m harness.COMMAND`, before it imports anything else
     from harness.system import console
 
     console.guard()

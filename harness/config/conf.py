@@ -10,9 +10,9 @@ GROUPS = ("data", "schedule", "variant", "experiment")
 
 
 def conf_folder() -> Path:
-    """Return where conf/ lies: beside the package in a checkout, inside it when installed."""
+    """Return the path of conf/: beside the package in a checkout, inside it when installed."""
     package = Path(__file__).resolve().parents[1]
-    return next(place for place in (package.parent / "conf", package / "conf") if (place / "config.yaml").is_file())
+    return next(folder for folder in (package.parent / "conf", package / "conf") if (folder / "config.yaml").is_file())
 
 
 def choices_of(group: str) -> list[str]:

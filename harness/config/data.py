@@ -1,4 +1,4 @@
-"""Which images a run trains on, how they are prepared, and what the name of each built-in data set stands for."""
+"""The keys of the data, and what the name of each built-in data set implies."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import cast
 
 from harness.config.registry import DATA, ChoiceError, shown
 from harness.config.schedule import ScheduleConfig
-from harness.config.validation import assign, flag, member, whole
+from harness.config.validation import assign, check_flag, check_member, check_whole
 
 IMAGE_FOLDER = "image_folder"
 IMAGE_SIZE = 224
-"""Side in pixels to which a user's own images are cut by default (He et al. 2015, section 3.4)."""
+"""Default side in pixels to which a user's own images are cut (He et al. 2015, section 3.4)."""
 RESIZE_MOST = 8
 """Upper bound of `resize` as a multiple of `image_size`: at this size the network sees 1/64 of the image."""
 
@@ -24,11 +24,11 @@ class DataSet:
     """What a built-in data set's name implies. Its images and their description are in `harness.data.datasets`."""
 
     schedule: ScheduleConfig
-    """The schedule that schedule=NAME stands for."""
+    """The schedule of schedule=NAME."""
     fixed: bool = True
     """Whether the name alone determines the images and their size."""
     needs_root: bool = True
-    """Whether the images lie below a folder that `data.root` names."""
+    """Whether the images are in the folder `data.root`."""
 
 
 DATA_SETS: Mapping[str, DataSet] = {
@@ -53,7 +53,7 @@ def needs_root(name: str) -> bool:
 
 
 class Split(str, Enum):
-    """Training images used: all, or all but a held-out tenth (He et al. 2015, 4.2: 45k/5k)."""
+    """Training images: all, or all except a held-out tenth (He et al. 2015, 4.2: 45k/5k)."""
 
     full = "full"
     holdout = "holdout"
@@ -61,11 +61,13 @@ class Split(str, Enum):
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images, and how they are prepared.
+    """A data set, and how its images are prepared.
 
-    `image_size` (side in pixels) and `content` are None for fixed data sets. `content` is the hash of the images found below
-    the root folder. `harness.data.datasets.check` fills it in; if it is given, the images must match it. `resize`, for
-    `IMAGE_FOLDER` only, is the length in pixels to which the shorter side of an image is scaled before it is cut.
+    Args:
+        image_size: side in pixels of the images that the network sees; None for fixed data sets.
+        resize: for `IMAGE_FOLDER` only, the length in pixels to which the shorter side is scaled before the image is cut.
+        content: hash of the images below `data.root`, None for fixed data sets. `harness.data.datasets.check` fills it in; if it
+            is given, the images must match it.
     """
 
     name: str = "digits"
@@ -77,8 +79,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         DATA.check(self.name)
-        flag("data.augment", self.augment)
-        assign(self, split=member("data.split", self.split, Split))
+        check_flag("data.augment", self.augment)
+        assign(self, split=check_member("data.split", self.split, Split))
         for key in ("image_size", "resize", "content"):
             if is_fixed(self.name) and (given := getattr(self, key)) is not None:
                 raise ChoiceError(
@@ -89,7 +91,7 @@ class DataConfig:
         if self.name == IMAGE_FOLDER and self.image_size is None:
             assign(self, image_size=IMAGE_SIZE)
         if self.image_size is not None:
-            whole("data.image_size", self.image_size, 1)
+            check_whole("data.image_size", self.image_size, 1)
         if self.resize is not None:
             self._check_resize()
 
@@ -97,17 +99,16 @@ class DataConfig:
         given = f"data.resize={shown(self.resize)}"
         if self.name != IMAGE_FOLDER or self.image_size is None:
             raise ChoiceError(f"{given}: is for data={IMAGE_FOLDER}, not for data={self.name}; nearest is data.resize=null")
-        whole("data.resize", self.resize, 1)
+        check_whole("data.resize", self.resize, 1)
         least, most = self.image_size, RESIZE_MOST * self.image_size
-        if not least <= cast(int, self.resize) <= most:
-            nearest = least if cast(int, self.resize) < least else most
+        if (nearest := min(max(cast(int, self.resize), least), most)) != self.resize:
             allowed = f"from data.image_size to {RESIZE_MOST} times that, {least} to {most}, or null"
             raise ChoiceError(f"{given}: must be {allowed}; nearest is data.resize={nearest}")
 
 
 @dataclass(frozen=True)
 class LocatedData(DataConfig):
-    """A data set together with the folder that holds it: what a data source is asked to read."""
+    """A data set together with the folder that holds it."""
 
     root: str | None = None
     download: bool = False
@@ -116,6 +117,6 @@ class LocatedData(DataConfig):
         super().__post_init__()
         if self.root is not None and (not isinstance(self.root, str) or not self.root):
             raise ChoiceError(f"data.root={shown(self.root)}: must be a folder's path or null")
-        flag("data.download", self.download)
+        check_flag("data.download", self.download)
         if self.name == IMAGE_FOLDER and self.download:
-            raise ChoiceError(f"data.download=true: data={IMAGE_FOLDER} is of your own images; there is nothing to fetch")
+            raise ChoiceError(f"data.download=true: data={IMAGE_FOLDER} has your own images; there is nothing to download")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.config.registry import OBSERVER
-from harness.config.validation import assign, flag, names, real, whole
+from harness.config.validation import assign, check_flag, check_names, check_real, check_whole
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class ExecutionConfig:
     Args:
         device_number: index N of device=cuda:N; None for the current GPU.
         data_root: folder that holds the data, `data.root` on the command line.
-        data_download: whether data that are missing there may be downloaded, `data.download` on the command line.
-        runs_per_process: how many runs of a sweep share one process; auto: 1 on a CPU, 4 on a GPU.
+        data_download: whether missing data may be downloaded there, `data.download` on the command line.
+        runs_per_process: number of runs of a sweep that share one process; auto: 1 on a CPU, 4 on a GPU.
         checkpoint_minutes: minutes between two checkpoints of an unfinished run.
-        activation_checkpointing: keep only the inputs of blocks for the backward pass and compute the rest again.
+        activation_checkpointing: keep only the inputs of blocks for the backward pass and recompute the rest.
         observers: names of observers (`harness.training.observers`) that watch the run.
     """
 
@@ -33,14 +33,14 @@ class ExecutionConfig:
 
     def __post_init__(self) -> None:
         if self.device_number is not None:
-            whole("device_number", self.device_number, 0)
+            check_whole("device_number", self.device_number, 0)
         if self.runs_per_process != "auto":
-            whole("runs_per_process", self.runs_per_process, 1, also="auto")
-        flag("activation_checkpointing", self.activation_checkpointing)
-        observers = tuple(dict.fromkeys(names("observers", self.observers)))
+            check_whole("runs_per_process", self.runs_per_process, 1, also="auto")
+        check_flag("activation_checkpointing", self.activation_checkpointing)
+        observers = tuple(dict.fromkeys(check_names("observers", self.observers)))
         for observer in observers:
             OBSERVER.check(observer)
-        assign(self, checkpoint_minutes=real("checkpoint_minutes", self.checkpoint_minutes, least=0), observers=observers)
+        assign(self, checkpoint_minutes=check_real("checkpoint_minutes", self.checkpoint_minutes, least=0), observers=observers)
 
 
 KEYS: Mapping[str, str] = {

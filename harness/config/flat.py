@@ -1,4 +1,4 @@
-"""Choices as plain values, nested and under the names of the command line."""
+"""Choices as plain values, nested or under the names of the command line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def flatten(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested choices, as `RunConfig.choices` or a run's config.json has them, under the command line's names."""
+    """Return nested choices, as in config.json, under the names of the command line."""
     flat: dict[str, Any] = {}
     for key, value in choices.items():
         if isinstance(value, Mapping):
@@ -20,15 +20,16 @@ def flatten(choices: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def varying(flats: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the keys in which flattened choices differ, in the order of the keys."""
+    """Return the keys whose values differ between flattened choices, in the order of the keys."""
     return [key for key in flats[0] if len({str(flat[key]) for flat in flats}) > 1] if flats else []
 
 
 def plain(config: Any) -> dict[str, Any]:
-    return {f.name: bare(getattr(config, f.name)) for f in fields(config)}
+    """Return the fields of a config as plain values: enums as their value, tuples as lists."""
+    return {f.name: plain_value(getattr(config, f.name)) for f in fields(config)}
 
 
-def bare(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     return list(value) if isinstance(value, tuple) else value

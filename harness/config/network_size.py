@@ -1,4 +1,4 @@
-"""How large a net is at least, by arithmetic alone, so that one that fits into no memory is refused before it is built."""
+"""Lower bounds of a network's size, so that a network too large for the memory is refused before it is built."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from harness.config.network import BlockKind, Family, NetworkConfig
 from harness.config.registry import ChoiceError
 
 BYTES = 4
-"""Of a float32."""
+"""Bytes of a float32."""
 KEPT = 2
-"""Bytes at least of a value that the passes keep: those of a bfloat16."""
+"""Minimum bytes of a stored activation: those of a bfloat16."""
 TRAINED = 3
-"""Numbers for each weight in training: itself, its gradient and its momentum."""
+"""Numbers stored for each weight in training: weight, gradient and momentum."""
 MOST_VALUES = 2**40
-"""Values of one layer's output for a batch: 4 TiB in float32; PyTorch counts bytes in 64 bits."""
+"""Maximum values of one layer's output for a batch: 4 TiB in float32. PyTorch counts bytes in 64 bits."""
 
 
 class Extent(NamedTuple):
-    """Weights of the blocks' convolutions, and the values of the blocks' outputs for a batch: all the rest comes on top."""
+    """Weights of the blocks' convolutions, values of all blocks' outputs for a batch, and values of the largest output."""
 
     weights: int
     values: int
@@ -27,21 +27,21 @@ class Extent(NamedTuple):
 
 
 def extent(config: NetworkConfig, side: int, batch: int) -> Extent:
-    """Return the least that the net holds for images of `side` pixels."""
+    """Return a lower bound of the network's size for images of `side` pixels."""
     weights = values = largest = 0
-    for stage, (count, of_weights, channels) in enumerate(_stages(config)):
+    for stage, (count, stage_weights, channels) in enumerate(_stages(config)):
         halvings = stage + (2 if config.family == Family.imagenet else 0)
         output = batch * channels * max(1, side // 2**halvings) ** 2
-        weights, values, largest = weights + of_weights, values + count * output, max(largest, output)
+        weights, values, largest = weights + stage_weights, values + count * output, max(largest, output)
     return Extent(weights, values, largest)
 
 
 def _stages(config: NetworkConfig) -> Iterator[tuple[int, int, int]]:
-    """Give each stage's blocks, the weights of their convolutions together, and the channels of the last one's output."""
+    """Yield the number of blocks of each stage, the weights of all their convolutions, and the channels of its output."""
     if config.family == Family.densenet:
         growth, channels = config.growth, cast(int, config.width)
         for count in config.stage_blocks:
-            into = count * channels + growth * (count * (count - 1) // 2)  # channels into all the layers together
+            into = count * channels + growth * (count * (count - 1) // 2)  # input channels of all layers together
             yield 1, 4 * growth * into + count * 9 * 4 * growth * growth, channels + count * growth
             channels = (channels + count * growth) // 2
         return
@@ -54,22 +54,22 @@ def _stages(config: NetworkConfig) -> Iterator[tuple[int, int, int]]:
 
 
 def check(config: NetworkConfig, side: int, batch: int) -> Extent:
-    """Return the net's extent; raises ChoiceError where a layer's output is beyond what can be counted."""
-    found = extent(config, side, batch)
-    if found.largest > MOST_VALUES:
+    """Return the network's extent; raises ChoiceError if a layer's output has more than MOST_VALUES values."""
+    least = extent(config, side, batch)
+    if least.largest > MOST_VALUES:
         raise ChoiceError(
-            f"schedule.batch_size={batch}: {batch:,} images of {side}x{side} make {found.largest:,} values after a single layer "
+            f"schedule.batch_size={batch}: {batch:,} images of {side}x{side} make {least.largest:,} values after a single layer "
             f"of width={config.width}; at most {MOST_VALUES:,}"
         )
-    return found
+    return least
 
 
-def check_memory(config: NetworkConfig, side: int, batch: int, on_cpu: bool, there: int) -> None:
-    """Raise ChoiceError where the net cannot be built, or if `on_cpu` trained, in `there` bytes."""
-    found = check(config, side, batch)
-    needed = BYTES * found.weights * (TRAINED if on_cpu else 1) + (KEPT * found.values if on_cpu else 0)
-    if needed > there:
+def check_memory(config: NetworkConfig, side: int, batch: int, on_cpu: bool, available: int) -> None:
+    """Raise ChoiceError if the network cannot be built, or with `on_cpu` trained, in `available` bytes."""
+    least = check(config, side, batch)
+    needed = BYTES * least.weights * (TRAINED if on_cpu else 1) + (KEPT * least.values if on_cpu else 0)
+    if needed > available:
         raise ChoiceError(
             f"depth={config.depth} width={config.width}: {'training' if on_cpu else 'building'} takes at least "
-            f"{needed / 2**30:,.1f} GiB of memory, and this machine has {there / 2**30:,.1f} GiB; take a smaller net"
+            f"{needed / 2**30:,.1f} GiB of memory, and this machine has {available / 2**30:,.1f} GiB; take a smaller net"
         )

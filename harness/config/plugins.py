@@ -31,16 +31,16 @@ MOVED: Mapping[str, str] = {
     "harness.published": "harness.analysis.published",
     "experiments.declaration": "harness.claims.claim",
 }
-"""Where names of earlier versions that plugins import are now."""
+"""Present names of what plugins import under the names of earlier versions."""
 
 
 def load_plugin(module: str) -> None:
-    """Import a plugin; raises ChoiceError if it cannot be imported, or is not a module of the user's."""
+    """Import a plugin. Raises ChoiceError if it cannot be imported, or is not a module of the user's."""
     given = f"plugins={shown(module)}"
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", module) or module.endswith(".py"):
         raise ChoiceError(f"{given}: must be a module's name as in `import NAME`: a file mine.py on Python's path is mine")
-    own = module.partition(".")[0] in {*sys.stdlib_module_names, "__main__", "harness", "experiments"}
-    if own and not module.endswith(".plugin"):  # this project's own plugins are modules named plugin
+    foreign = module.partition(".")[0] in {*sys.stdlib_module_names, "__main__", "harness", "experiments"}
+    if foreign and not module.endswith(".plugin"):  # this project's own plugins are modules named plugin
         raise ChoiceError(f"{given}: is Python's own or this project's, and registers nothing new; name a module of yours")
     if module in sys.modules:
         return
@@ -50,17 +50,17 @@ def load_plugin(module: str) -> None:
     except ChoiceError as error:
         raise ChoiceError(f"{given}: {error}") from error
     except BaseException as error:  # whatever a user's module raises, SystemExit and KeyboardInterrupt included
-        message = shown(error)
+        message = ": ".join(filter(None, (type(error).__name__, shown(error))))
         hint = _moved(error) if isinstance(error, ImportError) else ""
-        raise ChoiceError(f"{given}: cannot be imported: {type(error).__name__}{': ' if message else ''}{message}{hint}") from error
+        raise ChoiceError(f"{given}: cannot be imported: {message}{hint}") from error
     finally:
-        os.chdir(here)  # otherwise relative paths of the command line would mean other places
+        os.chdir(here)  # relative paths of the command line keep their meaning
     if not Path(getattr(sys.modules[module], "__file__", None) or "").is_file():
-        raise ChoiceError(f"{given}: has no file of its own, so that its runs could not be told from those of another text")
+        raise ChoiceError(f"{given}: has no source file, so that its runs could not be told from those of another text")
 
 
 def _moved(error: ImportError) -> str:
-    """Return where the name that could not be imported is now, in words; empty if it did not move."""
+    """Return a hint at the new place of the name that could not be imported; empty if it was not moved."""
     name = re.search(r"cannot import name '(\w+)'", str(error))
     path = f"{error.name}.{name[1]}" if name else str(error.name)
     return f"; {path} is now {MOVED[path]}" if path in MOVED else ""

@@ -1,4 +1,4 @@
-"""The open choices, to which a plugin may add names: family, shortcut, norm, init, data, probes, optimizer, ...; and its keys.
+"""Open choices, to which plugins may add names: family, shortcut, norm, init, data, probes, ...; and the keys of plugins.
 
 A built-in name is declared here with the sentence that describes it, so that it can be checked without importing torch. The
 module that implements it attaches itself with `register`. A plugin adds a new name the same way.
@@ -16,29 +16,29 @@ from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 MANY = 12
-"""Names that a message still lists when one of them is close."""
+"""Maximum number of names that a message lists although one of them is close."""
 LONGEST = 80
 """Characters of a given value that a message repeats."""
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-"""What a registered name may be: it becomes part of folder and file names, and is typed on the command line."""
+"""A registered name becomes part of folder and file names, and is typed on the command line."""
 
 
 class ChoiceError(ValueError):
-    """A choice that cannot be run; the message says what was given, what is allowed and what is nearest."""
+    """A choice that cannot be run. The message names the given value, the allowed ones and the nearest."""
 
 
 def shown(value: object) -> str:
-    """Return a value as a message repeats it: on one line, at most `LONGEST` characters."""
+    """Return a value as a message repeats it: in one line of at most `LONGEST` characters."""
     try:
         text = "null" if value is None else str(value)
-    except Exception:  # an integer beyond Python's limit of digits, a list nested too deeply, or somebody's own __str__
+    except Exception:  # more digits than Python prints, a list nested too deeply, or a faulty __str__
         return f"(a value that cannot be printed, {type(value).__name__})"
-    text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[: LONGEST + 1])
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[: LONGEST + 1])
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def unknown(key: str, given: object, allowed: Iterable[str]) -> ChoiceError:
-    """Return the error for a name outside `allowed`, with the nearest valid name where one is close, or else all of them."""
+    """Return the error for a name outside `allowed`. It has the nearest name if one is close, and all names if they are few."""
     names = list(allowed)
     close = get_close_matches(shown(given), names, n=1)
     words = [] if close and len(names) > MANY else [f"allowed: {', '.join(names)}"]
@@ -48,20 +48,23 @@ def unknown(key: str, given: object, allowed: Iterable[str]) -> ChoiceError:
 
 
 class Choice:
-    """One open choice: its names, a sentence for each (`built_in`: the project's own), and, once loaded, what implements them.
+    """One open choice: its names, with a sentence for each, and their implementations.
 
-    `reserved` names cannot be registered. What implements one has the method `method`, if it is named.
+    Args:
+        key: the key of the command line.
+        home: the module that registers the implementations of the built-in names.
+        sentences: built-in names, each with a sentence that describes it.
+        reserved: names that cannot be registered.
+        method: a method that implementations must have.
     """
 
     def __init__(
         self, key: str, home: str, sentences: Mapping[str, str], reserved: Collection[str] = (), method: str = ""
     ) -> None:
-        self.key = key
-        self._method = method
+        self.key, self._home, self._method = key, home, method
         self.reserved = frozenset(reserved)
         self.sentences = dict(sentences)
         self.built_in = dict(sentences)
-        self._home = home
         self._implementations: dict[str, Any] = {}
 
     @property
@@ -69,10 +72,14 @@ class Choice:
         return tuple(self.sentences)
 
     def register(self, name: str, sentence: str = "") -> Callable[[T], T]:
-        """Return a decorator that makes its function or class the implementation of `name`.
+        """Return a decorator that makes a function or class the implementation of `name`.
 
-        Raises ChoiceError for a name that is not plain (`NAME`), is built in or reserved, or already has another
-        implementation, and for an implementation that is neither a function nor a class.
+        Args:
+            sentence: describes the name; by default the first line of the implementation's docstring.
+
+        Raises:
+            ChoiceError: if the name does not match `NAME`, is built in, reserved or already registered, or if the implementation
+                is neither a function nor a class.
         """
         self._check_name(name)
 
@@ -116,7 +123,7 @@ class Choice:
 
 
 def _not_text(name: str) -> bool:
-    """Return whether the command line reads a word as something other than text."""
+    """Return whether the command line reads a name as a number, a truth value or null."""
     try:
         return isinstance(float(name), float)
     except ValueError:
@@ -172,7 +179,7 @@ DATA = Choice(
 )
 PROBE = Choice(
     "probes",
-    "harness.probes.layers",
+    "harness.probes",
     {
         "layers": "each weighted layer's gradient, weight and update norms, nonzero count and response std",
         "blocks": "each block's output norm and the norm of the loss gradient with respect to it",
@@ -211,7 +218,7 @@ BUILT_IN = (FAMILY, SHORTCUT, NORM, INIT, DATA, PROBE, OPTIMIZER, LR_SCHEDULE, O
 
 
 class PluginKey(NamedTuple):
-    """A key that a plugin adds: its default, and a function that raises ChoiceError for a wrong value."""
+    """A key of a plugin: its module, its default, and a function that raises ChoiceError or ValueError for a wrong value."""
 
     module: str
     default: bool | int | float | str
@@ -226,7 +233,7 @@ def add_key(name: str, default: bool | int | float | str, check: Callable[[Any],
 
     Args:
         name: on the command line `plugin.NAME=value`, in code `config.plugin[NAME]`.
-        default: the value where none is given; its type is the type of the key.
+        default: the value if none is given; the key has its type.
         check: raises ChoiceError, or ValueError, for a value that is not allowed.
     """
     module = str(sys._getframe(1).f_globals["__name__"])

@@ -1,4 +1,4 @@
-"""What a run computes: every choice validated at construction, and hashed into the run's identity.
+"""The config of a run: every choice validated at construction, and hashed into the run's identity.
 
 Each field is a key of the command line, which `conf/config.yaml` describes. Closed choices are enums; open choices are names
 in `harness.config.registry`. `ExecutionConfig` says where and how a run is computed and is no part of its identity.
@@ -14,18 +14,18 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import Enum
 from typing import Any
 
-from harness.config import execution as execution_module
 from harness.config.data import SCHEDULES, DataConfig, LocatedData, is_fixed
+from harness.config.execution import KEYS as EXECUTION_KEYS
 from harness.config.execution import ExecutionConfig
-from harness.config.flat import bare, flatten, plain
+from harness.config.flat import flatten, plain, plain_value
 from harness.config.network import Family, NetworkConfig
 from harness.config.plugins import load_plugin, plugin_digest
 from harness.config.registry import LR_SCHEDULE, OPTIMIZER, PLUGIN_KEYS, PROBE, ChoiceError, shown, unknown
 from harness.config.schedule import ScheduleConfig
-from harness.config.validation import assign, member, names, whole
+from harness.config.validation import assign, check_member, check_names, check_whole
 
 NUMERICS = 1
-"""Part of every run's identity. Raised when a change of the code changes a golden loss, so that no stale run is reused."""
+"""Part of every run's identity. Increase it when a change of the code changes a golden loss, so that no stale run is reused."""
 
 
 class Precision(str, Enum):
@@ -58,9 +58,12 @@ NESTED: Mapping[str, type[DataConfig] | type[ScheduleConfig]] = {"data": DataCon
 class RunConfig(NetworkConfig):
     """One training run: a network, and how it is trained.
 
-    What `schedule` was not given follows `data`. The folder of a `LocatedData` goes to `execution`, which does not count when
-    configs are compared. `start_from` is the depth of the run that this run extends (`shallower`), or none. `plugin` has the
-    values of the plugins' own keys (`add_key`).
+    Args:
+        data: a data set. The folder of a `LocatedData` is moved to `execution`.
+        schedule: keys that were not given follow `data`.
+        start_from: depth of the run that this run extends (`shallower`), or none.
+        plugin: values of the keys that plugins add (`add_key`).
+        execution: not compared between configs.
 
     Raises:
         ChoiceError: (a ValueError) at construction, for any choice that cannot be run.
@@ -83,31 +86,33 @@ class RunConfig(NetworkConfig):
     execution: ExecutionConfig = field(default_factory=ExecutionConfig, compare=False)
 
     def __post_init__(self) -> None:
-        plugins = names("plugins", self.plugins)
+        plugins = check_names("plugins", self.plugins)
         for module in plugins:
             load_plugin(module)
         for key, kind in (*NESTED.items(), ("execution", ExecutionConfig)):
             if not isinstance(getattr(self, key), kind):
                 raise ChoiceError(f"{key}={shown(getattr(self, key))}: must be a {kind.__name__}")
         if isinstance(self.data, LocatedData):
-            self._take_location(self.data)
+            execution = replace(self.execution, data_root=self.data.root, data_download=self.data.download)
+            pure = {f.name: getattr(self.data, f.name) for f in fields(DataConfig)}
+            assign(self, data=DataConfig(**pure), execution=execution)
         super().__post_init__()
-        whole("seed", self.seed, 0)
-        probes = tuple(sorted(set(names("probes", self.probes))))
+        check_whole("seed", self.seed, 0)
+        probes = tuple(sorted(set(check_names("probes", self.probes))))
         for probe in probes:
             PROBE.check(probe)
         OPTIMIZER.check(self.optimizer)
         LR_SCHEDULE.check(self.lr_schedule)
         self._check_device()
         if self.threads != "auto":
-            whole("threads", self.threads, 1, also="auto")
+            check_whole("threads", self.threads, 1, also="auto")
         if self.start_from != "none":
-            whole("start_from", self.start_from, 1, also="none")
+            check_whole("start_from", self.start_from, 1, also="none")
         assign(
             self,
-            precision=member("precision", self.precision, Precision),
-            update_scaling=member("update_scaling", self.update_scaling, UpdateScaling),
-            gradient_norms=member("gradient_norms", self.gradient_norms, GradientNorms),
+            precision=check_member("precision", self.precision, Precision),
+            update_scaling=check_member("update_scaling", self.update_scaling, UpdateScaling),
+            gradient_norms=check_member("gradient_norms", self.gradient_norms, GradientNorms),
             probes=probes,
             plugins=plugins,
             plugin=_plugin_values(self.plugin, plugins),
@@ -115,11 +120,6 @@ class RunConfig(NetworkConfig):
         )
         self.located_data()
         self._check_combinations()
-
-    def _take_location(self, data: LocatedData) -> None:
-        where = replace(self.execution, data_root=data.root, data_download=data.download)
-        pure = {f.name: getattr(data, f.name) for f in fields(DataConfig)}
-        assign(self, data=DataConfig(**pure), execution=where)
 
     def _check_device(self) -> None:
         if not isinstance(self.device, str) or not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", self.device):
@@ -144,7 +144,9 @@ class RunConfig(NetworkConfig):
                 f"update_scaling=layerwise: is for optimizer=sgd, not for optimizer={self.optimizer}; nearest is none"
             )
         if self.is_plugin_family and self.execution.activation_checkpointing:
-            raise ChoiceError(f"activation_checkpointing=true: is for built-in families, not for family={self.family}; nearest is false")
+            raise ChoiceError(
+                f"activation_checkpointing=true: is for built-in families, not for family={self.family}; nearest is false"
+            )
         if isinstance(self.start_from, int):
             self.check_extends(self.start_from)
             if self.norm == "none" and self.shortcut != "none" and self.update_scaling is UpdateScaling.layerwise:
@@ -155,28 +157,26 @@ class RunConfig(NetworkConfig):
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> RunConfig:
-        """Return the config of nested plain values, as a composed YAML file or config.json has them.
+        """Return the config of nested plain values, as in a composed YAML file or config.json.
 
-        Keys of `ExecutionConfig` stand where the command line has them, `data.root` among the keys of `data`.
+        Keys of `ExecutionConfig` are where the command line has them: `data.root` is among the keys of `data`.
 
         Raises:
             ChoiceError: for unknown keys, and for values that the constructor refuses.
         """
-        values = dict(mapping)
-        for module in names("plugins", values.get("plugins") or ()):
+        values = {key: dict(value) if isinstance(value, Mapping) else value for key, value in mapping.items()}
+        for module in check_names("plugins", values.get("plugins") or ()):
             load_plugin(module)
         execution = {}
-        for key, name in execution_module.KEYS.items():
+        for key, name in EXECUTION_KEYS.items():
             group, _, inner = key.rpartition(".")
-            if group and isinstance(values.get(group), Mapping) and inner in values[group]:
-                execution[name] = values[group][inner]
-                values[group] = {other: value for other, value in values[group].items() if other != inner}
-            elif not group and key in values:
-                execution[name] = values.pop(key)
+            keys = values.get(group) if group else values
+            if isinstance(keys, dict) and inner in keys:
+                execution[name] = keys.pop(inner)
         for key, kind in NESTED.items():
             if key in values:
-                values[key] = kind(**_known(values[key], kind, f"{key}."))
-        return cls(**_known(values, cls, ""), execution=ExecutionConfig(**execution))
+                values[key] = kind(**_check_keys(values[key], kind, f"{key}."))
+        return cls(**_check_keys(values, cls, ""), execution=ExecutionConfig(**execution))
 
     def choices(self) -> dict[str, Any]:
         """Return every choice as nested plain values, milestones resolved."""
@@ -186,7 +186,7 @@ class RunConfig(NetworkConfig):
         return values
 
     def located_data(self) -> LocatedData:
-        """Return the data with the folder that holds them."""
+        """Return the data together with the folder that holds them."""
         return LocatedData(**plain(self.data), root=self.execution.data_root, download=self.execution.data_download)
 
     @property
@@ -196,7 +196,7 @@ class RunConfig(NetworkConfig):
         return self.device if number is None or self.device != "cuda" else f"{self.device}:{number}"
 
     def shallower(self) -> RunConfig | None:
-        """Return the run that this one starts from: the same but for its depth, trained from scratch. None if there is none."""
+        """Return the run that this one extends: equal except for its depth, and trained from scratch; None if there is none."""
         return replace(self, depth=self.start_from, start_from="none") if isinstance(self.start_from, int) else None
 
     def flat(self) -> dict[str, Any]:
@@ -218,11 +218,11 @@ class RunConfig(NetworkConfig):
         if self.data.name in SCHEDULES and not is_fixed(self.data.name) and self.data.content is None:
             raise ValueError("the images must be checked before a run has an identity")
         different: dict[str, Any] = {"numerics": NUMERICS, "device": self.device}
-        of_network = [f.name for f in fields(NetworkConfig)]
-        different |= {name: bare(value) for name, value in self.chosen().items()}
-        different |= _different(self, skip=(*of_network, "execution", "data", "schedule", "device", "plugins", "plugin"))
-        different["data"] = _different(self.data)
-        different["schedule"] = _different(self.schedule.in_force())
+        network_keys = [f.name for f in fields(NetworkConfig)]
+        different |= {name: plain_value(value) for name, value in self.non_default_keys().items()}
+        different |= _non_defaults(self, skip=(*network_keys, "execution", "data", "schedule", "device", "plugins", "plugin"))
+        different["data"] = _non_defaults(self.data)
+        different["schedule"] = _non_defaults(self.schedule.in_force())
         if self.plugins:
             different["plugins"] = {module: plugin_digest(module) for module in self.plugins}
         if changed := {key: value for key, value in self.plugin.items() if value != PLUGIN_KEYS[key].default}:
@@ -238,7 +238,7 @@ class RunConfig(NetworkConfig):
 
 
 def with_defaults(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Return recorded choices completed by the defaults of keys that are younger than the record."""
+    """Return recorded choices, completed by the defaults of keys that are younger than the record."""
     name = choices.get("data", {}).get("name")
     defaults = RunConfig(data=DataConfig(name) if name in SCHEDULES else DataConfig(), device="cpu").choices()
     nested = {key: defaults[key] | dict(choices.get(key, {})) for key in NESTED}
@@ -246,7 +246,7 @@ def with_defaults(choices: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plugin_values(given: Mapping[str, Any], plugins: tuple[str, ...]) -> dict[str, Any]:
-    """Return the value of every key that the plugins add; raises ChoiceError for a key or a value that is not theirs."""
+    """Return the value of every key that the plugins add. Raises ChoiceError for an unknown key or a wrong value."""
     if not isinstance(given, Mapping):
         raise ChoiceError(f"plugin={shown(given)}: must be a group of keys that a plugin adds")
     keys = {name: key for name, key in PLUGIN_KEYS.items() if key.module in plugins}
@@ -267,13 +267,13 @@ def _plugin_values(given: Mapping[str, Any], plugins: tuple[str, ...]) -> dict[s
     return values
 
 
-def _different(config: Any, skip: tuple[str, ...] = ()) -> dict[str, Any]:
+def _non_defaults(config: Any, skip: tuple[str, ...] = ()) -> dict[str, Any]:
     defaults = {f.name: f.default if f.default is not MISSING else None for f in fields(config)}
     values = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in skip}
-    return {name: bare(value) for name, value in values.items() if value != defaults[name]}
+    return {name: plain_value(value) for name, value in values.items() if value != defaults[name]}
 
 
-def _known(mapping: Any, kind: type, prefix: str) -> dict[str, Any]:
+def _check_keys(mapping: Any, kind: type, prefix: str) -> dict[str, Any]:
     keys = [f.name for f in fields(kind) if f.name != "execution"]
     if not isinstance(mapping, Mapping):
         raise ChoiceError(f"{prefix.rstrip('.')}={shown(mapping)}: must be a group of keys ({', '.join(keys)})")

@@ -1,4 +1,4 @@
-"""How long and how fast a run trains."""
+"""The keys of the schedule: steps, batch size, learning rate, warm-up, weight decay and evaluations."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from enum import Enum
 from typing import Any
 
 from harness.config.registry import ChoiceError, shown
-from harness.config.validation import assign, flag, member, real, whole
+from harness.config.validation import assign, check_flag, check_member, check_real, check_whole
 
 
 class Warmup(str, Enum):
-    """How training begins: at the full rate; at a low rate for a fixed count of steps, or until the training error falls
-    below a bound; or with a rate that rises linearly over a fixed count of steps.
+    """The learning rate at the beginning: the full rate; a low rate for a number of steps, or until the training error falls
+    below a bound; or a rate that rises linearly for a number of steps.
     """
 
     none = "none"
@@ -24,9 +24,9 @@ class Warmup(str, Enum):
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """How long and how fast to train; the defaults are those of He et al. 2015, section 4.2, for CIFAR-10.
+    """A schedule. The defaults are those of He et al. 2015, section 4.2, for CIFAR-10.
 
-    In a `RunConfig`, what was not given here follows its data. (`dataclasses.replace` gives every key.)
+    In a `RunConfig`, keys that were not given follow the data. (`dataclasses.replace` gives every key.)
     """
 
     steps: int = 64_000
@@ -55,78 +55,68 @@ class ScheduleConfig:
         if not isinstance(self.milestones, str | Mapping) and hasattr(self.milestones, "__iter__"):
             assign(self, milestones=tuple(self.milestones or ()))
         assign(self, _given={name: getattr(self, name) for name in self.__dict__["_given"]})
-        whole("schedule.steps", self.steps, 1)
-        whole("schedule.batch_size", self.batch_size, 1)
-        rate = real("schedule.learning_rate", self.learning_rate, above=0)
-        warmup = member("schedule.warmup", self.warmup, Warmup)
-        warmup_rate = real("schedule.warmup_learning_rate", self.warmup_learning_rate, above=0)
-        error = real("schedule.warmup_error", self.warmup_error, above=0, most=100)
-        momentum = real("schedule.momentum", self.momentum, least=0, below=1)
-        beta2 = real("schedule.beta2", self.beta2, least=0, below=1)
-        decay = real("schedule.weight_decay", self.weight_decay, least=0)
-        flag("schedule.decay_norm", self.decay_norm)
-        whole("schedule.warmup_steps", self.warmup_steps, 1)
-        for key in ("warmup_max_steps", "eval_every", "eval_images", "precise_norm"):
-            if getattr(self, key) is not None:
-                whole(f"schedule.{key}", getattr(self, key), 1)
-        ends = "steps" in self.__dict__["_given"]  # else only the data say when
-        if ends and warmup in (Warmup.steps, Warmup.linear) and self.warmup_steps >= self.steps:
-            raise ChoiceError(f"schedule.warmup_steps={self.warmup_steps}: must be below schedule.steps={self.steps}")
-        if ends and warmup is Warmup.until_error and (self.warmup_max_steps or 0) > self.steps:
-            raise ChoiceError(f"schedule.warmup_max_steps={self.warmup_max_steps}: must be at most schedule.steps={self.steps}")
+        check_whole("schedule.steps", self.steps, 1)
+        check_whole("schedule.batch_size", self.batch_size, 1)
         assign(
             self,
-            learning_rate=rate,
-            milestones=self._checked_milestones(),
-            warmup=warmup,
-            warmup_learning_rate=warmup_rate,
-            warmup_error=error,
-            momentum=momentum,
-            beta2=beta2,
-            weight_decay=decay,
+            learning_rate=check_real("schedule.learning_rate", self.learning_rate, above=0),
+            warmup=check_member("schedule.warmup", self.warmup, Warmup),
+            warmup_learning_rate=check_real("schedule.warmup_learning_rate", self.warmup_learning_rate, above=0),
+            warmup_error=check_real("schedule.warmup_error", self.warmup_error, above=0, most=100),
+            momentum=check_real("schedule.momentum", self.momentum, least=0, below=1),
+            beta2=check_real("schedule.beta2", self.beta2, least=0, below=1),
+            weight_decay=check_real("schedule.weight_decay", self.weight_decay, least=0),
         )
+        check_flag("schedule.decay_norm", self.decay_norm)
+        check_whole("schedule.warmup_steps", self.warmup_steps, 1)
+        for key in ("warmup_max_steps", "eval_every", "eval_images", "precise_norm"):
+            if getattr(self, key) is not None:
+                check_whole(f"schedule.{key}", getattr(self, key), 1)
+        ends = "steps" in self.__dict__["_given"]  # otherwise they follow the data
+        if ends and self.warmup in (Warmup.steps, Warmup.linear) and self.warmup_steps >= self.steps:
+            raise ChoiceError(f"schedule.warmup_steps={self.warmup_steps}: must be below schedule.steps={self.steps}")
+        if ends and self.warmup is Warmup.until_error and (self.warmup_max_steps or 0) > self.steps:
+            raise ChoiceError(f"schedule.warmup_max_steps={self.warmup_max_steps}: must be at most schedule.steps={self.steps}")
+        assign(self, milestones=self._checked_milestones())
 
     def _checked_milestones(self) -> tuple[int, ...] | None:
-        """Return the milestones in one form, so that equal schedules are equal: None where they are the default."""
+        """Return the milestones in canonical form, so that equal schedules compare equal: None if they are the default."""
         if self.milestones is None:
             return None
         if isinstance(self.milestones, str | Mapping) or not hasattr(self.milestones, "__iter__"):
             raise ChoiceError(f"schedule.milestones={shown(self.milestones)}: must be a list of steps, [] or null")
         steps = list(self.milestones)
         for step in steps:
-            whole("schedule.milestones", step, 1)
+            check_whole("schedule.milestones", step, 1)
             if step >= self.steps and "steps" in self.__dict__["_given"]:
                 raise ChoiceError(f"schedule.milestones={shown(steps)}: {step} is past the end, schedule.steps={self.steps}")
         if steps != sorted(set(steps)):
             raise ChoiceError(f"schedule.milestones={shown(steps)}: must rise")
-        return None if tuple(steps) == self._default_milestones() else tuple(steps)
-
-    def _default_milestones(self) -> tuple[int, ...]:
-        return default_milestones(self.steps)
+        return None if tuple(steps) == default_milestones(self.steps) else tuple(steps)
 
     def milestone_steps(self) -> tuple[int, ...]:
         """Return the steps at which the learning rate falls to a tenth; 1/2 and 3/4 of `steps` unless given."""
-        return self._default_milestones() if self.milestones is None else self.milestones
+        return default_milestones(self.steps) if self.milestones is None else self.milestones
 
     def following(self, base: ScheduleConfig) -> ScheduleConfig:
-        """Return `base` with what was given here in its place; it can be made to follow another base again."""
-        found = replace(base, **(given := self.__dict__["_given"]))
-        assign(found, _given=given)
-        return found
+        """Return `base` with the keys that were given here. The result can follow another base later."""
+        schedule = replace(base, **(given := self.__dict__["_given"]))
+        assign(schedule, _given=given)
+        return schedule
 
     def in_force(self) -> ScheduleConfig:
-        """Return the schedule with the parameters that its kind of warm-up does not use at their defaults."""
-        idle = {
+        """Return the schedule with the keys that its kind of warm-up does not use set to their defaults."""
+        unused = {
             Warmup.none: ("warmup_learning_rate", "warmup_steps", "warmup_error", "warmup_max_steps"),
             Warmup.steps: ("warmup_error", "warmup_max_steps"),
             Warmup.linear: ("warmup_error", "warmup_max_steps"),
             Warmup.until_error: ("warmup_steps",),
         }[self.warmup]
-        defaults: dict[str, Any] = {f.name: f.default for f in fields(self) if f.name in idle}
+        defaults: dict[str, Any] = {f.name: f.default for f in fields(self) if f.name in unused}
         return replace(self, **defaults)
 
     def warmup_limit(self) -> int:
-        """Return the step by which a warm-up has ended, whatever the error."""
+        """Return the step by which the warm-up has ended, whatever the error."""
         if self.warmup is Warmup.none:
             return 0
         if self.warmup in (Warmup.steps, Warmup.linear):
@@ -136,5 +126,5 @@ class ScheduleConfig:
 
 
 def default_milestones(steps: int) -> tuple[int, ...]:
-    """Return the milestones of a schedule that names none: at 1/2 and 3/4 of its steps."""
+    """Return the default milestones: at 1/2 and 3/4 of the steps."""
     return tuple(sorted({step for step in (steps // 2, steps * 3 // 4) if step > 0}))

@@ -1,4 +1,4 @@
-"""Named random streams: one root seed, an independent stream for each purpose."""
+"""Seeds of named random streams: one root seed, an independent stream for each purpose."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Checks of single values: each returns or passes what is right and raises ChoiceError, naming key and rule, otherwise."""
+"""Checks of single values. Each raises ChoiceError, naming the key and the rule, for a value that is not allowed."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from math import inf, isfinite
 from typing import Any, TypeVar, cast
 
 from harness.config.registry import ChoiceError, shown, unknown
@@ -26,15 +26,16 @@ MOST: Mapping[str, int] = {
     "channels": 65_536,
     "classes": 10_000_000,
 }
-"""The largest whole numbers that keys may have; far above anything trainable, so that a slip is refused and no computer is."""
+"""Maxima of whole numbers, far above anything trainable: a slip is refused before it exhausts the computer."""
 MOST_ELSE = 10**9
-"""The same for all other keys, which count steps or images: at 1,000 steps a second so many take 12 days."""
+"""Maximum of all other keys, which count steps or images; at 1,000 steps a second this takes 12 days."""
 MOST_REAL: Mapping[str, float] = {"checkpoint_minutes": 525_600.0}  # a year
 MOST_REAL_ELSE = 3.4e38
-"""The largest finite number of float32, in which nets compute."""
+"""The largest finite float32, the type in which networks compute."""
 
 
-def names(key: str, value: object) -> tuple[str, ...]:
+def check_names(key: str, value: object) -> tuple[str, ...]:
+    """Return a list of names as a tuple."""
     if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
         raise ChoiceError(f"{key}={shown(value)}: must be a list of names, as in {key}=[NAME,NAME]")
     names = tuple(value)
@@ -43,7 +44,13 @@ def names(key: str, value: object) -> tuple[str, ...]:
     return names
 
 
-def whole(key: str, value: object, least: int | None, also: str = "") -> None:
+def check_whole(key: str, value: object, least: int | None, also: str = "") -> None:
+    """Check a whole number.
+
+    Args:
+        least: minimum; None if there is none. The maximum is that of MOST.
+        also: another allowed value, which the message names.
+    """
     most = MOST.get(key, MOST_ELSE)
     if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
         allowed = "a whole number" + ("" if least is None else f" of at least {least}") + (f", or {also}" if also else "")
@@ -53,7 +60,7 @@ def whole(key: str, value: object, least: int | None, also: str = "") -> None:
 
 
 def _hint(key: str, value: object) -> str:
-    """Return what to type instead of a whole number of another type."""
+    """Return what to type instead of a whole number of another type; empty if the value is none."""
     if isinstance(value, float) and value.is_integer() and abs(value) < MOST_ELSE:
         return f"; write {key}={int(value)}"
     if isinstance(value, str) and value.isascii() and value.isdigit():
@@ -61,37 +68,31 @@ def _hint(key: str, value: object) -> str:
     return ""
 
 
-def real(
-    key: str,
-    value: object,
-    least: float = -math.inf,
-    above: float = -math.inf,
-    below: float = math.inf,
-    most: float = math.inf,
-) -> float:
+def check_real(key: str, value: object, least: float = -inf, above: float = -inf, below: float = inf, most: float = inf) -> float:
+    """Return a finite number as a float. `least` and `most` are allowed, `above` and `below` are not."""
     highest = min(most, MOST_REAL.get(key, MOST_REAL_ELSE))
     number = not isinstance(value, bool) and isinstance(value, int | float) and -MOST_REAL_ELSE <= value <= highest
     if not number or not (least <= cast(float, value) and above < cast(float, value) < below):
-        top = highest if below == math.inf else math.inf
-        bounds = [(least, "at least"), (above, "above"), (below, "below"), (top, "at most")]
-        words = " and ".join(f"{word} {bound:g}" for bound, word in bounds if math.isfinite(bound))
-        raise ChoiceError(f"{key}={shown(value)}: must be a finite number {words}".rstrip())
-    return float(cast(float, value)) + 0.0  # so that -0.0 is 0.0
+        bounds = {"at least": least, "above": above, "below": below, "at most": highest if below == inf else inf}
+        rule = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if isfinite(bound))
+        raise ChoiceError(f"{key}={shown(value)}: must be a finite number {rule}")
+    return float(cast(float, value)) + 0.0  # turns -0.0 into 0.0
 
 
-def flag(key: str, value: object) -> None:
+def check_flag(key: str, value: object) -> None:
     if not isinstance(value, bool):
         raise ChoiceError(f"{key}={shown(value)}: must be true or false")
 
 
-def member(key: str, value: object, kind: type[E]) -> E:
+def check_member(key: str, value: object, kind: type[E]) -> E:
+    """Return the member of an enum that has this value."""
     try:
         return kind(value)
-    except (ValueError, TypeError):  # TypeError: an enum's value that cannot be hashed
+    except (ValueError, TypeError):  # TypeError: a value that cannot be hashed
         raise unknown(key, value, [str(member.value) for member in kind]) from None
 
 
 def assign(config: object, **values: Any) -> None:
-    """Set fields of a frozen dataclass, for use in its `__post_init__` alone."""
+    """Set fields of a frozen dataclass; only for use in its `__post_init__`."""
     for name, value in values.items():
         object.__setattr__(config, name, value)

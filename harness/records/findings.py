@@ -1,4 +1,4 @@
-"""Where a finding is kept: results/findings/DATE-NAME, begun by hand or not."""
+"""Create the folder of a finding, results/findings/DATE-NAME."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from harness.records import paths, reader, writer
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 BEGUN = ".begun"
-"""The end of the hidden name that a begun finding has for the moment in which the whole one takes its place."""
+"""Suffix of the hidden name of a begun finding while the complete one takes its place."""
 
 
 @contextmanager
-def filled(results: Path, name: str) -> Iterator[tuple[Path, Path]]:
-    """Give a hidden folder to be filled, and the one that it becomes after the block; it is removed where the block fails.
+def new_finding(results: Path, name: str) -> Iterator[tuple[Path, Path]]:
+    """Yield a hidden folder to be filled, and the path to which it is renamed after the block. If the block fails, it is removed.
 
-    That is a new one of today, or one of any date that holds nothing but a README.md, which stays in it: what is expected
-    stands there before the runs. Raises ValueError for a name that is none, FileExistsError where today's is a finding already.
+    The finding has today's date. If a begun finding of that name exists, a folder of any date that contains only a README.md with
+    the expectations, the new folder takes its place and keeps its README.md.
+
+    Raises:
+        ValueError: for a name that cannot be a finding's.
+        FileExistsError: if today's finding of that name exists.
     """
     if not NAME.fullmatch(name):
         raise ValueError(f"--keep {name!a}: must be letters, digits, hyphens, dots and underscores, at most 100, not a dot first")
@@ -33,17 +37,17 @@ def filled(results: Path, name: str) -> Iterator[tuple[Path, Path]]:
     finding = begun or findings / f"{date.today().isoformat()}-{name}"
     if not begun and finding.exists():
         raise FileExistsError(f"{finding}: is a finding already")
-    aside = Path(tempfile.mkdtemp(prefix=f".{finding.name}.", dir=findings))
+    hidden = Path(tempfile.mkdtemp(prefix=f".{finding.name}.", dir=findings))
     try:
-        aside.chmod(0o755)
+        hidden.chmod(0o755)
         if begun:
-            writer.write_bytes(aside / paths.NOTES, reader.read_bytes(begun / paths.NOTES, reader.DOCUMENT))
-        yield aside, finding
+            writer.write_bytes(hidden / paths.NOTES, reader.read_bytes(begun / paths.NOTES, reader.MAX_DOCUMENT))
+        yield hidden, finding
         if begun:
-            begun.rename(_hidden(begun))
-        aside.rename(finding)
+            begun.rename(begun.with_name(f".{begun.name}{BEGUN}"))
+        hidden.rename(finding)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(hidden, ignore_errors=True)
         raise
     finally:
         _recover(findings)
@@ -53,12 +57,8 @@ def _is_begun(folder: Path) -> bool:
     return folder.is_dir() and [path.name for path in folder.iterdir()] == [paths.NOTES]
 
 
-def _hidden(finding: Path) -> Path:
-    return finding.with_name(f".{finding.name}{BEGUN}")
-
-
 def _recover(findings: Path) -> None:
-    """Give begun findings their place again where the whole one did not take it."""
+    """Restore the names of begun findings whose place was not taken, and remove the others."""
     for hidden in findings.glob(f".*{BEGUN}"):
         finding = hidden.with_name(hidden.name[1 : -len(BEGUN)])
         if finding.exists():

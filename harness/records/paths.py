@@ -1,7 +1,7 @@
 """The name of every file in a run, a sweep and a finding.
 
 RESULTS/runs/LABEL-HASH/       one training
-RESULTS/sweeps/LABEL-HASH/     runs that were asked for together: tables, figures, report
+RESULTS/sweeps/LABEL-HASH/     runs requested together: tables, figures, report
 RESULTS/findings/DATE-NAME/    a sweep kept as evidence; its runs lie inside it, below runs/
 RESULTS/index.html             one page over all sweeps and findings
 RESULTS/lab/                   the pages of python -m harness.lab
@@ -46,11 +46,11 @@ INDEX = "index.html"
 LAB = "lab"
 
 PRIVATE = (LOG, WEIGHTS, CHECKPOINT, GRADIENT_NORMS)
-"""Files of a run that a finding leaves out: large, or of no use as evidence."""
+"""Files of a run that a finding omits, since they are large or no evidence."""
 
 
 def table(name: str) -> str:
-    """Return the file name of a table: of the steps, the epochs, the gradient norms, or what a probe of that name measured."""
+    """Return the file name of the table `steps`, `epochs` or `gradient_norms`, or of the probe `name`."""
     if name == "gradient_norms":
         return GRADIENT_NORMS
     return f"{name}.csv" if name in ("steps", "epochs") else probe_table(name)
@@ -66,7 +66,7 @@ def run_folder(results: Path, run: str) -> Path:
 
 
 def lock(results: Path, run: str) -> Path:
-    """Return the file whose lock the run's only writer holds."""
+    """Return the file that the process that writes the run has locked."""
     return results / LOCKS / run
 
 
@@ -75,6 +75,6 @@ def sweep_folder(results: Path, sweep: str) -> Path:
 
 
 def runs_of(sweep: Path) -> Path:
-    """Return where the runs of a sweep folder lie: inside it (a finding), or beside its parent."""
+    """Return the folder of a sweep's runs: inside the sweep folder of a finding, else beside its parent."""
     inside = sweep / RUNS
     return inside if inside.is_dir() else sweep.parent.parent / RUNS

@@ -1,8 +1,7 @@
-"""How far the runs of a sweep are, read from their folders alone, and the live table of it on a terminal."""
+"""Read the progress of a sweep's runs from their folders, and format it as a table."""
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,13 @@ from harness.records.reader import RecordError
 from harness.records.run import Run
 from harness.records.value_types import printable
 
-log = logging.getLogger("harness")
+ORDER = (states.RUNNING, states.FAILED, states.KILLED, states.DAMAGED, states.DIVERGED, states.INTERRUPTED)
+"""The order of the table; other states come last."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where one run stands: its name, state, facts of its status, and how much work it is beside the others."""
+class Progress:
+    """Progress of one run: its name, state, the facts of its status, and its work in arbitrary units."""
 
     name: str
     state: str
@@ -27,71 +27,68 @@ class Place:
 
     @property
     def fraction(self) -> float:
-        """How much of it is done, from 0 to 1."""
+        """The completed fraction, from 0 to 1."""
         if self.state in (*states.FINISHED, states.FAILED, states.KILLED):
             return 1.0
         return min(float(self.facts.get("step", 0) / max(self.facts.get("steps", 1), 1)), 1.0)
 
     @property
     def seconds_left(self) -> float | None:
-        """Time left at the pace so far, of a run that is being trained."""
+        """Estimated remaining time of a run that is being trained; None for other runs."""
         step, seconds = self.facts.get("step", 0), self.facts.get("seconds")
         if self.state != states.RUNNING or not seconds or not step:
             return None
         return float(seconds / step * max(self.facts.get("steps", step) - step, 0))
 
 
-def places(sweep: Path) -> list[Place]:
-    """Return where every run of a sweep folder stands; raises RecordError where the folder is no sweep."""
-    about = reader.read_json(sweep / paths.SWEEP)
+def read_progress(sweep: Path) -> list[Progress]:
+    """Return the progress of every run of a sweep folder. Raises RecordError if the folder is no sweep."""
     runs = paths.runs_of(sweep)
-    return [_place(Run(runs / name)) for name in about["runs"]]
+    return [_read_run(Run(runs / name)) for name in reader.read_json(sweep / paths.SWEEP)["runs"]]
 
 
-def _place(run: Run) -> Place:
+def _read_run(run: Run) -> Progress:
     try:
         status, config, state = run.status, run.config, run.state_now
     except (RecordError, OSError) as error:
-        return Place(run.name, states.DAMAGED, {"error": reader.words(error)}, 1.0)
+        return Progress(run.name, states.DAMAGED, {"error": reader.describe_error(error)}, 1.0)
     work = config["depth"] * config["width"] ** 2 * config["schedule"]["steps"] * config["schedule"]["batch_size"]
-    return Place(run.name, state, status, float(work))
+    return Progress(run.name, state, status, float(work))
 
 
-def summary(found: list[Place]) -> str:
-    """Return how many runs are in which state, and the time left for all at the pace of those that are being trained."""
-    counts = Counter(place.state for place in found)
-    words = ", ".join(f"{counts[state]} {state}" for state in (*states.STATES, states.DAMAGED) if counts[state])
-    paces = [place.work * place.fraction / place.facts["seconds"] for place in found if place.seconds_left is not None]
-    if not sum(paces):
-        return words
-    left = sum(place.work * (1 - place.fraction) for place in found)
-    return f"{words}; about {duration(left / sum(paces))} left"
+def summary(runs: list[Progress]) -> str:
+    """Return the number of runs in each state, and the estimated time until all are done."""
+    counts = Counter(run.state for run in runs)
+    text = ", ".join(f"{counts[state]} {state}" for state in (*states.STATES, states.DAMAGED) if counts[state])
+    pace = sum(run.work * run.fraction / run.facts["seconds"] for run in runs if run.seconds_left is not None)
+    if not pace:
+        return text
+    left = sum(run.work * (1 - run.fraction) for run in runs)
+    return f"{text}; about {duration(left / pace)} left"
 
 
-def table(found: list[Place], lines: int | None = None) -> list[str]:
-    """Return the table as lines, at most `lines`: the runs being trained first, then those with news, then the rest."""
-    order = [states.RUNNING, states.FAILED, states.KILLED, states.DAMAGED, states.DIVERGED, states.INTERRUPTED]
-    shown = sorted(found, key=lambda place: order.index(place.state) if place.state in order else len(order))
+def table(runs: list[Progress], lines: int | None = None) -> list[str]:
+    """Return the table as lines, at most `lines` of them: runs being trained first, then those that did not end well."""
+    shown = sorted(runs, key=lambda run: ORDER.index(run.state) if run.state in ORDER else len(ORDER))
     shown = shown if lines is None else shown[: max(lines - 3, 1)]
-    width = max((len(place.name) for place in shown), default=3)
-    head = f"{'run':{width}}  {'state':11}  {'step':>15}  {'loss':>9}  {'error':>7}  {'left':>8}"
-    rows = [_row(place, width) for place in shown]
-    hidden = len(found) - len(shown)
-    return [head, *rows, *([f"... and {hidden} more"] if hidden else []), summary(found)]
+    width = max((len(run.name) for run in shown), default=3)
+    header = f"{'run':{width}}  {'state':11}  {'step':>15}  {'loss':>9}  {'error':>7}  {'left':>8}"
+    hidden = len(runs) - len(shown)
+    return [header, *(_row(run, width) for run in shown), *([f"... and {hidden} more"] if hidden else []), summary(runs)]
 
 
-def _row(place: Place, width: int) -> str:
-    facts = place.facts
+def _row(run: Progress, width: int) -> str:
+    facts = run.facts
     step = f"{facts.get('step', 0)} of {facts.get('steps', '?')}"
     loss = f"{facts['loss']:.4g}" if "loss" in facts else ""
     error = f"{facts['batch_error']:.1f} %" if "batch_error" in facts else ""
-    left = duration(place.seconds_left) if place.seconds_left is not None else ""
-    why = f"  {printable(facts['error'])}" if facts.get("error") and place.state != states.RUNNING else ""
-    return f"{place.name:{width}}  {place.state:11}  {step:>15}  {loss:>9}  {error:>7}  {left:>8}{why}"
+    left = duration(run.seconds_left) if run.seconds_left is not None else ""
+    reason = f"  {printable(facts['error'])}" if facts.get("error") and run.state != states.RUNNING else ""
+    return f"{run.name:{width}}  {run.state:11}  {step:>15}  {loss:>9}  {error:>7}  {left:>8}{reason}"
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it: 45 s, 12 min, 3.5 h."""
+    """Return a time with a suitable unit: 45 s, 12 min, 3.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

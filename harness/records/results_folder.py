@@ -1,4 +1,4 @@
-"""Whether runs can be kept below a results folder."""
+"""Check that runs can be kept below a results folder."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from harness.system.locks import LockError, try_lock
 
 
 def check(results: Path) -> None:
-    """Raise ChoiceError where no run can be kept or locked below `results`, an existing folder; nothing is left there."""
-    for place in (results, *(results / name for name in (paths.RUNS, paths.SWEEPS, paths.LOCKS, paths.LAUNCH))):
-        if os.path.lexists(place) and not os.access(f"{place}{os.sep}", os.R_OK | os.W_OK | os.X_OK):
-            kind = "a folder without permission to write" if place.is_dir() else "not a folder"
-            raise ChoiceError(f"{place}: is {kind}; move it away, or choose another folder by results=FOLDER")
+    """Raise ChoiceError if runs cannot be kept or locked below `results`, an existing folder. Leaves no file behind."""
+    for folder in (results, *(results / name for name in (paths.RUNS, paths.SWEEPS, paths.LOCKS, paths.LAUNCH))):
+        if os.path.lexists(folder) and not os.access(f"{folder}{os.sep}", os.R_OK | os.W_OK | os.X_OK):
+            kind = "a folder without permission to write" if folder.is_dir() else "not a folder"
+            raise ChoiceError(f"{folder}: is {kind}; move it away, or choose another folder by results=FOLDER")
     try:
         with try_lock(results / paths.LOCKS / f".{os.getpid()}"):
             pass

@@ -1,7 +1,6 @@
-"""A run on disk: how its files are written, and its folder as it is read back (`harness.records.schema` says what they hold).
+"""The folder of a run: read it, create it, change its state.
 
-With `harness.records.reader`, through which every file is read, the sole owner of file formats. Files appear whole or not at
-all (written aside, then renamed). Numbers are written so that reading gives the same bits; the text `none` stays text.
+`harness.records.schema` describes the files, `harness.records.reader` and `harness.records.writer` define their formats.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from harness.config.flat import flatten
 from harness.config.registry import ChoiceError, shown
 from harness.config.run import GradientNorms, RunConfig, with_defaults
 from harness.records import paths
-from harness.records.reader import RecordError, opened, read_json, read_table
+from harness.records.reader import RecordError, open_file, read_json, read_table
 from harness.records.schema import RUN_FILES
 from harness.records.states import FINISHED, INTERRUPTED, RUNNING, WAITING
 from harness.records.writer import set_aside, write_json
@@ -29,13 +28,13 @@ from harness.system import locks
 
 log = logging.getLogger("harness")
 
-PIECE = 2**22
+CHUNK = 2**22
 """Bytes of a file that are hashed at a time."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder, read from disk when asked."""
+    """A run's folder, read from disk on access."""
 
     folder: Path
 
@@ -45,12 +44,12 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The choices, as in config.json, with the defaults of keys that came later."""
+        """The choices of config.json, completed by the defaults of younger keys."""
         return with_defaults(read_json(self.folder / paths.CONFIG))
 
     @property
     def status(self) -> dict[str, Any]:
-        """The state, step, times and error text, as they stand now."""
+        """The current content of status.json."""
         return read_json(self.folder / paths.STATUS)
 
     @property
@@ -78,12 +77,12 @@ class Run:
         return self.probe("blocks")
 
     def probe(self, name: str) -> pd.DataFrame:
-        """Return the rows of the probe `name`."""
+        """Return the table of the probe `name`."""
         return read_table(self.folder / paths.probe_table(name))
 
     @property
     def train_error(self) -> float:
-        """Error on the training images at the end, without augmentation, in evaluation mode, in percent."""
+        """Error on the training images at the end, without augmentation and in evaluation mode, in percent."""
         return float(self.epochs["train_error"].iloc[-1])
 
     @property
@@ -93,34 +92,37 @@ class Run:
 
     @property
     def state_now(self) -> str:
-        """The state, interrupted where the status says running and no process holds the run's lock."""
+        """The state; interrupted if the status says running but no process holds the run's lock."""
         state, results = self.state, self.folder.parent.parent
         running = state == RUNNING and not locks.is_held(paths.lock(results, self.name))
         return INTERRUPTED if running else state
 
     @property
     def has_status(self) -> bool:
-        """Whether anything stands where the status belongs."""
+        """Whether status.json exists, readable or not."""
         return os.path.lexists(self.folder / paths.STATUS)
 
     @property
     def checked_files(self) -> tuple[str, ...]:
-        """The files whose checksums a finished run records: all but its status and its log."""
+        """The files whose checksums a finished run records: all except its status and its log."""
         tables = [paths.table(name) for name in ("steps", "epochs", *self.config["probes"])]
         if self.config["gradient_norms"] == GradientNorms.every:
             tables.append(paths.GRADIENT_NORMS)
         return (paths.CONFIG, paths.ENVIRONMENT, paths.WEIGHTS, *tables)
 
-    def check(self, but: Collection[str] = ()) -> None:
-        """Raise RecordError naming the first file that is missing, unreadable or not what its checksum says.
+    def check(self, optional: Collection[str] = ()) -> None:
+        """Raise RecordError naming the first file that is missing, unreadable or does not match its checksum.
 
-        `but` names files that need not be there. Of an unfinished run, which has no checksums, only the status is read.
+        Of an unfinished run, which has no checksums, only the status is checked.
+
+        Args:
+            optional: names of files that may be missing.
         """
         if not self.folder.is_dir():
             raise RecordError(f"{self.folder}: {'is no folder' if os.path.lexists(self.folder) else 'the folder is missing'}")
         if not self.has_status:
             if (self.folder / paths.CONFIG).exists() or not any(self.folder.iterdir()):
-                return  # made, and cut off before it began
+                return  # created, and interrupted before it began
             raise RecordError(f"{self.folder / paths.STATUS}: missing")
         status = self.status
         if status["state"] in FINISHED:
@@ -128,18 +130,18 @@ class Run:
                 raise RecordError(f"{self.folder / paths.STATUS}: sha256: missing")
             for name, expected in status["sha256"].items():
                 path = self.folder / name
-                if name in but and not os.path.lexists(path):
+                if name in optional and not os.path.lexists(path):
                     continue
                 if _sha256(path) != expected:
                     raise RecordError(f"{path}: damaged: its checksum is not the recorded one")
 
     def misplaced(self) -> list[Path]:
-        """Return what stands where a file of the run belongs, its status aside, and is none (a folder, a pipe)."""
+        """Return paths of the run's files, except its status, at which there is something else (a folder, a pipe)."""
         names = {*RUN_FILES, paths.RESERVE} - {paths.STATUS} | {path.name for path in self.folder.glob("*.csv.gz")}
         return [path for name in sorted(names) if os.path.lexists(path := self.folder / name) and not path.is_file()]
 
     def finished(self) -> bool:
-        """Return whether the run came to a result, a diverged one included."""
+        """Return whether the run has a result; a diverged run has one."""
         try:
             return self.state in FINISHED
         except RecordError:
@@ -147,63 +149,66 @@ class Run:
 
 
 def create(config: RunConfig, results: Path) -> Run:
-    """Return the run of `config` below `results`, its folder made, and waiting unless it was begun before.
+    """Return the run of `config` below `results`, its folder created if missing and its state set to waiting or interrupted.
 
-    A folder that is not what its records say is set aside, never deleted. The caller holds the run's lock. Raises ChoiceError
-    where the folder is of other choices than these: only those away from their defaults are in its name.
+    A folder that does not match its records is set aside, never deleted. The caller holds the run's lock.
+
+    Raises:
+        ChoiceError: if the folder has a run with other choices. Its name has only choices that differ from their defaults.
     """
     run = Run(paths.run_folder(results, config.run_name()))
+    checkpoint = run.folder / paths.CHECKPOINT
     if os.path.lexists(run.folder):
-        _mend(run)
-        if run.finished() or (run.folder / paths.CHECKPOINT).exists():
+        _repair(run)
+        if run.finished() or checkpoint.exists():
             _check_same_choices(run, config)
     if not run.finished():
         run.folder.mkdir(parents=True, exist_ok=True)
         write_json(run.folder / paths.CONFIG, config.choices())
-        begun = (run.folder / paths.CHECKPOINT).exists()
-        facts = {key: value for key, value in run.status.items() if key != "state"} if begun and run.has_status else {}
-        write_status(run, INTERRUPTED if begun else WAITING, **({"step": 0, "steps": config.schedule.steps} | facts))
+        resumes = checkpoint.exists()
+        facts = {key: value for key, value in run.status.items() if key != "state"} if resumes and run.has_status else {}
+        write_status(run, INTERRUPTED if resumes else WAITING, **({"step": 0, "steps": config.schedule.steps} | facts))
     return run
 
 
 def _check_same_choices(run: Run, config: RunConfig) -> None:
-    """Raise ChoiceError where a run was recorded with another value of a key, as one that followed a default of that time."""
+    """Raise ChoiceError if the recorded value of a key differs, for example because it followed an earlier default."""
     try:
-        before = flatten(run.config)
-    except RecordError as error:  # of an unfinished run: what its checkpoint is of is not known
+        recorded = flatten(run.config)
+    except RecordError as error:  # the run is unfinished, and the choices of its checkpoint are unknown
         log.warning("%s; the checkpoint is kept as %s", error, set_aside(run.folder / paths.CHECKPOINT).name)
         return
-    asked = flatten(config.choices())
-    keys = [key for key in dict.fromkeys([*before, *asked]) if before.get(key) != asked.get(key) and key != "plugins"]
+    requested = flatten(config.choices())
+    keys = [key for key in recorded | requested if recorded.get(key) != requested.get(key) and key != "plugins"]
     if keys:
-        words = [f"{key}={shown(before.get(key))} there, {key}={shown(asked.get(key))} now" for key in keys]
-        raise ChoiceError(f"{run.folder}: is a run of other choices ({'; '.join(words)}); move it away to train these")
+        pairs = [f"{key}={shown(recorded.get(key))} there, {key}={shown(requested.get(key))} now" for key in keys]
+        raise ChoiceError(f"{run.folder}: is a run of other choices ({'; '.join(pairs)}); move it away to train these")
 
 
-def _mend(run: Run) -> None:
-    """Set aside what cannot be part of a run's record, and remove what a killed process left in the middle of a write."""
+def _repair(run: Run) -> None:
+    """Set aside what cannot be part of a run's record, and remove the temporary files of a killed process."""
     try:
         for path in run.misplaced():
             log.warning("%s: is no file; it is kept as %s", path, set_aside(path).name)
         run.check()
         for path in run.folder.glob(".*"):
-            if not path.is_dir():  # a folder is nothing that a write leaves behind
+            if not path.is_dir():
                 path.unlink()
         if run.finished():
             (run.folder / paths.CHECKPOINT).unlink(missing_ok=True)
     except (RecordError, OSError) as error:
-        begun = run.has_status and (run.folder / paths.CHECKPOINT).exists()
-        aside = set_aside(run.folder / paths.STATUS if begun else run.folder)
+        resumes = run.has_status and (run.folder / paths.CHECKPOINT).exists()
+        aside = set_aside(run.folder / paths.STATUS if resumes else run.folder)
         log.warning("%s; it is kept as %s, and the run is done again", error, aside.name)
 
 
 def write_status(run: Run, state: str, durable: bool = True, **facts: Any) -> None:
-    """Replace status.json by `state` and `facts`."""
+    """Replace status.json by `state` and `facts`; with `durable`, flush it to disk."""
     write_json(run.folder / paths.STATUS, {"state": state, **facts}, durable)
 
 
 def conclude(run: Run, state: str, **facts: Any) -> None:
-    """Write the state in which a run ended; of a finished one with the checksums of its files, its checkpoint removed."""
+    """Write the final state of a run. If it is finished, add the checksums of its files and remove its checkpoint."""
     if state in FINISHED:
         facts["sha256"] = {path.name: _sha256(path) for path in sorted(run.folder.iterdir()) if path.name in run.checked_files}
     write_status(run, state, **facts)
@@ -213,7 +218,7 @@ def conclude(run: Run, state: str, **facts: Any) -> None:
 
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    with opened(path) as file:
-        while piece := file.read(PIECE):
-            digest.update(piece)
+    with open_file(path) as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
     return digest.hexdigest()

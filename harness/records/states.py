@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 STATES = ("waiting", "running", "interrupted", "done", "diverged", "failed", "killed")
-"""What a run's status may name, in the order in which they are listed."""
+"""The states that status.json may have, in the order in which tables list them."""
 WAITING, RUNNING, INTERRUPTED, DONE, DIVERGED, FAILED, KILLED = STATES
 FINISHED = (DONE, DIVERGED)
 """States of a run that has a result."""
 DAMAGED = "damaged"
-"""What a report says of a run whose files cannot be read; never in a status."""
+"""Reported for a run whose files cannot be read; never in status.json."""

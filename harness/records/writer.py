@@ -20,22 +20,25 @@ from harness.records.upgrade import FORMAT, VERSIONED
 
 
 def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
-    """Write a file whole: aside in the same folder, flushed to disk if `durable`, then renamed over `path`.
+    """Write a file atomically: under a temporary name in the same folder, then renamed.
 
-    The folder is made if need be; the one above must exist, so that results that were moved away are not begun anew.
+    The folder is created if missing. Its parent must exist, so that a results folder that was moved away is not created again.
+
+    Args:
+        durable: flush the file to disk before it is renamed.
     """
     path.parent.mkdir(exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        Path(aside).chmod(0o644)
-        Path(aside).replace(path)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
     except BaseException:
-        Path(aside).unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
         raise
 
 
@@ -51,7 +54,7 @@ def write_json(path: Path, content: Mapping[str, Any], durable: bool = True) -> 
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as CSV, gzipped where the name ends in .gz, the same bytes for the same table."""
+    """Write a table as CSV, gzipped if the name ends in .gz. Equal tables give equal bytes."""
     text = table.to_csv(index=False, na_rep="", lineterminator="\n").encode()
     if path.suffix == ".gz":
         packed = io.BytesIO()
@@ -62,24 +65,22 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def write_vectors(path: Path, vectors: Mapping[str, NDArray[np.float32]]) -> None:
-    """Write vectors of equal length by their names, the same bytes for the same vectors."""
-    packed, named = io.BytesIO(), dict[str, Any](vectors)
-    np.savez(packed, **named)
+    """Write vectors of equal length as npz, by their names. Equal vectors give equal bytes."""
+    packed = io.BytesIO()
+    np.savez(packed, **dict[str, Any](vectors))
     write_bytes(path, packed.getvalue())
 
 
-def rows(name: str, content: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return rows as the table `name`, its columns in order; raises KeyError for a column that it does not have."""
+def make_table(name: str, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return rows as a table with the columns of the file `name`, in order. Raises KeyError for any other column."""
     columns = COLUMNS.get(name)
-    table = pd.DataFrame(list(content), columns=None if columns is None else list(columns))
-    for row in content[:1]:
-        if columns and (extra := set(row) - set(columns)):
-            raise KeyError(f"{name} has no column {sorted(extra)[0]}")
-    return table
+    if columns and rows and (extra := set(rows[0]) - set(columns)):
+        raise KeyError(f"{name} has no column {min(extra)}")
+    return pd.DataFrame(list(rows), columns=None if columns is None else list(columns))
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged file or folder, and return its new place."""
+    """Rename a damaged file or folder; return its new path."""
     number = 1
     while os.path.lexists(aside := path.with_name(f"{path.name}.damaged-{number}")):
         number += 1

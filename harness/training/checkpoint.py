@@ -1,4 +1,4 @@
-"""The state of an unfinished training on disk: whole or not there, checked when read, plain tensors and values only."""
+"""Write and read checkpoints: atomic, with a checksum, tensors and plain values only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAGIC = b"depth-harness checkpoint 1\n"
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a state of tensors and plain values, with its SHA-256 before it."""
+    """Write a state of tensors and plain values, preceded by its SHA-256."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
@@ -25,8 +25,8 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Return the state on the CPU; raises RecordError if the file is missing, cut short, altered, or no file."""
-    data = reader.read_bytes(path, reader.STATE)
+    """Return the state, on the CPU. Raises RecordError if the file is missing or damaged."""
+    data = reader.read_bytes(path, reader.MAX_CHECKPOINT)
     start = len(MAGIC) + hashlib.sha256().digest_size
     if not data.startswith(MAGIC) or hashlib.sha256(data[start:]).digest() != data[len(MAGIC) : start]:
         raise RecordError(f"{path}: damaged: its checksum does not fit its content")

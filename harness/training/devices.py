@@ -1,4 +1,4 @@
-"""Where and how exactly a run computes: device, threads, determinism and precision."""
+"""Device, threads, determinism and precision of a run."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ import torch
 from harness.config.registry import ChoiceError
 from harness.config.run import Precision, RunConfig
 from harness.system.cores import thread_limit, threads_here
-from harness.training.global_state import as_runs_need_it
+from harness.training.global_state import reproducible_settings
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""The names of those limits in glibc's malloc.h."""
+"""Parameters of mallopt in glibc's malloc.h."""
 LARGE, LARGEST, NEVER = 4 * 2**20, 32 * 2**20, -1
+"""Thresholds in bytes; LARGEST is glibc's upper bound of the mmap threshold."""
 
 CPU_FACTS = Path("/proc/cpuinfo")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 BELOW_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
-"""Values of ONEDNN_MAX_CPU_ISA that leave oneDNN no arithmetic for bfloat16."""
+"""Values of ONEDNN_MAX_CPU_ISA with which oneDNN has no bfloat16 arithmetic."""
 SLOW_BF16 = "precision=bf16: this processor does not compute bfloat16 by itself; fp32 is 2 (AVX-512) to 10 times (AVX2) as fast"
-"""As measured: a step of 20 layers at 8x8 and 32x32 is 1.6 and 1.9 times as fast with AVX-512, 6.6 and 10 times with AVX2."""
+"""Measured: a step of 20 layers on 8x8 and 32x32 images is 1.6 and 1.9 times as fast with AVX-512, 6.6 and 10 times with AVX2."""
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, when CUDA starts
 
 
 def resolve(config: RunConfig) -> RunConfig:
-    """Return `config` with `auto` decided: device cuda if there is one, precision by `computes_bf16`.
+    """Return `config` with `auto` resolved: device cuda if there is one, precision bf16 if the device computes it.
 
-    Raises ChoiceError for a device that this machine does not have.
+    Raises:
+        ChoiceError: for a device or a number of threads that this machine does not have.
     """
     device = config.torch_device
     if threads_here(config.threads) > (limit := thread_limit()):
@@ -55,9 +57,9 @@ def resolve(config: RunConfig) -> RunConfig:
 
 
 def computes_bf16(device: torch.device) -> bool | None:
-    """Return whether the device has arithmetic of its own for bfloat16, and may use it; None where that is not known.
+    """Return whether the device has native bfloat16 arithmetic; None if unknown.
 
-    A CPU has it with AVX512-BF16 or AMX, unless ONEDNN_MAX_CPU_ISA keeps oneDNN, which computes the convolutions, to less.
+    A CPU has it with AVX512-BF16 or AMX, unless ONEDNN_MAX_CPU_ISA forbids oneDNN, which computes the convolutions, to use it.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(False))
@@ -71,47 +73,47 @@ def computes_bf16(device: torch.device) -> bool | None:
     return not limited and not BF16_FLAGS.isdisjoint(flags[1].split())
 
 
-def slow(configs: Iterable[RunConfig]) -> str:
-    """Return in one line what makes some of these runs slow on this machine; nothing where nothing does or it is not known."""
-    half = any(config.precision is Precision.bf16 and config.device == "cpu" for config in configs)
-    return SLOW_BF16 if half and computes_bf16(torch.device("cpu")) is False else ""
+def slow_precision_warning(configs: Iterable[RunConfig]) -> str:
+    """Return a warning if some of these runs compute bfloat16 on a CPU without such arithmetic; empty otherwise."""
+    bf16 = any(config.precision is Precision.bf16 and config.device == "cpu" for config in configs)
+    return SLOW_BF16 if bf16 and computes_bf16(torch.device("cpu")) is False else ""
 
 
 @contextmanager
 def deterministic(config: RunConfig) -> Iterator[None]:
-    """Give bit-identical results for equal configs inside the block, whatever the caller's torch settings, which are restored."""
-    with as_runs_need_it(threads_here(config.threads)):
+    """Make equal configs give bit-identical results in the block, whatever the caller's torch settings, which are restored."""
+    with reproducible_settings(threads_here(config.threads)):
         try:
             if config.execution.activation_checkpointing:
-                _give_back_above(LARGE, LARGE)
+                _set_malloc_thresholds(LARGE, LARGE)
             else:
-                _give_back_above(LARGEST, NEVER)
+                _set_malloc_thresholds(LARGEST, NEVER)
             yield
         finally:
-            _give_back_above(LARGEST, 2 * LARGEST)
+            _set_malloc_thresholds(LARGEST, 2 * LARGEST)
 
 
-def _give_back_above(piece: int, end: int) -> None:
-    """Set when the C library, where it is glibc, gives freed memory back to the system: in bytes, or NEVER.
+def _set_malloc_thresholds(mmap: int, trim: int) -> None:
+    """Set glibc's mmap and trim thresholds (bytes). By default glibc raises them dynamically to LARGEST and twice that.
 
-    That is a piece of more than `piece` bytes at once, and what is free at the end of its memory when that is more than `end`.
-    Left to itself it lets both rise to LARGEST and twice that. An ordinary step then gives back most of its activations at its
-    end, and the next one fetches them again page by page: so never. With checkpointing, pieces of these sizes come and go
-    around others that stay, and leave holes that no tensor fits: without LARGE a step takes three times what it keeps.
+    Freed pieces above `mmap` go back to the system at once, and the end of the heap does when more than `trim` of it is free. By
+    default a step gives back most of its activations at its end, and the next step faults them in again page by page: hence
+    NEVER. With activation checkpointing, pieces of these sizes are allocated and freed around others that stay, and leave holes
+    that no tensor fits: without LARGE a step takes three times the memory that it keeps.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
-        mallopt(M_MMAP_THRESHOLD, piece)
-        mallopt(M_TRIM_THRESHOLD, end)
+        mallopt(M_MMAP_THRESHOLD, mmap)
+        mallopt(M_TRIM_THRESHOLD, trim)
 
 
-def recordable(device: torch.device) -> bool:
-    """Return whether what is launched on the current stream can be recorded: on a GPU, on another stream than the default one."""
+def can_record_graph(device: torch.device) -> bool:
+    """Return whether work on the current stream can be recorded as a CUDA graph: on a GPU, on any but the default stream."""
     return device.type == "cuda" and torch.cuda.current_stream(device) != torch.cuda.default_stream(device)
 
 
-def own_stream(device: torch.device) -> AbstractContextManager[Any]:
-    """Return a context, to be entered as often as one likes, in which what a GPU is asked for goes on a stream of its own."""
+def new_stream(device: torch.device) -> AbstractContextManager[Any]:
+    """Return a reusable context in which GPU work goes to a new stream; on a CPU it does nothing."""
     if device.type != "cuda":
         return nullcontext()
     return torch.cuda.stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
@@ -127,11 +129,12 @@ def is_alive(device: torch.device) -> bool:
     return True
 
 
-def record(launches: Callable[[], None]) -> Callable[[], None]:
-    """Return what repeats everything that `launches` launches on the current stream, as one CUDA graph; nothing is run yet.
+def record_graph(launches: Callable[[], None]) -> Callable[[], None]:
+    """Record everything that `launches` launches on the current stream as a CUDA graph; return a function that replays it.
 
-    What it allocates stays allocated as long as the graph is, at the same addresses. Everything before must have been launched on
-    this stream, too: the backward pass goes on the streams of the forward pass and of the gradients that it adds to.
+    Nothing is computed while recording. Memory allocated by the graph stays allocated, at the same addresses, as long as the
+    graph does. Earlier work must have been launched on this stream, too: the backward pass runs on the streams of the forward
+    pass and of the gradients that it adds to.
     """
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
@@ -140,6 +143,5 @@ def record(launches: Callable[[], None]) -> Callable[[], None]:
 
 
 def autocast(config: RunConfig) -> torch.autocast:
-    """Return the context of the forward pass: bfloat16 where the operation gains, or plain float32."""
-    bf16 = config.precision is Precision.bf16
-    return torch.autocast(config.device, torch.bfloat16, enabled=bf16)
+    """Return the context of the forward pass: autocast to bfloat16, or plain float32."""
+    return torch.autocast(config.device, torch.bfloat16, enabled=config.precision is Precision.bf16)

@@ -1,4 +1,4 @@
-"""What a run ran on, fit to be published: no host, no user, no absolute path."""
+"""Describe the machine and software of a run, without host name, user name or absolute path, so that it can be published."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ import torch
 
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "hydra-core", "matplotlib", "scipy", "safetensors")
 GIT_SECONDS = 10
-"""After so long a checkout counts as none: its file system may not answer."""
+"""Time limit of a git command, whose file system may not answer; a checkout that exceeds it counts as none."""
 
 
 def describe(device: torch.device, threads: int, checksum: str, command: str) -> dict[str, Any]:
-    """Return what `describe_machine` does, the data's checksum, the code's version and the command line."""
+    """Return the content of environment.json: `describe_machine`, checksum of the data, version of the code, command line."""
     return describe_machine(device, threads) | {"data_checksum": checksum, "code": code_version(), "command": command}
 
 
 def describe_machine(device: torch.device | str, threads: int) -> dict[str, Any]:
-    """Return package versions, torch's build, processor and threads."""
+    """Return versions of packages, the build of torch, processor and threads."""
     device = torch.device(device)
     return {
         "python": platform.python_version(),
@@ -43,9 +43,9 @@ def describe_machine(device: torch.device | str, threads: int) -> dict[str, Any]
 
 
 def code_version() -> dict[str, Any]:
-    """Return the git commit of the code and whether its tree had changes; nulls where it is not a checkout."""
+    """Return the git commit of the code and whether its tree has changes; None for both if the code is not a checkout."""
     try:
-        _git("ls-files", "--error-unmatch", Path(__file__).name)  # else the checkout is somebody else's
+        _git("ls-files", "--error-unmatch", Path(__file__).name)  # fails if this file is not part of the checkout
         return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain", "--", "..", ":!../results"))}
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "dirty": None}
@@ -58,7 +58,7 @@ def _git(*arguments: str) -> str:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Begin a new measurement of peak memory, where the system can (Linux; CUDA)."""
+    """Reset the peak memory of this process, where the system supports it (Linux), and of the GPU."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):
@@ -66,14 +66,14 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> dict[str, float]:
-    """Return the largest memory in MiB: of this process, and of the GPU if there is one."""
-    found = {"process_mib": _high_water_mark()}
+    """Return the peak memory in MiB since the last reset, of this process and of the GPU if there is one."""
+    peak = {"process_mib": _peak_rss()}
     if device.type == "cuda":
-        found["gpu_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
-    return found
+        peak["gpu_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
+    return peak
 
 
-def _high_water_mark() -> float:
+def _peak_rss() -> float:
     try:
         status = Path("/proc/self/status").read_text()
         return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024

@@ -1,7 +1,7 @@
-"""Settings of the whole process that change a run's numbers: put as runs need them for a while, then as they were.
+"""Process-wide settings that change a run's numbers: set as runs need them, and restored afterwards.
 
-They belong to whoever called: a notebook may have turned on TF32, made denormal numbers zero or chosen another default type. The
-same run would have other numbers there under the same name.
+The settings belong to the caller. A notebook may have turned on TF32, flushed denormal numbers to zero or chosen another default
+type; without this module the same run would have other numbers there under the same name.
 """
 
 from __future__ import annotations
@@ -18,61 +18,48 @@ import numpy as np
 import torch
 import torch.utils.deterministic
 
-SHARE = 2**16
-"""Elements of a tensor at least, for each thread, with which torch has it take part."""
-LEAST: float = struct.unpack("<d", b"\1" + bytes(7))[0]
-"""The smallest float64 above zero, a denormal number: not computed, since that gives zero where such numbers are flushed."""
+ELEMENTS_PER_THREAD = 2**16
+"""A tensor with this many elements for each thread makes torch use all threads."""
+SMALLEST: float = struct.unpack("<d", b"\1" + bytes(7))[0]
+"""The smallest float64 above zero, a denormal number. Not computed, since that gives zero where denormals are flushed."""
 BACKENDS = ("", "cudnn", "mkldnn")
 OPERATIONS = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
-"""Below `torch.backends`: what has a precision of float32 that its parts follow, and those parts."""
+"""Attributes of `torch.backends` that have an `fp32_precision`: backends, and their operations, which inherit it."""
 
 
 @contextmanager
-def as_runs_need_it(threads: int) -> Iterator[None]:
-    """Make equal work give equal bits inside the block, on `threads` CPU threads: exact float32, denormals, gradients on."""
+def reproducible_settings(threads: int) -> Iterator[None]:
+    """Make equal work give equal bits in the block, on `threads` CPU threads: exact float32, denormals, gradients enabled."""
     cudnn, deterministic = torch.backends.cudnn, torch.utils.deterministic
     with ExitStack() as stack:
 
-        def put(before: Any, wanted: Any, write: Callable[[Any], object]) -> None:
+        def change(before: Any, value: Any, write: Callable[[Any], object]) -> None:
             stack.callback(write, before)
-            write(wanted)
+            write(value)
 
-        def attribute(owner: Any, name: str, wanted: Any) -> None:
-            put(getattr(owner, name), wanted, lambda value: setattr(owner, name, value))
+        def change_attribute(owner: Any, name: str, value: Any) -> None:
+            change(getattr(owner, name), value, partial(setattr, owner, name))
 
-        put(torch.get_num_threads(), threads, torch.set_num_threads)
-        put(_determinism(), (True, False), lambda both: torch.use_deterministic_algorithms(both[0], warn_only=both[1]))
-        attribute(deterministic, "fill_uninitialized_memory", False)
-        attribute(cudnn, "benchmark", False)
-        attribute(cudnn, "enabled", True)
-        attribute(torch.backends.mkldnn, "enabled", True)
-        put(torch.is_anomaly_enabled(), False, torch.set_anomaly_enabled)
-        put(torch.get_default_dtype(), torch.float32, torch.set_default_dtype)
+        change(torch.get_num_threads(), threads, torch.set_num_threads)
+        change(_determinism(), (True, False), lambda both: torch.use_deterministic_algorithms(both[0], warn_only=both[1]))
+        change_attribute(deterministic, "fill_uninitialized_memory", False)
+        change_attribute(cudnn, "benchmark", False)
+        change_attribute(cudnn, "enabled", True)
+        change_attribute(torch.backends.mkldnn, "enabled", True)
+        change(torch.is_anomaly_enabled(), False, torch.set_anomaly_enabled)
+        change(torch.get_default_dtype(), torch.float32, torch.set_default_dtype)
         if torch.get_default_device().type != "cpu":
-            put(torch.get_default_device(), None, torch.set_default_device)
+            change(torch.get_default_device(), None, torch.set_default_device)
         for kind in ("cpu", "cuda"):
-            put(torch.is_autocast_enabled(kind), False, partial(torch.set_autocast_enabled, kind))
+            change(torch.is_autocast_enabled(kind), False, partial(torch.set_autocast_enabled, kind))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
         stack.enter_context(_exact_float32())
-        put(_flushes_denormals(), False, torch.set_flush_denormal)
+        change(_flushes_denormals(), False, torch.set_flush_denormal)
         if threads > 1 and _pool_flushes_denormals(threads):
-            put(True, False, lambda on: _in_every_thread(threads, partial(torch.set_flush_denormal, on)))
+            change(True, False, lambda flush: _call_in_every_thread(threads, partial(torch.set_flush_denormal, flush)))
         yield
-
-
-def _pool_flushes_denormals(threads: int) -> bool:
-    """Return whether a thread of OpenMP's pool does: each is as the one that started it was at that moment."""
-    least = torch.ones(SHARE * threads, dtype=torch.int32).view(torch.float32)  # the smallest float32 above zero
-    return bool(((least * 1.0).view(torch.int32) != 1).any())
-
-
-def _in_every_thread(threads: int, work: Callable[[], object]) -> None:
-    """Call `work` in each of OpenMP's threads, where it is GNU's, which torch for Linux comes with."""
-    parallel = getattr(ctypes.CDLL(None), "GOMP_parallel", None)
-    if parallel is not None:
-        parallel(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: work() and None), None, threads, 0)
 
 
 def _determinism() -> tuple[bool, bool]:
@@ -80,25 +67,38 @@ def _determinism() -> tuple[bool, bool]:
 
 
 def _flushes_denormals() -> bool:
-    """Return whether this thread's arithmetic turns denormal numbers into zero."""
-    return LEAST * torch.get_num_threads() == 0.0  # not a constant, which Python would have folded
+    """Return whether this thread's arithmetic flushes denormal numbers to zero."""
+    return SMALLEST * torch.get_num_threads() == 0.0  # a constant factor would have been folded by Python
+
+
+def _pool_flushes_denormals(threads: int) -> bool:
+    """Return whether a thread of OpenMP's pool flushes denormals: each inherits this from its creator at its start."""
+    smallest = torch.ones(ELEMENTS_PER_THREAD * threads, dtype=torch.int32).view(torch.float32)  # the smallest float32 above zero
+    return bool(((smallest * 1.0).view(torch.int32) != 1).any())
+
+
+def _call_in_every_thread(threads: int, function: Callable[[], object]) -> None:
+    """Call a function in each OpenMP thread. Does nothing unless OpenMP is GNU's, which torch for Linux comes with."""
+    parallel = getattr(ctypes.CDLL(None), "GOMP_parallel", None)
+    if parallel is not None:
+        parallel(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: function() and None), None, threads, 0)
 
 
 @contextmanager
 def _exact_float32() -> Iterator[None]:
-    """Keep TF32 and bfloat16 out of products of float32.
+    """Turn off TF32 and bfloat16 in products of float32 numbers.
 
-    torch has two interfaces for this, and since 2.9 refuses to read the older one where the newer differs. So both are put.
+    torch has two interfaces for this, and since 2.9 it refuses to read the older one if the newer one differs. So both are set.
     """
-    convolution = _older(lambda: torch.backends.cudnn.allow_tf32, "cudnn.conv")
-    matmul = "high" if _older(lambda: torch.backends.cuda.matmul.allow_tf32, "cuda.matmul") else "highest"
+    convolution = _allows_tf32(lambda: torch.backends.cudnn.allow_tf32, "cudnn.conv")
+    matmul = "high" if _allows_tf32(lambda: torch.backends.cuda.matmul.allow_tf32, "cuda.matmul") else "highest"
     with suppress(RuntimeError):
         matmul = torch.get_float32_matmul_precision()
-    in_force = _precisions(OPERATIONS)
+    effective = _precisions(OPERATIONS)
     own = []
-    for name in (*BACKENDS, *OPERATIONS):  # from the outside in: a part says its own precision only where it follows nothing
+    for name in (*BACKENDS, *OPERATIONS):  # outermost first: an operation shows its own precision once it inherits none
         own += _precisions([name])
-        _put_precisions([(name, "none") for name, _ in own[-1:]])
+        _set_precisions([(name, "none") for name, _ in own[-1:]])
     try:
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
@@ -106,13 +106,13 @@ def _exact_float32() -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(matmul)
         torch.backends.cudnn.allow_tf32 = convolution
-        _put_precisions(reversed(own))
-        now = dict(_precisions(OPERATIONS))
-        _put_precisions([(name, value) for name, value in in_force if now[name] != value])  # which follow once, and never again
+        _set_precisions(reversed(own))
+        restored = dict(_precisions(OPERATIONS))  # an operation that inherited its precision does not do so again once it was set
+        _set_precisions([(name, value) for name, value in effective if restored[name] != value])
 
 
-def _older(read: Callable[[], bool], operation: str) -> bool:
-    """Return whether the older interface allows TF32; where torch refuses to say it, it is not what the newer one says."""
+def _allows_tf32(read: Callable[[], bool], operation: str) -> bool:
+    """Return whether the older interface allows TF32. If torch refuses to read it, it is the opposite of the newer one."""
     try:
         return read()
     except RuntimeError:
@@ -120,15 +120,15 @@ def _older(read: Callable[[], bool], operation: str) -> bool:
 
 
 def _precisions(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the precision in force of each of these below `torch.backends`, where this torch has it."""
-    found = [(name, getattr(_below_backends(name), "fp32_precision", None)) for name in names]
-    return [(name, value) for name, value in found if value is not None]
+    """Return the effective precision of each of these attributes of `torch.backends` that this version of torch has."""
+    values = [(name, getattr(_backend(name), "fp32_precision", None)) for name in names]
+    return [(name, value) for name, value in values if value is not None]
 
 
-def _put_precisions(values: Iterable[tuple[str, str]]) -> None:
+def _set_precisions(values: Iterable[tuple[str, str]]) -> None:
     for name, value in values:
-        _below_backends(name).fp32_precision = value
+        _backend(name).fp32_precision = value
 
 
-def _below_backends(name: str) -> Any:
+def _backend(name: str) -> Any:
     return operator.attrgetter(name)(torch.backends) if name else torch.backends

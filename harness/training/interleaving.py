@@ -1,9 +1,8 @@
-"""Runs that take turns in one process, so that small nets, each of which leaves most of a GPU idle, fill it together.
+"""Interleave runs in one process, so that small networks, each of which leaves most of a GPU idle, fill it together.
 
-A run's turn ends when it has launched as many steps as it may before the host must wait for one of them; while the device works
-through those, the others launch theirs. Each has to itself whatever else a process has once: the settings of torch, the state of
-its random numbers, the log, and on a GPU a stream. So a run in a gang is to the bit the run that it is alone, and what ends one
-ends no other.
+A run gives way when it has launched as many steps as it may before the host must wait for one of them; while the device computes
+these steps, the other runs launch theirs. Each run has its own torch settings, RNG state, log and CUDA stream. Results are
+bit-identical to a solo run, and a failure affects only that run.
 """
 
 from __future__ import annotations
@@ -18,34 +17,34 @@ import torch
 from harness.config.run import RunConfig
 from harness.records import paths
 from harness.records.run import Run
-from harness.training.devices import deterministic, own_stream
+from harness.training.devices import deterministic, new_stream
 
 T = TypeVar("T")
-Turns = Generator[None, None, T]
-"""What gives way after every turn, and returns a T in the end."""
+Task = Generator[None, None, T]
+"""A generator that yields whenever another task may proceed, and finally returns a T."""
 
 log = logging.getLogger("harness")
 
 
-def together(lives: Sequence[Turns[T]]) -> list[T]:
-    """Let each in turn have a turn until all have ended; return what they returned."""
-    ended: dict[int, T] = {}
+def interleave(tasks: Sequence[Task[T]]) -> list[T]:
+    """Advance the tasks in turn until all have ended; return their results in the order of the tasks."""
+    results: dict[int, T] = {}
     try:
-        while len(ended) < len(lives):
-            for place, life in enumerate(lives):
-                if place not in ended:
+        while len(results) < len(tasks):
+            for index, task in enumerate(tasks):
+                if index not in results:
                     try:
-                        next(life)
+                        next(task)
                     except StopIteration as end:
-                        ended[place] = end.value
+                        results[index] = end.value
     finally:
-        for life in lives:
-            life.close()
-    return [ended[place] for place in range(len(lives))]
+        for task in tasks:
+            task.close()
+    return [results[index] for index in range(len(tasks))]
 
 
 class _RunLog(logging.FileHandler):
-    """log.txt of a run; what cannot be written there, on a full disk, is left out: the run fails by its own files."""
+    """A run's log.txt. Lines that cannot be written, for example to a full disk, are dropped."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         pass
@@ -55,64 +54,51 @@ class _RunLog(logging.FileHandler):
             super().close()
 
 
-class Own:
-    """What a run has to itself in its turns."""
+class RunContext:
+    """The process-wide state that a run has to itself: torch settings, RNG states, log and CUDA stream."""
 
     def __init__(self, config: RunConfig, run: Run) -> None:
         self.config, self.device = config, torch.device(config.torch_device)
-        self._random = torch.get_rng_state()
+        self._rng_state = torch.get_rng_state()
         self._handler = _RunLog(run.folder / paths.LOG, encoding="utf-8")
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         if self.device.type == "cuda":
-            torch.cuda.init()  # type: ignore[no-untyped-call]  # before it there are no generators
-            self._cuda_random = self._generator().clone_state()
-        self._stream = own_stream(self.device)
+            torch.cuda.init()  # type: ignore[no-untyped-call]  # creates the generators
+            index = torch.cuda.current_device() if self.device.index is None else self.device.index
+            self._generator: torch.Generator = torch.cuda.default_generators[index]
+            self._cuda_rng_state = self._generator.clone_state()
+        self._stream = new_stream(self.device)
 
-    def turns(self, life: Turns[T], alone: bool) -> Turns[T]:
-        """Have every turn of `life` with what is its own; where it is alone in the process, all of it in one turn."""
+    def run(self, task: Task[T], solo: bool) -> Task[T]:
+        """Run a task inside this context, which is left at each of its yields. With `solo`, nothing is yielded."""
         try:
             while True:
-                with self._turn():
+                with self._entered():
                     try:
-                        next(life)
-                        while alone:
-                            next(life)
+                        next(task)
+                        while solo:
+                            next(task)
                     except StopIteration as end:
-                        ended: T = end.value
-                        return ended
+                        result: T = end.value
+                        return result
                 yield
         finally:
-            life.close()
+            task.close()
             self._handler.close()
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _entered(self) -> Iterator[None]:
         with ExitStack() as stack:
             log.addHandler(self._handler)
             stack.callback(log.removeHandler, self._handler)
             stack.enter_context(deterministic(self.config))
-            outside = torch.get_rng_state()
-            torch.set_rng_state(self._random)
+            stack.callback(torch.set_rng_state, torch.get_rng_state())
+            torch.set_rng_state(self._rng_state)
             stack.enter_context(self._stream)
-            if self.device.type == "cuda":
-                stack.enter_context(self._own_cuda_random())
+            if self.device.type == "cuda":  # swap, do not copy: a CUDA graph draws from the state that it was recorded with
+                stack.callback(self._generator.graphsafe_set_state, self._generator.graphsafe_get_state())
+                self._generator.graphsafe_set_state(self._cuda_rng_state)
             try:
                 yield
             finally:
-                self._random = torch.get_rng_state()
-                torch.set_rng_state(outside)
-
-    @contextmanager
-    def _own_cuda_random(self) -> Iterator[None]:
-        """Let the device's generator go on from this run's state: a graph that was recorded draws from the state of that time."""
-        outside = self._generator().graphsafe_get_state()
-        self._generator().graphsafe_set_state(self._cuda_random)
-        try:
-            yield
-        finally:
-            self._generator().graphsafe_set_state(outside)
-
-    def _generator(self) -> torch.Generator:
-        index = torch.cuda.current_device() if self.device.index is None else self.device.index
-        generator: torch.Generator = torch.cuda.default_generators[index]
-        return generator
+                self._rng_state = torch.get_rng_state()

@@ -1,8 +1,8 @@
-"""One training: config, data and probes in, rows and weights out.
+"""Train one network: config, data and probes in, rows and weights out.
 
-The order of things in a step is the paper's (He et al. 2015, 4.2): cut and augment a batch, forward, backward, update.
-Probes watch scheduled steps from outside; the loop knows none of them. A training may be left after any step and taken up
-again from its checkpoint, with the same bits in the end.
+The order within a step is that of He et al. 2015, section 4.2: cut and augment a batch, forward, backward, update. Probes watch
+scheduled steps from outside; the loop knows none of them. A training may be interrupted after any step and resumed from its
+checkpoint; the results are bit-identical.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from safetensors.torch import save
 from harness.config.registry import PROBE
 from harness.config.run import GradientNorms, RunConfig
 from harness.config.seeds import stream_seed
-from harness.data.batches import Batch, Batches, Part, load
+from harness.data.batches import Batch, Batches, Subset, load
 from harness.models import introspection
 from harness.models.build import build
 from harness.models.evaluation import Evaluation, batch_size, estimate_norms, evaluate
 from harness.models.identity_extension import extend, trained_weights
-from harness.probes.base import Context, Probe, probe_steps, settle
+from harness.probes.base import Context, Probe, fetch_scalars, probe_steps
 from harness.records import paths, states, writer
 from harness.records.run import Run, write_status
 from harness.system.cores import threads_here
 from harness.system.signals import Stop
 from harness.training import checkpoint, environment
-from harness.training.lr_schedule import WARMUP_WINDOW, evaluated, fixed_warmup_end, learning_rate, warmup_fires
+from harness.training.lr_schedule import WARMUP_WINDOW, evaluation_due, fixed_warmup_end, learning_rate, warmup_ends
 from harness.training.observers import Observers
-from harness.training.recorder import Rows
+from harness.training.recorder import Recorder
 from harness.training.step import Stepper
 
 log = logging.getLogger("harness")
@@ -45,9 +45,13 @@ class StopRequested(Exception):
 
 
 class Training:
-    """The state of one training: net, optimiser, data and the rows so far; `step` updates have been made.
+    """The state of one training: network, optimizer, data and the rows recorded so far.
 
-    `facts` are what status.json says beside the state; they are kept up to date. `stop` asks to leave early.
+    Args:
+        config: the run, with device and precision resolved.
+        run: the folder into which tables, weights and checkpoints are written.
+        facts: keys of status.json beside the state; updated during the training.
+        stop: a stop request, checked after every step and within evaluations.
     """
 
     def __init__(self, config: RunConfig, run: Run, facts: dict[str, Any], stop: Stop) -> None:
@@ -58,76 +62,79 @@ class Training:
         self.model = build(config, self.data.facts.channels, self.data.facts.classes, self.data.facts.size).to(self.device)
         if (shallower := config.shallower()) is not None:
             extend(self.model, trained_weights(Run(run.folder.with_name(shallower.run_name()))))
-        torch.manual_seed(stream_seed(config.seed, "layers"))  # for what layers draw as they train, on a GPU as well
+        torch.manual_seed(stream_seed(config.seed, "layers"))  # of layers that draw random numbers in training, on a GPU as well
         self.batches = Batches(self.data.train, self.data.facts, self.schedule.batch_size, config.seed, config.data.augment)
         self.observers = Observers(config.execution.observers)
         self.probes: dict[str, Probe] = {name: PROBE[name]() for name in config.probes}
         self.layers, self.blocks = introspection.layers(self.model), introspection.blocks(self.model)
         self.warmup_end = fixed_warmup_end(self.schedule)
         watched = self.layers if config.gradient_norms is GradientNorms.every else []
-        self.rows = Rows(probes={name: [] for name in config.probes}, layers=[layer.name for layer in watched])
+        self.recorder = Recorder(probes={name: [] for name in config.probes}, layers=[layer.name for layer in watched])
         self.stepper, self.per_epoch = Stepper(config, self.model, self.batches, watched), self.batches.per_epoch
-        self.unread: list[tuple[int, float]] = []
+        self.unread: list[tuple[int, float]] = []  # step and learning rate of steps whose losses are still on the device
         self.seconds_before = 0.0
         self.evaluating = False
-        self.started = self.saved = self.told = time.monotonic()
+        self.started = self.saved = self.reported = time.monotonic()
         facts["parameters"] = sum(parameter.numel() for parameter in self.model.parameters())
 
     @property
     def seconds(self) -> float:
-        """Time spent on this training, in this process and before."""
+        """Time spent on this training, in all processes."""
         return self.seconds_before + time.monotonic() - self.started
 
     @property
     def step(self) -> int:
-        """Updates made, or at least launched."""
+        """Number of updates completed, on a GPU launched."""
         return self.stepper.step
 
-    def go(self) -> Generator[None, None, str]:
-        """Train on from where it stands; return the state in which it ended: done, diverged or interrupted.
+    def train(self) -> Generator[None, None, str]:
+        """Train from the current step; return the final state: done, diverged or interrupted.
 
-        It gives way whenever it has launched as many steps as it may before the host must wait for them.
+        Yields whenever it has launched as many steps as it may before the host must wait for them.
         """
         self.observers.call("start", self.run, self.config, self.step)
         try:
-            return (yield from self._go())
+            return (yield from self._train())
         except StopRequested:
             self.save()
             return states.INTERRUPTED
 
-    def _go(self) -> Generator[None, None, str]:
+    def _train(self) -> Generator[None, None, str]:
         steps, probed = self.schedule.steps, set(probe_steps(self.schedule.steps))
         if self.step == 0 and self.config.start_from != "none":
-            self._evaluate_start()
+            self._end_epoch(evaluate=True)
         elif self.evaluating:
-            self._end_epoch(self.step, self._evaluated(self.step))
-        for step in range(self.step, steps):
-            self.advance(step in probed)
-            done = self.step
-            evaluated = self._evaluated(done)
-            row = evaluated or done % self.per_epoch == 0
-            leave = done < steps and bool(self.stop)
-            save = leave or (done < steps and time.monotonic() - self.saved > 60 * self.config.execution.checkpoint_minutes)
-            if not (save or row or self.stepper.full or self.warmup_end is None):
+            self._end_epoch(evaluation_due(self.schedule, self.per_epoch, self.step))
+        while self.step < steps:
+            self.advance(self.step in probed)
+            evaluate = evaluation_due(self.schedule, self.per_epoch, self.step)
+            epoch_ends = evaluate or self.step % self.per_epoch == 0
+            stop = self.step < steps and bool(self.stop)
+            save = stop or (self.step < steps and time.monotonic() - self.saved > 60 * self.config.execution.checkpoint_minutes)
+            if not (save or epoch_ends or self.stepper.full or self.warmup_end is None):
                 continue
             yield
             if not self.flush():
-                return self._diverge(self.rows.steps[-1]["step"], self.rows.steps[-1]["loss"])
-            if row:
-                self._end_epoch(done, evaluated)
-            self._tell()
+                return self._diverge(self.recorder.steps[-1]["step"], self.recorder.steps[-1]["loss"])
+            if epoch_ends:
+                self._end_epoch(evaluate)
+            self._report_progress()
             if save:
                 self.save()
-            if leave:
+            if stop:
                 return states.INTERRUPTED
         self.batches.prepare(steps)
-        with self._buffers_kept(), self._probed(self.stepper.batch()) as batch:
+        with self._restored_buffers(), self._probed(self.stepper.batch()) as batch:
             loss = float(self.stepper.backward(batch)[0])
         return self._finish() if math.isfinite(loss) else self._diverge(steps, loss)
 
     def advance(self, probed: bool) -> None:
-        """Take one step, on a GPU launch it: cut and augment a batch, forward, backward, update; with `probed` inside probes."""
-        self._end_warmup(self.step)
+        """Take one step, on a GPU launch it: cut and augment a batch, forward, backward, update.
+
+        Args:
+            probed: whether the probes watch it.
+        """
+        self._end_warmup()
         rate = learning_rate(self.config, self.step, self.warmup_end)
         self.unread.append((self.step, rate))
         self.stepper.take(rate, self._probed if probed else None)
@@ -141,8 +148,8 @@ class Training:
             "seconds": self.seconds,
             "facts": self.facts,
             "machine": self._machine(),
-            "rows": self.rows.state(),
-            "gradient_norms": torch.from_numpy(self.rows.joined_norms()),
+            "rows": self.recorder.state(),
+            "gradient_norms": torch.from_numpy(self.recorder.joined_norms()),
             "model": self.model.state_dict(),
             "optimizer": self.stepper.optimizer.state_dict(),
             "random": torch.get_rng_state(),
@@ -153,7 +160,7 @@ class Training:
         self.saved = time.monotonic()
 
     def resume(self) -> None:
-        """Take up the training from its checkpoint; raises RecordError if that is damaged."""
+        """Restore the state of the checkpoint. Raises RecordError if the file is damaged."""
         state = checkpoint.load(self.run.folder / paths.CHECKPOINT)
         self.warmup_end, self.seconds_before, self.evaluating = state["warmup_end"], state["seconds"], state["evaluating"]
         self.facts |= state["facts"] | {"step": state["step"]}
@@ -161,10 +168,10 @@ class Training:
         if state["machine"] != self._machine():
             self.facts["resumed_elsewhere"] = True
             log.warning("%s: was begun with another torch or processor; its bits are those of neither alone", self.run.name)
-        self.rows.take_up(state["rows"], state["gradient_norms"].numpy())
+        self.recorder.load_state(state["rows"], state["gradient_norms"].numpy())
         self.model.load_state_dict(state["model"])
         self.stepper.optimizer.load_state_dict(state["optimizer"])
-        self.stepper.begin(state["step"])
+        self.stepper.set_step(state["step"])
         torch.set_rng_state(state["random"])
         if state["random_cuda"] is not None:
             torch.cuda.set_rng_state(state["random_cuda"], self.device)
@@ -174,106 +181,86 @@ class Training:
         return environment.describe_machine(self.device, threads_here(self.config.threads))
 
     def _finish(self) -> str:
-        """Write the tables and weights of a run that went to its end."""
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
         writer.write_bytes(self.run.folder / paths.WEIGHTS, save(weights))
-        self.rows.write(self.run.folder)
+        self.recorder.write(self.run.folder)
         self.facts["step"] = self.step
         return states.DONE
 
     def _diverge(self, step: int, loss: float) -> str:
-        """Write the tables of a run whose loss left the finite numbers: a result, with the error of a guess."""
-        self.rows.cut(step)
+        """Write the tables of a run whose loss became non-finite at `step`; its final errors are those of chance."""
+        self.recorder.drop_after_divergence(step)
         self.facts.pop("overflowed", None)
         errors = ["train_error", "test_error", *(["holdout_error"] if self.data.holdout else [])]
         values = dict.fromkeys(errors, self.data.facts.chance_error) | {"train_loss": loss}
-        self.rows.add_epoch(step, self.per_epoch, values, self.seconds)
-        self.rows.write(self.run.folder)
+        self.recorder.add_epoch(step, self.per_epoch, values, self.seconds)
+        self.recorder.write(self.run.folder)
         self.facts["step"] = step
         log.info("%s: diverged at step %d (loss %s)", self.run.name, step, loss)
         return states.DIVERGED
 
-    def _end_warmup(self, step: int) -> None:
+    def _end_warmup(self) -> None:
+        """End an `until_error` warm-up if it is time to."""
         if self.warmup_end is None:
-            errors = [row["error"] for row in self.rows.steps[-WARMUP_WINDOW:]]
-            if warmup_fires(self.schedule, step, errors):
-                self.warmup_end = self.facts["warmup_end"] = step
-                log.info("%s: warm-up ended at step %d", self.run.name, step)
+            errors = [row["error"] for row in self.recorder.steps[-WARMUP_WINDOW:]]
+            if warmup_ends(self.schedule, self.step, errors):
+                self.warmup_end = self.facts["warmup_end"] = self.step
+                log.info("%s: warm-up ended at step %d", self.run.name, self.step)
 
     def flush(self) -> bool:
-        """Fetch what the last steps left on the device into rows; return whether every loss was finite.
+        """Fetch the results of the last steps from the device into rows; return whether every loss was finite.
 
-        It is due before the next step where `stepper.full`.
+        Must be called before the next step if `stepper.full`.
         """
         values = self.stepper.read()
-        if self.rows.layers:
-            self.rows.norms.append(values[:, 2:].astype(np.float32))
+        if self.recorder.layers:
+            self.recorder.norms.append(values[:, 2:].astype(np.float32))
         for (step, rate), (loss, wrong) in zip(self.unread, values[:, :2].tolist(), strict=True):
             error = 100.0 * wrong / self.schedule.batch_size
             epoch = step // self.per_epoch
-            self.rows.steps.append({"step": step, "epoch": epoch, "learning_rate": rate, "loss": loss, "error": error})
+            self.recorder.steps.append({"step": step, "epoch": epoch, "learning_rate": rate, "loss": loss, "error": error})
             if not math.isfinite(loss):
                 return False
-        self.observers.call("rows", "steps", self.rows.steps[-len(self.unread) :])
+        self.observers.call("rows", "steps", self.recorder.steps[-len(self.unread) :])
         self.unread.clear()
         return True
 
-    def _evaluated(self, step: int) -> bool:
-        return evaluated(self.schedule, self.per_epoch, step)
-
-    def _evaluate_start(self) -> None:
-        """Add a row of step 0: what the net that was made deeper finds before its first update."""
-        self.evaluating, self.rows.epochs = True, []
-        row = self.rows.add_start(self._measured(with_train=True), self.seconds)
+    def _end_epoch(self, evaluate: bool) -> None:
+        """Add a row to the epochs. The training images are evaluated only at the start, at milestones and at the end."""
+        self.evaluating = True
+        with_train = self.step in {0, *self.schedule.milestone_steps(), self.schedule.steps}
+        values = self._evaluate_all(with_train) if evaluate else {}
+        row = self.recorder.add_epoch(self.step, self.per_epoch, values, self.seconds)
         self.evaluating = False
-        self._observe_evaluation(row)
+        self.observers.call("evaluation", row | {"overflowed": self.facts.get("overflowed", [])})
 
-    def _measured(self, with_train: bool) -> dict[str, float]:
-        """Return loss and error on the images that are no training images and, if asked for, on those.
+    def _evaluate_all(self, with_train: bool) -> dict[str, float]:
+        """Return loss and error on the test, held-out and, if asked for, training images.
 
-        The parts whose evaluation is not finite stay in `facts`: they have the error of a guess.
+        The names of subsets whose evaluation is not finite are kept in `facts`; their errors are those of chance.
         """
         if self.schedule.precise_norm is not None:
-            estimate_norms(self.model, self._unless_stopped(self._recent(self.schedule.precise_norm)), self.stepper.precision)
-        parts = {"test": self.data.test, "holdout": self.data.holdout, "train": self.data.train if with_train else None}
-        found = {name: self._evaluation(part) for name, part in parts.items() if part is not None}
+            batches = self._unless_stopped(self._recent_batches(self.schedule.precise_norm))
+            estimate_norms(self.model, batches, self.stepper.precision)
+        subsets = {"test": self.data.test, "holdout": self.data.holdout, "train": self.data.train if with_train else None}
+        evaluations = {name: self._evaluate(subset) for name, subset in subsets.items() if subset is not None}
         self.facts.pop("overflowed", None)
-        if overflowed := [name for name, one in found.items() if not one.finite]:
+        if overflowed := [name for name, evaluation in evaluations.items() if not evaluation.finite]:
             self.facts["overflowed"] = overflowed
-        values = {f"{name}_error": one.error for name, one in found.items()}
-        return values | {f"{name}_loss": one.loss for name, one in found.items()}
+        errors = {f"{name}_error": evaluation.error for name, evaluation in evaluations.items()}
+        return errors | {f"{name}_loss": evaluation.loss for name, evaluation in evaluations.items()}
 
-    def _recent(self, images: int) -> Iterator[Batch]:
-        """Yield the batches of the last steps, of so many images at least; of the first ones before there were so many."""
+    def _evaluate(self, subset: Subset) -> Evaluation:
+        """Return the evaluation on a subset's images; if it is not finite, the error of chance and no loss."""
+        batches = subset.sample(self.schedule.eval_images).in_batches(batch_size(self.data.facts.size))
+        evaluation = evaluate(self.model, self._unless_stopped(batches), self.stepper.precision)
+        return evaluation if evaluation.finite else Evaluation(math.nan, self.data.facts.chance_error)
+
+    def _recent_batches(self, images: int) -> Iterator[Batch]:
+        """Yield the batches of the last steps that have at least `images` images, or of the first steps if there were fewer."""
         count = -(-images // self.schedule.batch_size)
         first = max(0, self.step - count)
         return (self.batches.at(step) for step in range(first, first + count))
-
-    def _end_epoch(self, done: int, evaluated: bool) -> None:
-        """Add a row to the epochs: with the test error where it is measured, with the training error at the milestones."""
-        self.evaluating = True
-        with_train = done in {*self.schedule.milestone_steps(), self.schedule.steps}
-        values = self._measured(with_train) if evaluated else {}
-        row = self.rows.add_epoch(done, self.per_epoch, values, self.seconds)
-        self.evaluating = False
-        self._observe_evaluation(row)
-
-    def _observe_evaluation(self, row: dict[str, Any]) -> None:
-        self.observers.call("evaluation", row | {"overflowed": self.facts.get("overflowed", [])})
-
-    def _tell(self) -> None:
-        """Say in status.json how far the training is, once a second."""
-        if time.monotonic() - self.told > 1.0:
-            last = self.rows.steps[-1]
-            self.facts |= {"step": self.step, "loss": last["loss"], "batch_error": last["error"], "seconds": self.seconds}
-            write_status(self.run, states.RUNNING, durable=False, **self.facts)
-            self.told = time.monotonic()
-
-    def _evaluation(self, part: Part) -> Evaluation:
-        """Return the evaluation on a part's images; with the error of a guess, and no loss, where it is not finite."""
-        batches = part.some(self.schedule.eval_images).in_order(batch_size(self.data.facts.size))
-        found = evaluate(self.model, self._unless_stopped(batches), self.stepper.precision)
-        return found if found.finite else Evaluation(math.nan, self.data.facts.chance_error)
 
     def _unless_stopped(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:
@@ -281,24 +268,33 @@ class Training:
                 raise StopRequested
             yield batch
 
+    def _report_progress(self) -> None:
+        """Write the progress to status.json, at most once a second."""
+        if time.monotonic() - self.reported > 1.0:
+            last = self.recorder.steps[-1]
+            self.facts |= {"step": self.step, "loss": last["loss"], "batch_error": last["error"], "seconds": self.seconds}
+            write_status(self.run, states.RUNNING, durable=False, **self.facts)
+            self.reported = time.monotonic()
+
     @contextmanager
     def _probed(self, batch: Batch) -> Iterator[Batch]:
+        """Let the probes watch the step that is taken in the block, and record their rows."""
         context = Context(
             *(self.model, self.step, self.schedule.steps, batch.images, batch.labels, self.layers, self.blocks),
-            evaluate=lambda: self._evaluation(self.data.test),
+            evaluate=lambda: self._evaluate(self.data.test),
         )
         with ExitStack() as stack:
-            found = {name: stack.enter_context(probe.watch(context)) for name, probe in self.probes.items()}
+            tables = {name: stack.enter_context(probe.watch(context)) for name, probe in self.probes.items()}
             yield batch
-        settle([row for rows in found.values() for row in rows])
-        for name, rows in found.items():
-            self.rows.probes[name] += rows
+        fetch_scalars([row for rows in tables.values() for row in rows])
+        for name, rows in tables.items():
+            self.recorder.probes[name] += rows
             self.observers.call("rows", name, rows)
 
     @contextmanager
-    def _buffers_kept(self) -> Iterator[None]:
-        """Undo what a pass in training mode does to the running statistics."""
-        kept = [buffer.clone() for buffer in self.model.buffers()]
+    def _restored_buffers(self) -> Iterator[None]:
+        """Restore the running statistics after a pass in training mode."""
+        before = [buffer.clone() for buffer in self.model.buffers()]
         yield
-        for buffer, before in zip(self.model.buffers(), kept, strict=True):
-            buffer.copy_(before)
+        for buffer, value in zip(self.model.buffers(), before, strict=True):
+            buffer.copy_(value)

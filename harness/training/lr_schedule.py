@@ -15,7 +15,7 @@ WARMUP_WINDOW = 50
 """Training batches over which the error that ends an `until_error` warm-up is averaged."""
 
 
-def evaluated(schedule: ScheduleConfig, per_epoch: int, step: int) -> bool:
+def evaluation_due(schedule: ScheduleConfig, per_epoch: int, step: int) -> bool:
     """Return whether the network is evaluated after `step` updates: every epoch or `eval_every` steps, and at the milestones."""
     every = schedule.eval_every or per_epoch
     return step % every == 0 or step == schedule.steps or step in schedule.milestone_steps()
@@ -25,7 +25,7 @@ def learning_rate(config: RunConfig, step: int, warmup_end: int | None) -> float
     """Return the learning rate of the update after `step` completed updates (the first is at step 0).
 
     Args:
-        warmup_end: the step at which the warm-up ends, None while that is unknown. A warm-up delays no milestone.
+        warmup_end: the step at which the warm-up ends, None while that is unknown. A warm-up does not delay milestones.
     """
     schedule = config.schedule
     if warmup_end is None or step < warmup_end:
@@ -51,16 +51,16 @@ def cosine(schedule: ScheduleConfig, step: int, warmup_end: int) -> float:
 
 
 def fixed_warmup_end(schedule: ScheduleConfig) -> int | None:
-    """Return the step at which the warm-up ends, or None where the training error decides."""
+    """Return the step at which the warm-up ends, or None if the training error decides."""
     return None if schedule.warmup is Warmup.until_error else schedule.warmup_limit()
 
 
-def warmup_fires(schedule: ScheduleConfig, step: int, recent_errors: list[float]) -> bool:
+def warmup_ends(schedule: ScheduleConfig, step: int, recent_errors: list[float]) -> bool:
     """Return whether an `until_error` warm-up ends after `step` updates.
 
     Args:
         recent_errors: errors of the training batches so far in percent, newest last. The mean of the last 50 decides once
-            there are 50; `warmup_max_steps` ends the wait.
+            there are 50, and `warmup_max_steps` ends the warm-up at the latest.
     """
     if step >= schedule.warmup_limit():
         return True

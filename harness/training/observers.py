@@ -29,7 +29,7 @@ class Observer:
     def evaluation(self, row: Mapping[str, Any]) -> None:
         """Called with each new row of `epochs`: errors in percent; a quantity that was not measured is absent.
 
-        `overflowed` names the evaluations (test, holdout, train) that were not finite; their errors are those of a guess.
+        `overflowed` names the evaluations (test, holdout, train) that were not finite; their errors are those of chance.
         """
 
     def end(self, state: str) -> None:

@@ -1,4 +1,4 @@
-"""What a training has recorded so far: the rows of its tables, kept in memory and written as a whole."""
+"""Keep the rows of a training's tables in memory, and write them all together."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ Row = dict[str, Any]
 
 
 @dataclass
-class Rows:
-    """Rows of steps.csv, epochs.csv and of each probe's table, as `harness.records.schema.COLUMNS` names their columns.
+class Recorder:
+    """Rows of steps.csv, of epochs.csv and of each probe's table, with the columns of `harness.records.schema.COLUMNS`.
 
-    `norms` are pieces of [steps, layers], one row a step as in `steps`, where every step's gradient norms are kept: of the
-    layers named `layers`.
+    Args:
+        layers: names of the layers whose gradient norm is recorded at every step; empty if none is.
+        norms: these norms in chunks of [steps, layers], in the order of `steps`.
     """
 
     steps: list[Row] = field(default_factory=list)
@@ -29,53 +30,49 @@ class Rows:
     layers: list[str] = field(default_factory=list)
     norms: list[NDArray[np.float32]] = field(default_factory=list)
 
-    def add_epoch(self, done: int, per_epoch: int, values: dict[str, float], seconds: float) -> Row:
-        """Add and return the row after `done` updates: the mean over the batches since the last row, and `values`."""
-        recent = self.steps[self.epochs[-1]["step"] if self.epochs else 0 :]
-        row: Row = {
-            "step": done,
-            "epoch": done // per_epoch,
-            "learning_rate": recent[-1]["learning_rate"],
-            "batch_loss": sum(step["loss"] for step in recent) / len(recent),
-            "batch_error": sum(step["error"] for step in recent) / len(recent),
-            **values,
-            "seconds": seconds,
-        }
+    def add_epoch(self, step: int, per_epoch: int, values: dict[str, float], seconds: float) -> Row:
+        """Add and return a row of epochs.csv: means over the batches since the last row, and `values`.
+
+        Args:
+            step: number of updates completed. Before the first one there are no batches to average.
+            per_epoch: steps in an epoch.
+            seconds: time spent on the training.
+        """
+        row: Row = {"step": step, "epoch": step // per_epoch}
+        if batches := self.steps[self.epochs[-1]["step"] if self.epochs else 0 :]:
+            row["learning_rate"] = batches[-1]["learning_rate"]
+            row["batch_loss"] = sum(batch["loss"] for batch in batches) / len(batches)
+            row["batch_error"] = sum(batch["error"] for batch in batches) / len(batches)
+        row |= values | {"seconds": seconds}
         self.epochs.append(row)
         return row
 
-    def add_start(self, values: dict[str, float], seconds: float) -> Row:
-        """Add and return a row before the first update, which has no batches."""
-        row: Row = {"step": 0, "epoch": 0, **values, "seconds": seconds}
-        self.epochs.append(row)
-        return row
-
-    def cut(self, step: int) -> None:
-        """Forget evaluations at or after `step`, and what was probed after it: the numbers of a net that is no longer one."""
+    def drop_after_divergence(self, step: int) -> None:
+        """Drop rows recorded after the network diverged: evaluations at or after `step`, and probes and norms after it."""
         self.epochs = [row for row in self.epochs if row["step"] < step]
         self.probes = {name: [row for row in rows if row["step"] <= step] for name, rows in self.probes.items()}
         self.norms = [self.joined_norms()[: step + 1]]
 
     def joined_norms(self) -> NDArray[np.float32]:
-        """Return the gradient norms so far, [steps, layers], in one piece."""
+        """Return the gradient norms so far as one array, [steps, layers]."""
         self.norms = [np.concatenate([np.empty((0, len(self.layers)), np.float32), *self.norms])]
         return self.norms[0]
 
     def write(self, folder: Path) -> None:
         """Write every table into a run's folder."""
         tables = {"steps": self.steps, "epochs": self.epochs, **self.probes}
-        for name, content in tables.items():
-            writer.write_table(folder / paths.table(name), writer.rows(paths.table(name), content))
+        for name, rows in tables.items():
+            writer.write_table(folder / paths.table(name), writer.make_table(paths.table(name), rows))
         if self.layers:
             vectors = np.ascontiguousarray(self.joined_norms().T)
             writer.write_vectors(folder / paths.GRADIENT_NORMS, dict(zip(self.layers, vectors, strict=True)))
 
     def state(self) -> str:
-        """Return all but the norms as one text, for a checkpoint: a pickle of so many small values would take seconds."""
+        """Return all rows as JSON for a checkpoint, since pickling so many small values would take seconds."""
         return json.dumps({"steps": self.steps, "epochs": self.epochs, "probes": self.probes})
 
-    def take_up(self, state: str, norms: NDArray[np.float32]) -> None:
-        """Go on from `state` and norms, to the bit (Python writes a float so that reading gives it back)."""
+    def load_state(self, state: str, norms: NDArray[np.float32]) -> None:
+        """Restore the rows of `state` and the norms, bit-identical: a float's JSON text reads back as the same float."""
         content = json.loads(state)
         self.steps, self.epochs, self.probes = content["steps"], content["epochs"], content["probes"]
         self.norms = [norms]

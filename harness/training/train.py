@@ -1,4 +1,4 @@
-"""From a config to a run's folder on disk, whatever happens on the way."""
+"""Train a config into its run folder, recording however the training ends."""
 
 from __future__ import annotations
 
@@ -24,28 +24,34 @@ from harness.system import locks
 from harness.system.cores import threads_here
 from harness.system.signals import Stop, stop_on_signals
 from harness.training import environment
-from harness.training.devices import resolve, slow
-from harness.training.interleaving import Own, Turns, together
+from harness.training.devices import resolve, slow_precision_warning
+from harness.training.interleaving import RunContext, Task, interleave
 from harness.training.loop import Training
 
 log = logging.getLogger("harness")
 log.setLevel(logging.INFO)
 RESERVE_BYTES = 16 * 1024
-"""Kept free for a run's last status while it is trained, so that a full disk can be reported on it."""
+"""Size of a file that is deleted before the final status is written, so that a full disk can be reported."""
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
-"""Errors of a file system, to which a traceback adds nothing."""
+"""File system errors that are logged without a traceback."""
 
 
 class RunFailed(RuntimeError):
-    """A run that ended in an error; the message holds it."""
+    """The run ended in an error, which the message quotes."""
 
 
 def train(config: RunConfig, results: str | Path = "results") -> Run:
-    """Train `config` and return its run, below `results`; a run that was done before is returned as it is.
+    """Train a config and return its run. A finished run is reused; an interrupted run is resumed.
 
-    Raises ChoiceError before anything is written if the choices, the device or the data do not allow it, and
-    RunFailed if the training ends in an error. A diverged run is a result. On Ctrl-C the state is saved first; the same
-    call goes on from there. While another process trains the same run, this one waits for it.
+    While another process trains the same run, this call waits for it. With `start_from`, the shallower run is trained first.
+
+    Args:
+        results: folder below which runs are kept; created if missing.
+
+    Raises:
+        ChoiceError: before anything is written, if the choices, the device or the data are not usable.
+        RunFailed: if the training ends in an error. A diverged run is a result, not an error.
+        KeyboardInterrupt: on Ctrl-C, after the state has been saved.
     """
     config = check(resolve(config))
     results = Path(results)
@@ -56,14 +62,14 @@ def train(config: RunConfig, results: str | Path = "results") -> Run:
         train(shallower, results)
     waited = False
     while True:
-        with locks.try_lock(paths.lock(results, config.run_name())) as mine:
-            if mine:
+        with locks.try_lock(paths.lock(results, config.run_name())) as locked:
+            if locked:
                 run = create(config, results)
                 if run.finished():
                     log.info("%s: done before, reused", run.name)
                     return run
-                if words := slow([config]):
-                    log.warning(words)
+                if warning := slow_precision_warning([config]):
+                    log.warning(warning)
                 state = train_run(config, run, command="harness.train")
                 break
         if not waited:
@@ -73,11 +79,11 @@ def train(config: RunConfig, results: str | Path = "results") -> Run:
     if state == states.INTERRUPTED:
         raise KeyboardInterrupt
     if state == states.FAILED:
-        raise RunFailed(_reason(run))
+        raise RunFailed(_recorded_error(run))
     return run
 
 
-def _reason(run: Run) -> str:
+def _recorded_error(run: Run) -> str:
     with suppress(RecordError):
         if "error" in run.status:
             return str(run.status["error"])
@@ -88,62 +94,72 @@ def train_run(config: RunConfig, run: Run, command: str) -> str:
     """Train into the run's folder, from its checkpoint if there is one; return the final state.
 
     An exception is recorded in the run's status, not raised. The caller holds the run's lock.
+
+    Args:
+        command: the command line, as environment.json records it.
     """
     with stop_on_signals() as stop:
-        return together([train_interleaved(config, run, command, stop)])[0]
+        return interleave([train_interleaved(config, run, command, stop)])[0]
 
 
-def train_interleaved(config: RunConfig, run: Run, command: str, stop: Stop, gang: int = 1) -> Turns[str]:
-    """Like `train_run`, but as a generator, so that `gang` runs can interleave in this process."""
-    return (yield from Own(config, run).turns(_life(config, run, command, stop, gang), alone=gang == 1))
+def train_interleaved(config: RunConfig, run: Run, command: str, stop: Stop, runs_per_process: int = 1) -> Task[str]:
+    """Like `train_run`, but as a generator, so that several runs can interleave in one process."""
+    task = _train(config, run, command, stop, runs_per_process)
+    return (yield from RunContext(config, run).run(task, solo=runs_per_process == 1))
 
 
-def _life(config: RunConfig, run: Run, command: str, stop: Stop, gang: int) -> Turns[str]:
+def _train(config: RunConfig, run: Run, command: str, stop: Stop, runs_per_process: int) -> Task[str]:
     device = torch.device(config.torch_device)
     facts: dict[str, Any] = {"started": _now(), "step": 0, "steps": config.schedule.steps}
     training = None
-    started, reserve = time.monotonic(), run.folder / paths.RESERVE
+    started = time.monotonic()
     try:
         write_status(run, states.RUNNING, **facts)
-        writer.write_bytes(reserve, bytes(RESERVE_BYTES))
-        training = _ready(config, run, facts, stop)
-        about = environment.describe(device, threads_here(config.threads), training.data.checksum, command) | {"runs_per_process": gang}
+        writer.write_bytes(run.folder / paths.RESERVE, bytes(RESERVE_BYTES))
+        training = _start_or_resume(config, run, facts, stop)
+        about = environment.describe(device, threads_here(config.threads), training.data.checksum, command)
+        about["runs_per_process"] = runs_per_process
         writer.write_json(run.folder / paths.ENVIRONMENT, about)
-        state = yield from training.go()
+        state = yield from training.train()
         training.observers.call("end", state)
         about |= {"wall_seconds": training.seconds, "peak_memory": environment.peak_memory(device)}
         writer.write_json(run.folder / paths.ENVIRONMENT, about)
-        return _note(run, state, facts | {"seconds": training.seconds})
+        return _conclude(run, state, facts | {"seconds": training.seconds})
     except BaseException as error:
-        if training and run.folder.is_dir() and not _is_stop(error, stop):
-            _write_what_there_is(training)
+        if training and run.folder.is_dir() and not _is_interruption(error, stop):
+            _write_tables(training)
             training.observers.call("end", states.FAILED)
         facts["seconds"] = training.seconds if training else time.monotonic() - started
         return record_error(error, run, facts, stop)
 
 
 def record_error(error: BaseException, run: Run, facts: dict[str, Any], stop: Stop) -> str:
-    """Record an exception of any class, since a plugin may raise SystemExit, as the end of a run; return the final state."""
-    if _is_stop(error, stop):
+    """Record an exception of any class (a plugin may raise SystemExit) as the end of a run; return the final state.
+
+    Args:
+        facts: keys of status.json beside the state.
+        stop: the stop request of the process; an exception that it caused is raised again.
+    """
+    if _is_interruption(error, stop):
         raise error
     if not run.folder.is_dir():
         log.error("%s: its folder was moved or removed", run.name)
         return states.FAILED
-    words = f"{type(error).__name__}: {error}"
-    plain = isinstance(error, locks.LockError | ChoiceError) or (isinstance(error, OSError) and error.errno in UNWRITABLE)
-    log.error("%s: failed: %s%s", run.name, words, "" if plain else "\n" + "".join(traceback.format_exception(error)))
-    return _note(run, states.FAILED, facts | {"error": words})
+    message = f"{type(error).__name__}: {error}"
+    expected = isinstance(error, locks.LockError | ChoiceError) or (isinstance(error, OSError) and error.errno in UNWRITABLE)
+    log.error("%s: failed: %s%s", run.name, message, "" if expected else "\n" + "".join(traceback.format_exception(error)))
+    return _conclude(run, states.FAILED, facts | {"error": message})
 
 
-def _is_stop(error: BaseException, stop: Stop) -> bool:
-    """Return whether an exception is not an error of the run: a second Ctrl-C, or the closing of its generator."""
+def _is_interruption(error: BaseException, stop: Stop) -> bool:
+    """Return whether an exception is no error of the run, but a second Ctrl-C or the closing of its generator."""
     return isinstance(error, GeneratorExit) or (isinstance(error, KeyboardInterrupt) and stop.signal is not None)
 
 
-def _note(run: Run, state: str, facts: dict[str, Any]) -> str:
-    """Write the state in which a run ended, and return it; where it cannot be written, the run failed, and stderr says why."""
+def _conclude(run: Run, state: str, facts: dict[str, Any]) -> str:
+    """Write and return the final state of a run. If it cannot be written, print the reason to stderr and return failed."""
     try:
-        (run.folder / paths.RESERVE).unlink(missing_ok=True)  # on a full disk, the room to say so
+        (run.folder / paths.RESERVE).unlink(missing_ok=True)
         conclude(run, state, **facts, ended=_now())
         return state
     except OSError as error:
@@ -152,15 +168,15 @@ def _note(run: Run, state: str, facts: dict[str, Any]) -> str:
         return states.FAILED
 
 
-def _ready(config: RunConfig, run: Run, facts: dict[str, Any], stop: Stop) -> Training:
-    """Return the training, taken up from its checkpoint if there is a sound one; a damaged one is set aside."""
-    saved = run.folder / paths.CHECKPOINT
+def _start_or_resume(config: RunConfig, run: Run, facts: dict[str, Any], stop: Stop) -> Training:
+    """Return the training, resumed from its checkpoint if there is one. An unreadable checkpoint is set aside."""
+    checkpoint = run.folder / paths.CHECKPOINT
     training = Training(config, run, facts, stop)
-    if saved.exists():
+    if checkpoint.exists():
         try:
             training.resume()
-        except Exception as error:  # damaged, or saved by code or a torch that this one cannot read
-            aside = writer.set_aside(saved)
+        except Exception as error:  # damaged, or written by a version of the code or of torch that is not compatible
+            aside = writer.set_aside(checkpoint)
             log.warning("%s: %s; it is kept as %s, and the run begins anew", type(error).__name__, error, aside.name)
             for key in set(facts) - {"started", "step", "steps"}:
                 del facts[key]
@@ -169,9 +185,9 @@ def _ready(config: RunConfig, run: Run, facts: dict[str, Any], stop: Stop) -> Tr
     return training
 
 
-def _write_what_there_is(training: Training) -> None:
+def _write_tables(training: Training) -> None:
     try:
-        training.rows.write(training.run.folder)
+        training.recorder.write(training.run.folder)
     except OSError as error:
         log.error("%s: its tables could not be written: %s", training.run.name, error)
 

@@ -1,18 +1,18 @@
-"""Updates whose relative size is equal in all layers, whatever the size of their gradients.
+"""Updates of equal relative size in all layers, whatever the size of their gradients.
 
-To see whether a net trains badly because its gradients vanish or explode on their way (claim G5), their sizes are taken out
-of the training and nothing else: before a step every parameter tensor's gradient g is replaced by
+Does a network train badly because its gradients vanish or explode on their way (claim G5)? This intervention removes the size of
+the gradients and nothing else. Before each step every parameter tensor's gradient g is replaced by
 
-    r |w| g / |g|        for the weights w of convolutions and of the linear layer,
-    r sqrt(n) g / |g|    for the n values of a norm or a bias, whose own norm may be zero (sqrt(n) is that of gamma at first),
+    r |w| g / |g|        for the weights w of convolutions and linear layers,
+    r sqrt(n) g / |g|    for the n values of a norm or a bias, whose own norm may be zero (sqrt(n) is gamma's at initialisation),
 
-and 0 where g is exactly zero. So without momentum a step at learning rate t moves every weight by the share r t of its norm;
-weight decay, momentum and the schedule then act on it as on any gradient. This is the layer-wise rate of LARS (You et al. 2017,
-arXiv:1708.03888) with r as its trust coefficient, without weight decay in the denominator, and for norms and biases
-too: with an exploding gradient in gamma the forward signal would be lost all the same.
+and by 0 where g is exactly zero. Without momentum, a step at learning rate t then moves every weight by r t of its norm. Weight
+decay, momentum and the schedule act on the scaled gradient as on any other. This is the layer-wise rate of LARS (You et al. 2017,
+arXiv:1708.03888) with trust coefficient r, without weight decay in the denominator, and applied to norms and biases, too: an
+exploding gradient of gamma would also destroy the forward signal.
 
-What it cannot do: a gradient that has become rounding error is scaled up like any other, and the steps no longer get smaller
-as the loss does, only as the learning rate does.
+Limits: a gradient that is only rounding error is scaled up like any other, and the updates no longer shrink with the loss, only
+with the learning rate.
 """
 
 from __future__ import annotations
@@ -24,36 +24,34 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-RELATIVE = 0.05
-"""r: about what |g| / |w| is in nets that train as they are, so that a learning rate means the same as without scaling.
+TRUST_COEFFICIENT = 0.05
+"""r: about |g| / |w| in networks trained without scaling, so that a learning rate means the same in both.
 
-Its median over layers and probed steps of the runs in results/findings/2026-11-23-demo is 0.045 in all three residual nets and
-0.073 in the plain one of 20 layers.
+The median over layers and probed steps of the runs in results/findings/2026-11-23-demo is 0.045 in all three residual nets and
+0.073 in the plain net of 20 layers.
 """
 
 
 @contextmanager
-def equal_steps(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Give every parameter its gradient of equal relative size; afterwards each has its own gradient back."""
-    having = [parameter for parameter in parameters if parameter.grad is not None]
-    own = [parameter.grad for parameter in having]
-    for parameter in having:
-        assert parameter.grad is not None
-        parameter.grad = rescaled(parameter.detach(), parameter.grad)
+def scaled_gradients(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Rescale the gradient of every parameter within the block, and restore the gradients afterwards."""
+    gradients = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
+    for parameter, gradient in gradients:
+        parameter.grad = rescale(parameter.detach(), gradient)
     try:
         yield
     finally:
-        for parameter, gradient in zip(having, own, strict=True):
+        for parameter, gradient in gradients:
             parameter.grad = gradient
 
 
-def rescaled(weight: Tensor, gradient: Tensor) -> Tensor:
-    """Return the gradient in the size that it is to have, in its own type and layout.
+def rescale(weight: Tensor, gradient: Tensor) -> Tensor:
+    """Return the gradient scaled to the norm r |w| or r sqrt(n), in its own type and memory layout.
 
-    Norm and quotient are float64: the factor of a gradient of 1e-42 is none that float32 could hold. A gradient that is not
-    finite stays not finite, so that the run diverges.
+    Norm and quotient are float64, since the factor for a gradient of 1e-42 overflows float32. A non-finite gradient stays
+    non-finite, so that the run diverges.
     """
     exact = gradient.double()
     size = torch.linalg.vector_norm(exact)
     target = torch.linalg.vector_norm(weight, dtype=torch.float64) if weight.ndim > 1 else math.sqrt(weight.numel())
-    return (exact * torch.where(size == 0, 0.0, RELATIVE * target / size)).to(gradient.dtype)
+    return (exact * torch.where(size == 0, 0.0, TRUST_COEFFICIENT * target / size)).to(gradient.dtype)

@@ -67,7 +67,7 @@ BAD = [
     (["data=image_folder", "data.root=/no/such/folder"], "data.root=/no/such/folder: there is no such folder"),
     (["data=image_folder", "data.root=x", "data.image_size=0"], "data.image_size=0: must be a whole number of at least 1"),
     (["data=image_folder", "data.root=x", "data.content=mine"], "data.content=mine: must be sha256: and 16 hexadecimal digits"),
-    (["data=image_folder", "data.root=x", "data.download=true"], "there is nothing to fetch"),
+    (["data=image_folder", "data.root=x", "data.download=true"], "there is nothing to download"),
     (
         ["data=image_folder", "data.root=x", "data.image_size=32", "data.resize=31"],
         "data.resize=31: must be from data.image_size",

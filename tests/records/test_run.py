@@ -80,7 +80,7 @@ def test_a_table_without_a_column_or_cut_short_is_refused(tmp_path):
 
 def test_a_row_with_an_unknown_column_is_refused():
     with pytest.raises(KeyError, match="speed"):
-        writer.rows(paths.STEPS, [{"step": 0, "speed": 1}])
+        writer.make_table(paths.STEPS, [{"step": 0, "speed": 1}])
 
 
 def record_with_default(run, key, value):

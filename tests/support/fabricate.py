@@ -37,7 +37,7 @@ def finish(results, config, train, test, state=states.DONE, tables: Mapping[str,
         "batch_loss": 0.1,
         "batch_error": train,
     }
-    writer.write_table(run.folder / paths.EPOCHS, writer.rows(paths.EPOCHS, [row]))
+    writer.write_table(run.folder / paths.EPOCHS, writer.make_table(paths.EPOCHS, [row]))
     for name, table in (tables or {}).items():
         writer.write_table(run.folder / name, table)
     (run.folder / paths.ENVIRONMENT).write_text(json.dumps(measure_report.ENVIRONMENT))

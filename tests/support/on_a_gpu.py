@@ -17,8 +17,8 @@ def imitate_gpu(monkeypatch):
         return lambda: (events.append("replayed"), launches())
 
     monkeypatch.setattr(step, "window", lambda device: WINDOW)
-    monkeypatch.setattr(step, "recordable", lambda device: True)
-    monkeypatch.setattr(step, "record", record)
+    monkeypatch.setattr(step, "can_record_graph", lambda device: True)
+    monkeypatch.setattr(step, "record_graph", record)
     return events
 
 

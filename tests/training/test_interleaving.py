@@ -16,7 +16,7 @@ from harness.config.flat import plain
 from harness.config.registry import SHORTCUT
 from harness.config.run import ChoiceError, RunConfig
 from harness.launching import worker
-from harness.launching.launch import GANG_ON_A_GPU, gangs
+from harness.launching.launch import RUNS_PER_GPU_PROCESS, process_groups
 from harness.models.shortcuts import Identity
 from harness.records import paths, states
 from harness.records.run import Run
@@ -105,7 +105,7 @@ def test_a_member_that_fails_costs_no_other(alone, tmp_path):
 
 
 @pytest.mark.parametrize("looks", [3, 20, 70])
-def test_a_gang_that_is_stopped_saves_all_and_goes_on_to_the_same_bits(looks, alone, tmp_path, monkeypatch):
+def test_interleaved_runs_that_are_stopped_are_saved_and_resume_to_the_same_bits(looks, alone, tmp_path, monkeypatch):
     @contextmanager
     def stopping():
         yield StopAfter(looks)
@@ -122,16 +122,16 @@ def test_a_gang_that_is_stopped_saves_all_and_goes_on_to_the_same_bits(looks, al
         assert content(member) == content(single)
 
 
-def test_a_sweep_of_gangs_is_the_sweep_of_single_runs(tmp_path, capsys):
+def test_a_sweep_of_interleaved_runs_is_the_sweep_of_single_runs(tmp_path, capsys):
     sweep = ["-m", "depth=8,14", "shortcut=none,identity", "hydra.launcher.n_jobs=1", *KEYS]
-    for gang in (1, 3):
-        assert run.main([*sweep, f"runs_per_process={gang}", f"results={tmp_path / str(gang)}"]) == 0
+    for number in (1, 3):
+        assert run.main([*sweep, f"runs_per_process={number}", f"results={tmp_path / str(number)}"]) == 0
     assert capsys.readouterr().out.count(" done ") == 8
-    single, ganged = (sorted((tmp_path / gang / paths.RUNS).iterdir()) for gang in ("1", "3"))
-    assert [folder.name for folder in single] == [folder.name for folder in ganged]
-    for one, other in zip(single, ganged, strict=True):
+    single, interleaved = (sorted((tmp_path / number / paths.RUNS).iterdir()) for number in ("1", "3"))
+    assert [folder.name for folder in single] == [folder.name for folder in interleaved]
+    for one, other in zip(single, interleaved, strict=True):
         assert content(Run(one)) == content(Run(other))
-    assert sorted(Run(folder).environment["runs_per_process"] for folder in ganged) == [1, 3, 3, 3]
+    assert sorted(Run(folder).environment["runs_per_process"] for folder in interleaved) == [1, 3, 3, 3]
 
 
 BROKEN = """
@@ -148,7 +148,7 @@ class Deadly(Identity):
 
 
 @pytest.mark.parametrize(("plugin", "state"), [(SUICIDE, "killed"), (BROKEN, "failed")])
-def test_where_a_gang_loses_its_process_or_device_each_goes_on_alone_and_one_run_is_to_blame(plugin, state, tmp_path):
+def test_after_the_loss_of_a_process_or_device_each_run_is_trained_alone_and_one_is_to_blame(plugin, state, tmp_path):
     (tmp_path / "deadly.py").write_text(plugin)
     arguments = [
         "-m",
@@ -170,16 +170,17 @@ def test_where_a_gang_loses_its_process_or_device_each_goes_on_alone_and_one_run
     assert not list((tmp_path / "results").glob(".locks/*"))
 
 
-def test_gangs_are_of_one_device_and_as_large_as_they_are_asked_to_be():
+def test_runs_that_share_a_process_have_one_device_and_the_requested_number():
     def sizes(configs):
-        return [len(gang) for gang in gangs(configs)]
+        return [len(group) for group in process_groups(configs)]
 
     assert sizes([tiny(seed=seed) for seed in range(5)]) == [1] * 5
     assert sizes([tiny(seed=seed, execution=ExecutionConfig(runs_per_process=2)) for seed in range(5)]) == [2, 2, 1]
     on_gpu = [RunConfig(8, device="cuda", seed=seed) for seed in range(6)]
-    assert sizes(on_gpu) == [GANG_ON_A_GPU, 6 - GANG_ON_A_GPU]
+    assert sizes(on_gpu) == [RUNS_PER_GPU_PROCESS, 6 - RUNS_PER_GPU_PROCESS]
     first_of_each = [
-        gang[0].torch_device for gang in gangs([RunConfig(8, device=f"cuda:{seed // 4}", seed=seed) for seed in range(8)])
+        group[0].torch_device
+        for group in process_groups([RunConfig(8, device=f"cuda:{seed // 4}", seed=seed) for seed in range(8)])
     ]
     assert first_of_each == ["cuda:0", "cuda:1"]
     mixed = [
@@ -187,15 +188,15 @@ def test_gangs_are_of_one_device_and_as_large_as_they_are_asked_to_be():
         for seed in range(2)
         for device in ("cuda:0", "cuda:1")
     ]
-    assert [[config.torch_device for config in gang] for gang in gangs(mixed)] == [["cuda:0"] * 2, ["cuda:1"] * 2]
+    assert [[config.torch_device for config in group] for group in process_groups(mixed)] == [["cuda:0"] * 2, ["cuda:1"] * 2]
     assert [
         config
-        for gang in gangs([tiny(seed=seed, execution=ExecutionConfig(runs_per_process=2)) for seed in range(5)])
-        for config in gang
+        for group in process_groups([tiny(seed=seed, execution=ExecutionConfig(runs_per_process=2)) for seed in range(5)])
+        for config in group
     ] == [tiny(seed=seed, execution=ExecutionConfig(runs_per_process=2)) for seed in range(5)]
 
 
-def test_the_gang_is_no_part_of_what_a_run_is():
+def test_runs_per_process_is_no_part_of_the_identity():
     assert tiny(execution=ExecutionConfig(runs_per_process=4)).identity() == tiny().identity()
     assert "execution" not in tiny(execution=ExecutionConfig(runs_per_process=4)).choices()
     assert RunConfig.from_mapping(json.loads(json.dumps(tiny(execution=ExecutionConfig(runs_per_process=4)).choices()))) == tiny()

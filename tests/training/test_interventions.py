@@ -71,7 +71,7 @@ def start_row(loss, config):
     """Return epochs.csv of a run that starts from another: training loss `loss` at step 0, 0.1 at the end."""
     rows = [{"step": 0, "epoch": 0, "train_loss": loss, "train_error": 3.0, "test_error": 4.0, "seconds": 0.5}]
     last = {"step": config.schedule.steps, "epoch": 1, "train_loss": 0.1, "train_error": 2.0, "test_error": 4.0, "seconds": 1.0}
-    return {paths.EPOCHS: writer.rows(paths.EPOCHS, [*rows, last])}
+    return {paths.EPOCHS: writer.make_table(paths.EPOCHS, [*rows, last])}
 
 
 def construction(results, start_losses, deep):

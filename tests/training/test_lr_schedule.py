@@ -10,7 +10,7 @@ from harness.config.data import DataConfig
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
 from harness.probes.base import probe_steps
-from harness.training.lr_schedule import evaluated, fixed_warmup_end, learning_rate, warmup_fires
+from harness.training.lr_schedule import evaluation_due, fixed_warmup_end, learning_rate, warmup_ends
 
 PAPER = ScheduleConfig()
 
@@ -20,7 +20,7 @@ def trace(schedule, errors):
     config = RunConfig(data=DataConfig("cifar10"), schedule=schedule)
     end, seen, rates = fixed_warmup_end(schedule), [], []
     for step in range(schedule.steps):
-        if end is None and warmup_fires(schedule, step, seen):
+        if end is None and warmup_ends(schedule, step, seen):
             end = step
         rates.append(learning_rate(config, step, end))
         seen.append(errors(step))
@@ -87,16 +87,16 @@ def test_evaluations_are_every_so_many_steps_at_the_milestones_and_at_the_end(da
     milestones = data.draw(st.none() | st.sets(st.integers(1, steps - 1), max_size=4).map(sorted) if steps > 1 else st.none())
     schedule = ScheduleConfig(steps=steps, eval_every=every, milestones=milestones)
     listed = {*range(every or per_epoch, steps + 1, every or per_epoch), *schedule.milestone_steps(), steps}
-    assert {step for step in range(1, steps + 1) if evaluated(schedule, per_epoch, step)} == listed
+    assert {step for step in range(1, steps + 1) if evaluation_due(schedule, per_epoch, step)} == listed
 
 
 def test_steps_without_number_cost_nothing_beforehand():
     steps = 10**9  # the maximum
     schedule = ScheduleConfig(steps=steps)
-    assert not evaluated(schedule, 391, 390)
-    assert evaluated(schedule, 391, 391 * 10**6)
-    assert evaluated(schedule, 391, steps // 2)
-    assert evaluated(schedule, 391, steps)
+    assert not evaluation_due(schedule, 391, 390)
+    assert evaluation_due(schedule, 391, 391 * 10**6)
+    assert evaluation_due(schedule, 391, steps // 2)
+    assert evaluation_due(schedule, 391, steps)
     assert len(probe_steps(steps)) < 400
     assert probe_steps(steps)[-1] == steps
     assert probe_steps(sys.maxsize)[:12] == [*range(11), 13]

@@ -97,5 +97,5 @@ def test_what_is_not_slow_or_not_known_is_not_announced(processor):
     half = tiny(precision="bf16")
     for facts, said in ((ZEN_4, False), (None, False), (ARM, False), (HASWELL, True)):
         processor(facts)
-        assert bool(devices.slow([half])) is said
-        assert not devices.slow([replace(half, precision="fp32")])
+        assert bool(devices.slow_precision_warning([half])) is said
+        assert not devices.slow_precision_warning([replace(half, precision="fp32")])

@@ -6,7 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from harness.config.execution import ExecutionConfig
-from harness.data.batches import Batches, Part
+from harness.data.batches import Batches, Subset
 from harness.data.datasets import Facts
 from harness.models import introspection
 from harness.models.blocks import Block
@@ -38,7 +38,7 @@ def stepper_on_meta(**choices):
     with torch.device("meta"):
         model = architecture(config, FACTS.channels, FACTS.classes)
         labels = torch.zeros(FACTS.train, dtype=torch.int64)
-        part = Part(torch.zeros((FACTS.train, 3, 8, 8), dtype=torch.uint8), labels, torch.zeros((3, 8, 8)), 1.0)
+        part = Subset(torch.zeros((FACTS.train, 3, 8, 8), dtype=torch.uint8), labels, torch.zeros((3, 8, 8)), 1.0)
     stepper = Stepper(config, model, Batches(part, FACTS, 32, 0, augment=True), introspection.layers(model))
     stepper.optimizer.step = lambda: None  # the fused optimizer needs a real device
     stepper.take(0.1)
@@ -48,7 +48,7 @@ def stepper_on_meta(**choices):
 def a_step_from_the_device_alone(stepper):
     with NothingFromTheHost():
         stepper._update(stepper.batch())
-    assert stepper._found.shape == (WINDOW, 2 + len(stepper.watched))
+    assert stepper._results.shape == (WINDOW, 2 + len(stepper.watched))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_step_takes_nothing_from_the_host_and_gives_it_nothing(choices):
 )
 def test_that_test_can_fail(survives, error, monkeypatch):
     stepper = stepper_on_meta(survival=0.5)
-    monkeypatch.setattr(Block, "_survives", survives)
+    monkeypatch.setattr(Block, "_branch_weight", survives)
     with pytest.raises(error):
         a_step_from_the_device_alone(stepper)
 
@@ -142,6 +142,6 @@ def test_a_recording_that_fails_costs_no_run(tmp_path, monkeypatch, caplog):
     def record(launches):
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr(step, "record", record)
+    monkeypatch.setattr(step, "record_graph", record)
     assert content(train(CASES["norms"], tmp_path / "failing")) == content(plain)
     assert caplog.text.count("not permitted when stream is capturing") == 1

@@ -166,7 +166,7 @@ def test_a_run_that_fails_says_why(tmp_path, monkeypatch):
     def broken(self):
         raise RuntimeError("the net caught fire")
 
-    monkeypatch.setattr("harness.training.loop.Training.go", broken)
+    monkeypatch.setattr("harness.training.loop.Training.train", broken)
     with pytest.raises(harness.RunFailed, match="the net caught fire"):
         train(tiny(), tmp_path)
     (folder,) = (tmp_path / "runs").iterdir()
