@@ -279,7 +279,7 @@ class Tables(Request):
         try:
             if run.name in self.damaged:
                 raise RecordError(self.damaged[run.name])
-            run.check(but=paths.PRIVATE)
+            run.check(optional=paths.PRIVATE)
             status = run.status | {"state": run.state_now} if run.has_status else {"state": states.WAITING}
             if status["state"] in states.FINISHED:
                 results |= _at_end(run, status["state"])
