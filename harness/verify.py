@@ -127,12 +127,13 @@ def verify(run: Run, root: str | None) -> dict[str, Any]:
             f"(NUMERICS {NUMERICS})"
         )
     differs = differences(run.environment, describe_machine(config.torch_device, threads_here(config.threads)))
+    reasons = [f"different from the record: {', '.join(differs)}"] if differs else []
     if run.status.get("resumed_elsewhere"):
-        differs.append("one machine throughout")
+        reasons.append("resumed on another machine")
     with tempfile.TemporaryDirectory() as folder:
         again = train(config, folder)
-        difference = exact_difference(run, again) if not differs else loose_difference(run, again)
-    kind = "exact" if not differs else f"tolerant (different from the record: {', '.join(differs)}; within {TOLERANCE} points)"
+        difference = loose_difference(run, again) if reasons else exact_difference(run, again)
+    kind = f"tolerant ({'; '.join(reasons)}; within {TOLERANCE} points)" if reasons else "exact"
     kept = (run.folder / paths.WEIGHTS).is_file() or run.state == states.DIVERGED
     same = "the same" if kept else "the same (the weights were not kept)"
     return {"run": run.name, "kind": kind, "same": difference is None, "found": difference or same}
