@@ -138,18 +138,10 @@ class Batches:
         return self.cut(torch.tensor(step, device=self._positions.device))
 
     def prepare(self, step: int) -> None:
-        """Draw the order and augmentation of the epoch of `step`, unless they are drawn already."""
-        if step // self.per_epoch != self._epoch:
-            self._draw(step // self.per_epoch)
-
-    def cut(self, step: Tensor) -> Batch:
-        """Return the batch of `step`, an integer tensor on the device, without the host; its epoch must be prepared."""
-        position = step % self.per_epoch * self._size + self._positions
-        return self._cut(self._order[position], self._rows[position], self._columns[position], self._mirrored[position])
-
-    def _draw(self, epoch: int) -> None:
-        """Draw the order, crop and flip of every image of an epoch on the CPU, the same on every device."""
-        n = len(self._subset)
+        """Draw the order, crops and flips of the epoch of `step` on the CPU, the same for every device."""
+        n, epoch = len(self._subset), step // self.per_epoch
+        if epoch == self._epoch:
+            return
         order, augmentation = torch.Generator(), torch.Generator()
         order.manual_seed(stream_seed(self._seed, "order", epoch))
         augmentation.manual_seed(stream_seed(self._seed, "augmentation", epoch))
@@ -161,13 +153,17 @@ class Batches:
         self._mirrored.copy_(mirrored & self._flip)
         self._epoch = epoch
 
-    def _cut(self, index: Tensor, row: Tensor, column: Tensor, mirrored: Tensor) -> Batch:
-        """Crop images and mean alike, so that padding is zero after normalisation, then mirror."""
-        side = self._facts.size
+    def cut(self, step: Tensor) -> Batch:
+        """Return the batch of `step`, an integer tensor on the device, without the host; its epoch must be prepared.
+
+        Images and mean are cropped alike, so padding is zero after normalisation.
+        """
+        position, side = step % self.per_epoch * self._size + self._positions, self._facts.size
+        index, row, column = self._order[position], self._rows[position], self._columns[position]
         images = _windows(self._padded_images, side)[index, :, row, column].float()
         images = (images - _windows(self._padded_mean, side)[0, :, row, column].transpose(0, 1)) / self._subset.std
         if self._flip:
-            images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+            images = torch.where(self._mirrored[position][:, None, None, None], images.flip(-1), images)
         return Batch(_channels_last(images), self._subset.labels[index])
 
     @cached_property

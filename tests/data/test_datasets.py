@@ -53,12 +53,12 @@ def test_the_holdout_is_a_tenth_of_the_training_images(digits):
     assert not torch.equal(held.train.mean, digits.train.mean)
 
 
-def test_some_images_are_of_every_class_in_proportion_and_always_the_same(digits):
-    some = digits.train.sample(143)
-    assert len(some) == 143
+def test_a_sample_is_stratified_and_always_the_same(digits):
+    sample = digits.train.sample(143)
+    assert len(sample) == 143
     expected = torch.bincount(digits.train.labels) * 143 / 1437
-    assert (torch.bincount(some.labels) - expected).abs().max() < 1
-    assert torch.equal(some.images, load(DataConfig(), CPU).train.sample(143).images)
+    assert (torch.bincount(sample.labels) - expected).abs().max() < 1
+    assert torch.equal(sample.images, load(DataConfig(), CPU).train.sample(143).images)
     assert digits.train.sample(None) is digits.train.sample(1437) is digits.train
 
 
@@ -93,7 +93,7 @@ def test_batches_depend_on_seed_and_step_and_on_nothing_else(digits):
         again.at(step)
     assert torch.equal(again.at(30).images, later)
     assert not torch.equal(other.at(30).images, later)
-    assert not torch.equal(one.at(19).images, later)  # the same place of the epoch before
+    assert not torch.equal(one.at(19).images, later)  # the same position in the epoch before
 
 
 def test_without_augmentation_the_order_is_the_same(digits):
@@ -122,7 +122,7 @@ def test_cifar_images_are_mirrored_half_of_the_time():
 
 
 def test_a_crop_of_images_with_a_margin_is_a_window_of_image_and_mean_alike():
-    """Images of 10x10 with a margin of 1, seen as 8x8: pixel (r, c) is 10 r + c, so that a crop tells where it was cut."""
+    """10x10 images with a margin of 1, cropped to 8x8; pixel (r, c) is 10 r + c, so a crop shows its position."""
     facts = datasets.Facts(train=90, test=1, channels=1, size=8, classes=2, padding=0, flip=True, margin=1)
     image = torch.arange(100, dtype=torch.uint8).reshape(1, 1, 10, 10)
     mean = (torch.arange(100) % 7).float().reshape(1, 10, 10)
@@ -138,14 +138,14 @@ def test_a_crop_of_images_with_a_margin_is_a_window_of_image_and_mean_alike():
             if torch.equal(crop, window.flip(-1) if mirrored else window)
         ]
         seen[found] += 1
-    assert len(seen) == 18  # nine places, either way round, among 90 images
+    assert len(seen) == 18  # nine positions, each mirrored or not, among 90 images
     (unchanged,) = part.in_batches(90)
     assert all(torch.equal(one, windows[1, 1]) for one in unchanged.images)
     assert torch.equal(Batches(part, facts, 90, 0, False).at(0).images, unchanged.images)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 37, 100])
-def test_a_holdout_has_every_class_in_proportion_and_a_guess_its_error(classes):
+def test_a_holdout_is_stratified_and_chance_error_follows_from_the_classes(classes):
     labels = np.repeat(np.arange(classes), 20)
     rest, taken = stratified_split(labels, proportional(labels, len(labels) // 10), "holdout")
     assert np.bincount(labels[taken]).tolist() == [2] * classes
@@ -166,7 +166,7 @@ def test_more_images_than_memory_holds_are_refused(monkeypatch):
     check(RunConfig())
 
 
-def test_the_available_memory_is_some_and_not_more_than_the_machine_has():
+def test_available_memory_is_positive_and_at_most_the_machines_memory():
     assert 2**26 < memory.available() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
@@ -182,7 +182,7 @@ def test_a_batch_larger_than_the_data_is_refused():
 
 
 def pickled(batch):
-    """Return a batch as Python 2 pickled it, as the official files are: its keys are neither bytes nor text."""
+    """Return a batch as Python 2 pickled it, like the official files: its keys are neither bytes nor text."""
     data = pickle.dumps(batch)
     for key in batch:
         data = data.replace(b"C" + bytes([len(key)]) + key, b"U" + bytes([len(key)]) + key)
@@ -190,7 +190,7 @@ def pickled(batch):
 
 
 def write_fake(root, monkeypatch):
-    """Write every distribution, 20 random images a file, and make their MD5 sums the expected ones; return CIFAR-10's images."""
+    """Write fake distributions of 20 random images per file, expect their MD5 sums, and return the images of CIFAR-10."""
     generator = np.random.default_rng(0)
     for name in cifar.FOLDERS:
         (root / name).mkdir(parents=True)
@@ -301,7 +301,7 @@ def test_a_root_without_data_is_refused(tmp_path, prepare, words):
 
 
 def fetching(tmp_path, monkeypatch, data_set):
-    """Make torchvision fetch the fake distribution from a server of this machine; return what it was asked for."""
+    """Serve the fake distribution to torchvision on localhost; return the server and the methods of its requests."""
     from torchvision import datasets
 
     kind, folder = getattr(datasets, data_set), cifar.DISTRIBUTIONS[data_set][0]
@@ -325,7 +325,7 @@ def fetching(tmp_path, monkeypatch, data_set):
             asked.append(self.command)
 
         def copyfile(self, source, output):
-            with suppress(OSError):  # who asked is gone
+            with suppress(OSError):  # the client is gone
                 super().copyfile(source, output)
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -348,7 +348,7 @@ def empty_folder(root, folder, archive):
 
 def one_file_cut_short(root, folder, archive):
     shutil.copytree(root.parent / "official" / folder, root / folder)
-    path = root / folder / sorted(cifar.FOLDERS[folder])[0]  # of CIFAR-100 it is meta, which torchvision does not look at
+    path = root / folder / sorted(cifar.FOLDERS[folder])[0]  # meta of CIFAR-100, which torchvision does not check
     path.write_bytes(path.read_bytes()[:-1])
 
 
@@ -365,7 +365,7 @@ def whole_archive(root, folder, archive):
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("left", [None, part_of_the_archive, empty_folder, one_file_cut_short, a_pipe, whole_archive])
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
-def test_a_download_mends_what_an_earlier_one_left(tmp_path, monkeypatch, name, left):
+def test_a_download_repairs_the_remains_of_an_earlier_one(tmp_path, monkeypatch, name, left):
     server, asked = fetching(tmp_path, monkeypatch, name.upper())
     folder = cifar.DISTRIBUTIONS[name.upper()][0]
     root = tmp_path / "root"
@@ -383,7 +383,7 @@ def test_a_download_mends_what_an_earlier_one_left(tmp_path, monkeypatch, name, 
     finally:
         server.shutdown()
         server.server_close()
-    assert asked == []  # nothing is fetched twice
+    assert asked == []  # nothing is downloaded twice
     cifar.Distribution(root / folder).check()
     assert not [path for path in root.iterdir() if path.name.startswith(".")]
     assert len(source(config).read(config).train_labels) in (100, 20)
@@ -408,11 +408,11 @@ def test_a_download_of_other_bytes_is_refused_and_changes_nothing(tmp_path, monk
 
 @pytest.mark.parametrize("broken", ["cifar-10-batches-py", "cifar-10-batches-bin"])
 @pytest.mark.parametrize("download", [False, True])
-def test_a_broken_distribution_does_not_hide_a_whole_one(tmp_path, monkeypatch, broken, download):
+def test_a_broken_distribution_does_not_hide_a_complete_one(tmp_path, monkeypatch, broken, download):
     content = write_fake(tmp_path, monkeypatch)
     config = LocatedData("cifar10", root=str(tmp_path), download=download)
     for path in sorted((tmp_path / broken).iterdir()):
-        path.unlink()  # at last the folder is empty
+        path.unlink()  # until the folder is empty
         source(config).check(config)
         assert np.array_equal(source(config).read(config).test_labels, content[5][1])
     (tmp_path / broken).rmdir()
@@ -453,7 +453,7 @@ def as_code(path):
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("make", [os.mkfifo, as_folder, as_device, as_circle, oversize, as_code])
 @pytest.mark.parametrize("file", ["cifar-10-batches-py/data_batch_1", "cifar-100-python/train"])
-def test_what_is_no_batch_file_is_refused_by_name(tmp_path, monkeypatch, make, file):
+def test_anything_but_a_batch_file_is_refused_by_name(tmp_path, monkeypatch, make, file):
     write_fake(tmp_path, monkeypatch)
     shutil.rmtree(tmp_path / "cifar-10-batches-bin")
     (tmp_path / file).unlink()
@@ -487,7 +487,7 @@ def below_a_file(place):
         (lambda place: __file__, "is a file, not a folder"),
     ],
 )
-def test_a_root_that_cannot_be_is_refused_in_one_sentence(tmp_path, monkeypatch, name, download, make, words):
+def test_an_invalid_root_is_refused_in_one_sentence(tmp_path, monkeypatch, name, download, make, words):
     if name == "image_folder" and download:
         return
     config = RunConfig(data=DataConfig(name), execution=ExecutionConfig(data_root=str(make(tmp_path)), data_download=download))
@@ -499,7 +499,7 @@ def test_a_root_that_cannot_be_is_refused_in_one_sentence(tmp_path, monkeypatch,
 
 
 def test_a_root_that_may_not_be_entered_is_refused(tmp_path, monkeypatch):
-    """By a stand-in for the system: to the superuser nothing is forbidden."""
+    """The refusal is simulated, since the superuser may read everything."""
 
     def refuse(path, **more):
         raise PermissionError(13, "Permission denied", str(path))
@@ -516,7 +516,7 @@ def test_a_root_that_may_not_be_entered_is_refused(tmp_path, monkeypatch):
             check(RunConfig(data=DataConfig(name), execution=ExecutionConfig(data_root=str(tmp_path))))
 
 
-def test_whatever_the_system_refuses_to_a_source_names_the_path(monkeypatch):
+def test_an_os_error_of_a_source_names_the_path(monkeypatch):
     def refuse(config):
         raise OSError(5, "Input/output error", "/data/file")
 
@@ -536,4 +536,4 @@ def test_real_cifar10(cifar_root):
     assert data.train.labels.bincount().tolist() == [5000] * 10
     assert data.test.labels.bincount().tolist() == [1000] * 10
     means = data.train.mean.mean((1, 2)) / 255
-    assert means.tolist() == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)  # the channel means that everyone uses
+    assert means.tolist() == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)  # the usual channel means

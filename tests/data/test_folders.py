@@ -1,4 +1,4 @@
-"""What lies below a user's folder: which files are images of which class, what is passed over, and what is refused."""
+"""Scanning a user's folder: images and their classes, ignored files, and refused layouts."""
 
 import os
 import socket
@@ -12,24 +12,24 @@ from harness.data import folders, image_folder
 from harness.data.folders import scan
 
 
-def put(root, *places):
-    """Write an image of random pixels to each place below `root`."""
-    for place in places:
-        path = root / place
+def put(root, *names):
+    """Write an image of random pixels under each name below `root`."""
+    for name in names:
+        path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        noise = np.random.default_rng(abs(hash(place))).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        noise = np.random.default_rng(abs(hash(name))).integers(0, 256, (8, 8, 3), dtype=np.uint8)
         Image.fromarray(noise).save(path, "PNG")
 
 
 @pytest.fixture
 def root(tmp_path):
-    """A folder with two classes and one image of each to train on and to test."""
+    """A folder with two classes, each with one training and one test image."""
     put(tmp_path / "set", *(f"{part}/{name}/1.png" for part in ("train", "test") for name in ("cat", "dog")))
     return tmp_path / "set"
 
 
 def train_of(root):
-    """Return the images to train on, as names below `root`, and their labels."""
+    """Return the training images, by name below `root`, and their labels."""
     return [(str(path.relative_to(root)), label) for path, label in scan(str(root)).train]
 
 
@@ -62,15 +62,15 @@ def test_images_are_those_of_torchvision(root):
     assert len(ours.train) == 11
 
 
-def test_what_is_passed_over_is_said_in_one_line(root, caplog):
+def test_ignored_files_are_listed_in_one_line(root, caplog):
     put(root, "val/cat/1.png", "val/dog/1.png", "test/.hidden/1.png", "train/cat/.thumbnails/1.png")
     for name in ("wnids.txt", "train/cat/cat_boxes.txt", "train/dog/dog_boxes.txt", "train/dog/Thumbs.db", "test/cat/.DS_Store"):
         (root / name).write_bytes(b"")
     image_folder.check(scan(str(root)))
     (record,) = caplog.records
     assert "\n" not in record.getMessage()
-    passed = record.getMessage().partition("of a class: ")[2].split(", ")
-    assert passed == [
+    ignored = record.getMessage().partition("of a class: ")[2].split(", ")
+    assert ignored == [
         "val",
         "wnids.txt",
         "train/cat/.thumbnails",
@@ -81,13 +81,13 @@ def test_what_is_passed_over_is_said_in_one_line(root, caplog):
     ]
 
 
-def test_nothing_is_said_where_nothing_is_passed_over(root, caplog):
+def test_nothing_is_logged_if_nothing_is_ignored(root, caplog):
     image_folder.check(scan(str(root)))
     assert caplog.records == []
 
 
 @pytest.mark.parametrize("unlabelled", ["test/images/1.png", "test/1.png"])
-def test_val_stands_for_a_test_without_labels(root, unlabelled):
+def test_val_replaces_a_test_without_labels(root, unlabelled):
     (root / "test").rename(root / "val")
     put(root, unlabelled)
     found = scan(str(root))
@@ -109,7 +109,7 @@ def test_the_layout_of_tiny_imagenet_is_explained(root):
     assert "move each into val/CLASS/" in words
 
 
-def test_links_in_a_circle_end(root):
+def test_circular_links_end(root):
     for name in ("a", "b"):
         (root / "train/cat" / name).symlink_to(".")
     put(root, "train/dog/deep/2.png")
@@ -138,14 +138,14 @@ def circle(path):
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("make", [pipe, unix_socket, device, circle])
-def test_what_is_no_file_is_passed_over_or_named_and_never_waited_for(root, make, monkeypatch):
+def test_special_files_are_ignored_or_named_and_never_block(root, make, monkeypatch):
     monkeypatch.chdir(root / "train/cat")
     make((root / "train/cat/odd").relative_to(root / "train/cat"))
     assert train_of(root) == [("train/cat/1.png", 0), ("train/dog/1.png", 1)]
     make((root / "train/cat/odd.png").relative_to(root / "train/cat"))
     with pytest.raises(ChoiceError, match=r"1 of 5 images cannot be read: train/cat/odd\.png: "):
         image_folder.check(scan(str(root)))
-    assert image_folder.stored_side(scan(str(root)), 8, None) == 10  # asked of the heads of the files before
+    assert image_folder.stored_side(scan(str(root)), 8, None) == 10  # reads the headers of the files
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
@@ -156,7 +156,7 @@ def test_a_class_without_images_is_named(root, part):
     assert f"{part}/dog is empty: every class needs at least one image" in refusal(root)
 
 
-def test_names_that_are_no_unicode_are_read(root):
+def test_names_that_are_not_unicode_are_read(root):
     os.rename(os.fsencode(root / "train/cat/1.png"), os.fsencode(root / "train/cat") + b"/\xff\n.png")  # noqa: PTH104
     for part in ("train", "test"):
         os.rename(os.fsencode(root / part / "cat"), os.fsencode(root / part) + b"/c\xe9")  # noqa: PTH104
@@ -167,7 +167,7 @@ def test_names_that_are_no_unicode_are_read(root):
 
 @pytest.mark.parametrize("place", [".", "train", "train/cat"])
 def test_a_folder_that_may_not_be_read_is_named(root, place, monkeypatch):
-    """By a stand-in for the system: to the superuser nothing is forbidden."""
+    """The refusal is simulated, since the superuser may read everything."""
     forbidden, listed = (root / place).resolve(), os.scandir
 
     def refuse(path="."):

@@ -1,4 +1,4 @@
-"""A user's own images: what is read, what is refused before anything starts, and what makes two runs the same."""
+"""A user's own images: reading, refusals before anything starts, and the identity of runs."""
 
 import json
 import logging
@@ -44,7 +44,7 @@ def draw(colour, generator, size=(40, 48)):
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """Return a folder of JPEGs of three colours: 12 of each to train on, 4 to test."""
+    """Return a folder of JPEGs of three colours, each with 12 training and 4 test images."""
     root, generator = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
     for part, count in (("train", 12), ("test", 4)):
         for name, colour in COLOURS.items():
@@ -65,7 +65,7 @@ def own(root, **more):
 
 
 def arguments(root, results, *more):
-    """Return a command line of one run on the images."""
+    """Return the command line of a run on the images."""
     given = {one.split("=")[0] for one in more}
     keys = [key for key in ["data.image_size=32", "depth=8", *KEYS] if key.split("=")[0] not in given]
     return ["data=image_folder", f"data.root={root}", *more, *keys, f"results={results}"]
@@ -79,7 +79,7 @@ def test_the_real_command_learns_three_colours(images, tmp_path):
     (folder,) = (tmp_path / "results" / paths.RUNS).iterdir()
     recorded = Run(folder)
     assert (recorded.state, recorded.train_error, recorded.test_error) == ("done", 0.0, 0.0)
-    assert recorded.steps["loss"][:3].mean() > 0.8  # a guess among three classes: ln 3 = 1.1
+    assert recorded.steps["loss"][:3].mean() > 0.8  # chance among three classes: ln 3 = 1.1
     assert recorded.steps["loss"][-3:].mean() < 0.2
     weights = load_file(folder / paths.WEIGHTS)
     assert tuple(weights["linear.weight"].shape) == (3, 16)
@@ -91,7 +91,7 @@ def test_the_real_command_learns_three_colours(images, tmp_path):
 
 
 @pytest.mark.parametrize("depth", [18, 50])
-def test_the_imagenet_family_trains_on_images_of_ones_own(depth, images, tmp_path):
+def test_the_imagenet_family_trains_on_own_images(depth, images, tmp_path):
     more = ["family=imagenet", f"depth={depth}", "shortcut=projection", "schedule.batch_size=8"]
     assert run.main(arguments(images, tmp_path / "results", *more)) == 0
     (folder,) = (tmp_path / "results" / paths.RUNS).iterdir()
@@ -212,7 +212,7 @@ def test_classes_and_images_are_those_of_torchvision(images):
     assert [label for _, label in ours.train] == [0] * 12 + [1] * 12 + [2] * 13
 
 
-def test_val_stands_for_test(images, drawn):
+def test_val_replaces_test(images, drawn):
     (images / "test").rename(images / "val")
     read, same = (source(own(root)).read(own(root)) for root in (images, drawn))
     assert read.checksum() == same.checksum()
@@ -229,7 +229,7 @@ def test_images_are_read_as_the_middle_square_with_a_margin(images):
 
 
 def test_the_view_is_that_of_torchvision():
-    """Shorter side resized, then the middle cut out: equal for squares; PIL rounds once more elsewhere, by one level of 255."""
+    """Resizing the shorter side and then cropping: equal for squares; otherwise PIL rounds once more, by one level of 255."""
     from torchvision.transforms import CenterCrop, Compose, Resize
 
     theirs = Compose([Resize(36), CenterCrop(36)])
@@ -261,7 +261,7 @@ def test_the_holdout_mean_and_test_images_are_of_the_size_asked_for(images):
 
 
 def squares(root, generator, parts=(("train", 4), ("test", 2)), side=32):
-    """Write PNGs of random pixels of two classes; return them in order, uint8 [N, 3, side, side], for each part."""
+    """Write PNGs of random pixels of two classes; return train and test in order, uint8 [N, 3, side, side]."""
     drawn = {}
     for part, count in parts:
         drawn[part] = generator.integers(0, 256, (2 * count, side, side, 3), dtype=np.uint8)
@@ -274,7 +274,7 @@ def squares(root, generator, parts=(("train", 4), ("test", 2)), side=32):
 
 @pytest.mark.parametrize("resize", [None, 32])
 def test_images_of_the_size_asked_for_are_left_as_they_are(tmp_path, resize):
-    """They are cropped as CIFAR-10's are, of the image and a border of 4."""
+    """They are cropped like CIFAR-10, from the image and a border of 4."""
     drawn = squares(tmp_path, np.random.default_rng(0))
     config = own(tmp_path, resize=resize)
     arrays, facts = source(config).read(config), source(config).facts(config)
@@ -291,12 +291,12 @@ def test_an_image_of_the_size_asked_for_is_left_as_it_is_among_larger_ones(tmp_p
     arrays = source(own(tmp_path)).read(own(tmp_path))
     assert arrays.train_images.shape == (9, 3, 36, 36)
     assert np.array_equal(arrays.train_images[:4, :, 2:-2, 2:-2], drawn["train"][:4])
-    assert np.array_equal(arrays.train_images[0, :, 0, 2:-2], drawn["train"][0, :, 0])  # the border repeats what is beside it
+    assert np.array_equal(arrays.train_images[0, :, 0, 2:-2], drawn["train"][0, :, 0])  # the border repeats the outermost pixels
     assert (arrays.train_images[4] == np.array([10, 20, 30])[:, None, None]).all()
 
 
 def test_the_shorter_side_is_resized_as_asked(tmp_path):
-    """Of 8x16 pixels, column c of level 10 c, the middle square has 40 to 110; halved, its inner columns are 65 and 85."""
+    """In 8x16 pixels where column c has level 10 c, the central square has 40 to 110; halved, its inner columns are 65 and 85."""
     rows = np.broadcast_to(np.arange(0, 160, 10, dtype=np.uint8), (8, 16))
     squares(tmp_path, np.random.default_rng(0), side=8)
     for part in ("train", "test"):
@@ -305,7 +305,7 @@ def test_the_shorter_side_is_resized_as_asked(tmp_path):
     seen, facts = source(config).read(config), source(config).facts(config)
     assert (facts.size, facts.margin, facts.padding) == (2, 1, 0)
     inner = seen.test_images[0, 0, :, 1:3]
-    assert inner.tolist() == [[65, 85]] * 4  # a ramp's middle, whatever the filter; at the sides it meets the cut
+    assert inner.tolist() == [[65, 85]] * 4  # inside a ramp no filter matters; at the sides the cut does
     config = own(tmp_path, image_size=8, resize=8)
     square = source(config).read(config).test_images[0, 0]
     assert square.tolist() == [[40, 50, 60, 70, 80, 90, 100, 110]] * 8
@@ -313,7 +313,7 @@ def test_the_shorter_side_is_resized_as_asked(tmp_path):
     assert source(odd).read(odd).test_images.shape == (4, 3, 4, 4)
 
 
-def test_resize_is_part_of_what_a_run_is(images):
+def test_resize_is_part_of_a_runs_identity(images):
     config = RunConfig(data=own(images, content=f"sha256:{0:016}"), device="cpu")
     other = replace(config, data=replace(config.data, resize=40))
     assert config.identity() != other.identity()
@@ -322,8 +322,8 @@ def test_resize_is_part_of_what_a_run_is(images):
     assert RunConfig.from_mapping({**config.choices(), "data": without}).identity() == config.identity()
 
 
-def test_images_to_train_on_that_are_all_the_same_where_they_are_cut_are_refused(tmp_path):
-    """They differ in their outermost columns alone, which the middle square has not."""
+def test_training_images_that_are_identical_after_cropping_are_refused(tmp_path):
+    """They differ only in their outermost columns, outside the central square."""
     for part in ("train", "test"):
         for number, name in enumerate("ab"):
             pixels = np.zeros((8, 40, 3), np.uint8)
@@ -336,8 +336,8 @@ def test_images_to_train_on_that_are_all_the_same_where_they_are_cut_are_refused
         load(config, torch.device("cpu"))
 
 
-@pytest.mark.parametrize(("most", "said"), [(4095, True), (16_000, True), (20_000, False)])
-def test_deep_images_that_are_nearly_black_are_spoken_of(tmp_path, caplog, most, said):
+@pytest.mark.parametrize(("most", "warns"), [(4095, True), (16_000, True), (20_000, False)])
+def test_nearly_black_16_bit_images_cause_a_warning(tmp_path, caplog, most, warns):
     """4,095 of 65,535 is level 16 of 255, 16,000 is 62, 20,000 is 78."""
     squares(tmp_path, np.random.default_rng(0))
     for path in tmp_path.rglob("*.png"):
@@ -345,11 +345,11 @@ def test_deep_images_that_are_nearly_black_are_spoken_of(tmp_path, caplog, most,
         samples[0, 0] = most
         Image.fromarray(samples).save(path)
     image_folder.check(folders.scan(str(tmp_path)))
-    assert ("12 images of more than 8 bits are no brighter than" in caplog.text) == said
+    assert ("12 images of more than 8 bits are no brighter than" in caplog.text) == warns
 
 
-def test_deep_colours_that_are_nearly_black_are_spoken_of(tmp_path, caplog):
-    """Pillow makes 8 bits of them as it decodes; 4,095 of 65,535 is level 15."""
+def test_nearly_black_16_bit_colours_cause_a_warning(tmp_path, caplog):
+    """Pillow decodes them to 8 bits; 4,095 of 65,535 is level 15."""
     squares(tmp_path, np.random.default_rng(0))
     for path in tmp_path.rglob("*.png"):
         samples = np.random.default_rng(int(path.stem)).integers(0, 4096, (32, 96)).astype(">u2")
@@ -358,7 +358,7 @@ def test_deep_colours_that_are_nearly_black_are_spoken_of(tmp_path, caplog):
     assert "12 images of more than 8 bits are no brighter than 15 of 255" in caplog.text
 
 
-def test_a_decoder_that_fails_without_a_word_is_a_fault(images, monkeypatch):
+def test_a_decoders_error_without_a_message_is_reported(images, monkeypatch):
     def fail(image):
         raise MemoryError if image.size == (44, 60) else OSError
 
@@ -368,7 +368,7 @@ def test_a_decoder_that_fails_without_a_word_is_a_fault(images, monkeypatch):
             ask(own(images))
 
 
-def test_images_that_are_gone_when_they_are_trained_on_end_the_run_in_one_sentence(images, tmp_path, caplog):
+def test_images_damaged_before_training_end_the_run_in_one_sentence(images, tmp_path, caplog):
     config = check(tiny(data=own(images)))
     run = create(config, tmp_path)
     (images / "train" / "red" / "00.jpg").write_bytes(b"")
@@ -378,7 +378,7 @@ def test_images_that_are_gone_when_they_are_trained_on_end_the_run_in_one_senten
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [("PNG", "png"), ("TIFF", "tif"), ("PPM", "pgm")])
-def test_deep_images_are_seen_as_their_8_bit_copies_are(kind, suffix, tmp_path):
+def test_16_bit_images_are_read_like_their_8_bit_copies(kind, suffix, tmp_path):
     generator = np.random.default_rng(0)
     for name in ("deep", "shallow"):
         squares(tmp_path / name, generator, side=16)
@@ -398,7 +398,7 @@ def test_deep_images_are_seen_as_their_8_bit_copies_are(kind, suffix, tmp_path):
     assert deep.train_images.std() > 50
 
 
-def test_content_is_names_and_bytes_and_not_place(images, drawn):
+def test_content_depends_on_names_and_bytes_and_not_on_the_folder(images, drawn):
     def content():
         return image_folder.check(folders.scan(str(images)))
 
@@ -424,7 +424,7 @@ def test_a_run_has_no_identity_before_its_images_are_known(images):
     assert DataConfig("image_folder").image_size == 224
 
 
-def test_other_images_make_another_run_and_the_same_ones_are_reused_wherever_they_lie(images, drawn, tmp_path, caplog):
+def test_other_images_make_another_run_and_equal_ones_are_reused_in_any_folder(images, drawn, tmp_path, caplog):
     with caplog.at_level(logging.INFO, "harness"):
         first = train(tiny(data=own(images)), tmp_path)
         assert "reused" not in caplog.text
@@ -452,7 +452,7 @@ def test_images_are_checked_once_for_a_sweep(images, tmp_path, monkeypatch):
     assert (len(planned.configs), len(checked)) == (8, 1)
 
 
-def test_images_asked_for_by_content_must_be_those(images, drawn, tmp_path, capsys):
+def test_images_must_match_a_given_content(images, drawn, tmp_path, capsys):
     known = image_folder.check(folders.scan(str(drawn)))
     planned = sweep.plan(arguments(drawn, tmp_path, f"data.content={known}"), False, [])
     assert planned.configs[0].data.content == known
@@ -465,7 +465,7 @@ def test_images_asked_for_by_content_must_be_those(images, drawn, tmp_path, caps
         load(own(images, content=known), torch.device("cpu"))
 
 
-def test_a_run_is_verified_on_its_images_and_on_no_others(images, drawn, tmp_path, capsys):
+def test_a_run_is_verified_only_on_its_own_images(images, drawn, tmp_path, capsys):
     folder = train(tiny(data=own(drawn)), tmp_path).folder
     assert verify.main([str(folder), "--root", str(images)]) == 0
     assert "exact check: the same" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""One image file as 8-bit RGB: pixel values worked out by hand, and what is refused instead of losing its content."""
+"""Decoding to 8-bit RGB: pixel values worked out by hand, and images refused because content would be lost."""
 
 import io
 import struct
@@ -25,7 +25,7 @@ def decoded(data):
 
 
 def grey(data):
-    """Return the grey levels [H, W], lists, of a file whose pixels are all grey."""
+    """Return the levels [H, W], as lists, of a file whose pixels are all grey."""
     found = decoded(data)
     assert (found == found[..., :1]).all()
     return found[..., 0].tolist()
@@ -46,7 +46,7 @@ def interlaced(rows):
 
 
 def tiff(order, photometric, bits, kind, data, width, height):
-    """Return an uncompressed TIFF of one strip and one sample a pixel, its byte order II or MM."""
+    """Return an uncompressed TIFF of one strip with one sample per pixel and byte order II or MM."""
     e = "<" if order == "II" else ">"
     start = 8 + 2 + 12 * 10 + 4
     tags = [(256, width), (257, height), (258, bits), (259, 1), (262, photometric)]
@@ -124,7 +124,7 @@ def test_16_bit_colours_become_8(data):
         (tiff("II", 1, 16, 1, bytes(5), 2, 2), "truncated"),
     ],
 )
-def test_what_cannot_be_told_is_refused_in_words(data, words):
+def test_ambiguous_or_damaged_images_are_refused_with_a_reason(data, words):
     with pytest.raises(Exception) as refused:  # noqa: PT011
         decoded(data)
     assert words in pixels.describe_fault(refused.value)
@@ -134,17 +134,17 @@ def test_what_cannot_be_told_is_refused_in_words(data, words):
     ("error", "words"),
     [(OSError(), "OSError"), (MemoryError(), "there is not enough memory to decode it"), (ValueError(""), "Value")],
 )
-def test_an_error_without_words_has_some(error, words):
+def test_an_error_without_a_message_is_described(error, words):
     assert words in pixels.describe_fault(error)
 
 
 TURNED = {1: "ab/cd/ef", 2: "ba/dc/fe", 3: "fe/dc/ba", 4: "ef/cd/ab", 5: "ace/bdf", 6: "eca/fdb", 7: "fdb/eca", 8: "bdf/ace"}
-"""What the rows ab, cd, ef become for each orientation of EXIF: for 6 the file's first row is on the right."""
+"""The rows ab, cd, ef after each EXIF orientation is applied; for 6 the file's first row is on the right."""
 
 
 @pytest.mark.parametrize("orientation", TURNED)
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
-def test_images_are_turned_as_exif_says(orientation, kind):
+def test_the_exif_orientation_is_applied(orientation, kind):
     levels = dict(zip("abcdef", [10, 50, 90, 130, 170, 210], strict=True))
     blocks = np.kron([[levels[one] for one in row] for row in TURNED[1].split("/")], np.ones((16, 16))).astype(np.uint8)
     exif = Image.Exif()
@@ -156,14 +156,14 @@ def test_images_are_turned_as_exif_says(orientation, kind):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_a_deep_image_is_turned_too(kind):
+def test_the_exif_orientation_of_a_16_bit_image_is_applied(kind):
     exif = Image.Exif()
     exif[0x0112] = 6
     assert grey(saved(Image.fromarray(DEEP), kind, exif=exif)) == [[1, 0], [2, 0], [255, 1], [255, 1]]
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0nonsense", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0"])
-def test_exif_that_cannot_be_read_says_nothing(exif):
+def test_unreadable_exif_is_ignored(exif):
     assert decoded(saved(Image.new("L", (4, 2), 128), "JPEG", exif=exif)).shape == (2, 4, 3)
 
 
@@ -201,7 +201,7 @@ def test_the_transparent_colour_is_white(data, levels):
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "PNG", "WEBP"])
-def test_of_several_frames_the_first_is_taken(kind):
+def test_the_first_of_several_frames_is_used(kind):
     first, second = Image.new("L", (8, 8), 7), Image.new("L", (8, 8), 99)
     data = saved(first, kind, save_all=True, append_images=[second])
     image = pixels.open_image(data)
@@ -220,9 +220,9 @@ def test_other_colour_spaces_become_rgb(mode, kind):
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (17, 9)])
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
-def test_a_whole_png_is_not_cut_short(mode, size):
+def test_a_complete_png_is_not_truncated(mode, size):
     assert decoded(saved(Image.new("RGBA", size, "red").convert(mode), "PNG")).shape == (*size[::-1], 3)
 
 
-def test_an_interlaced_png_is_whole_with_the_rows_of_its_passes():
+def test_an_interlaced_png_is_complete_with_the_rows_of_its_passes():
     assert decoded(interlaced(bytes(15))).tolist() == np.zeros((3, 3, 3)).tolist()

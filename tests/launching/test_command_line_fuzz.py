@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harness import describe, run
 from harness.config.conf import choices_of
 from harness.config.registry import BUILT_IN, ChoiceError
-from harness.data import cifar, image_folder
+from harness.data import cifar, folders
 from harness.launching import launch, sweep
 from harness.launching.arguments import KEYS
 from harness.launching.expansion import Product
@@ -87,7 +87,7 @@ def only_planned(monkeypatch, tmp_path):
     monkeypatch.setattr(sweep, "Product", partial(Product, most=30))
     monkeypatch.setattr(sweep, "create_results_folder", Path)
     monkeypatch.setattr(cifar, "locate", missing)
-    monkeypatch.setattr(image_folder, "scan", missing)
+    monkeypatch.setattr(folders, "scan", missing)
     yield
     assert not list(tmp_path.iterdir())
 

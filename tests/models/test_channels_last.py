@@ -1,4 +1,4 @@
-"""Subsampling and averaging maps: the bits of the plain way, and gradients in the layout of the maps."""
+"""Subsampling and pooling of channels-last maps: bit-equal to plain indexing and mean, with channels-last gradients."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def average(x):
 
 
 def through(function, x):
-    """Return the function's value at x, and a gradient of x through it."""
+    """Return a function's value at x, and the gradient of a weighted sum of it with respect to x."""
     x = x.detach().requires_grad_()
     y = function(x)
     weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y.dtype)
@@ -34,7 +34,7 @@ def through(function, x):
     ids=["every second", "every", "average"],
 )
 @pytest.mark.parametrize("side", [1, 7, 8])
-def test_the_bits_are_those_of_the_plain_way_and_the_gradient_is_channels_last(ours, other, dtype, side):
+def test_values_and_gradients_are_bit_equal_to_plain_operations_and_gradients_are_channels_last(ours, other, dtype, side):
     x = torch.randn(5, 12, side, side, generator=torch.Generator().manual_seed(0)).to(dtype)
     x = x.contiguous(memory_format=torch.channels_last)
     y, gradient = through(ours, x)
@@ -44,8 +44,8 @@ def test_the_bits_are_those_of_the_plain_way_and_the_gradient_is_channels_last(o
     assert gradient.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_the_plain_way_loses_the_layout():
-    """If this fails PyTorch has learned it, and harness.models.channels_last can go."""
+def test_plain_operations_lose_the_layout():
+    """If this test fails, PyTorch keeps the layout, and harness.models.channels_last can be removed."""
     x = torch.randn(5, 12, 8, 8).contiguous(memory_format=torch.channels_last)
     lost = [torch.autograd.functional.vjp(f, x, torch.ones_like(f(x)))[1] for f in (lambda x: plain(x, 2), average)]
     assert not any(gradient.is_contiguous(memory_format=torch.channels_last) for gradient in lost)

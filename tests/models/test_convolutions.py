@@ -1,6 +1,6 @@
-"""Strided 1x1 convolutions of few channels, which oneDNN's backward pass gets wrong: no crash, and the same bits elsewhere.
+"""The workaround for oneDNN's backward pass of strided 1x1 convolutions with few channels: no crash, otherwise bit-equal.
 
-Each case runs in a child process, since what is tested for is a corrupted heap. `AVX2` makes torch and oneDNN use the kernels of
+Each case runs in a child process, since the test looks for a corrupted heap. `AVX2` makes torch and oneDNN use the kernels of
 a processor without AVX-512; on such a processor it changes nothing.
 """
 
@@ -12,8 +12,7 @@ import pytest
 
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 CHECKED = {"MALLOC_CHECK_": "3", "LD_PRELOAD": "libc_malloc_debug.so.0", "OMP_WAIT_POLICY": "passive"}
-"""Makes glibc end a process that frees a damaged piece of memory (from 2.34 on its checks are in that library); threads that wait
-leave the cores to others."""
+"""Make glibc (checks in that library since 2.34) abort a process that frees corrupted memory, and make idle threads sleep."""
 
 MANY = """
 import sys, torch
@@ -22,7 +21,7 @@ torch.set_num_threads(int(sys.argv[1]))
 for channels in (1, 2, 4, 7, 8, 15, 16):
     for size in (8, 28, 56):
         layer = convolution(channels, 8, 1, 2, "batch").to(memory_format=torch.channels_last)
-        for batch, repetitions in ((3, 3), (32, 3 if size > 8 else 50)):  # a damaged heap can stay unnoticed for long
+        for batch, repetitions in ((3, 3), (32, 3 if size > 8 else 50)):  # a corrupted heap can go unnoticed for long
             for _ in range(repetitions):
                 images = torch.randn(batch, channels, size, size).to(memory_format=torch.channels_last).requires_grad_()
                 layer(images).square().sum().backward()
@@ -68,7 +67,7 @@ def child(code, environment, *arguments):
 
 @pytest.mark.parametrize("processor", [{}, AVX2], ids=["own", "avx2"])
 @pytest.mark.parametrize("threads", ["1", "2"])
-def test_the_heap_is_whole_after_the_backward_pass(processor, threads):
+def test_the_heap_is_intact_after_the_backward_pass(processor, threads):
     child(MANY, processor | CHECKED, threads)
 
 
@@ -78,5 +77,5 @@ def test_narrow_nets_with_projections_gates_and_bottlenecks_train(processor):
 
 
 @pytest.mark.parametrize("processor", [{}, AVX2], ids=["own", "avx2"])
-def test_where_nothing_is_wrong_the_bits_are_those_of_torch(processor):
+def test_values_and_gradients_are_bit_equal_to_those_of_torch(processor):
     child(SAME, processor)

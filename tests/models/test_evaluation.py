@@ -1,4 +1,4 @@
-"""What an evaluation counts: logits that are not finite, running statistics that lag behind, the batches beside it."""
+"""Evaluations: logits that are not finite, running statistics that lag behind, and comparison with the training batches."""
 
 import json
 import math
@@ -30,11 +30,11 @@ DEEP = [
     "schedule.milestones=[]",
     "schedule.batch_size=32",
 ]
-"""Plain nets of which that with 110 layers overflows: its running statistics are those of before the weights grew."""
+"""Plain nets. At 110 layers the evaluation overflows, because the running statistics lag behind the growing weights."""
 
 
-class Said(nn.Module):
-    """Gives the logits that it is given."""
+class Echo(nn.Module):
+    """Returns its input as logits."""
 
     def forward(self, images):
         return images
@@ -45,21 +45,21 @@ class Said(nn.Module):
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("place", [(0, 0), (1, 1), (1, 0)])
-def test_one_logit_that_is_not_finite_makes_the_evaluation_so(wrong, place):
+def test_one_logit_that_is_not_finite_makes_the_evaluation_not_finite(wrong, place):
     logits = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
     labels = torch.tensor([0, 1])
-    assert evaluate(Said(), [(logits, labels)], PLAIN).loss == pytest.approx(math.log1p(math.exp(-2)))
+    assert evaluate(Echo(), [(logits, labels)], PLAIN).loss == pytest.approx(math.log1p(math.exp(-2)))
     logits[place] = wrong
-    found = evaluate(Said(), [(logits, labels)], PLAIN)
+    found = evaluate(Echo(), [(logits, labels)], PLAIN)
     assert not found.finite
 
 
 def test_a_loss_that_overflows_is_not_finite_though_the_logits_are():
-    found = evaluate(Said(), [(torch.tensor([[3e38, -3e38]]), torch.tensor([1]))], PLAIN)
+    found = evaluate(Echo(), [(torch.tensor([[3e38, -3e38]]), torch.tensor([1]))], PLAIN)
     assert not found.finite
 
 
-def test_an_evaluation_that_overflows_is_named_and_has_the_error_of_a_guess(tmp_path, capsys):
+def test_an_evaluation_that_overflows_is_named_and_has_the_error_of_chance(tmp_path, capsys):
     assert run.main(["-m", "depth=20,110", *DEEP, "device=cpu", f"results={tmp_path}"]) == 0
     printed = capsys.readouterr().out
     (folder,) = (tmp_path / paths.SWEEPS).iterdir()
@@ -89,11 +89,11 @@ def net():
 
 
 def test_running_statistics_become_the_mean_of_those_of_the_batches():
-    """Of 0, 1, 2, 5 mean and unbiased variance are 2 and 14 / 3; of 4, 4, 8, 8 they are 6 and 16 / 3."""
+    """The mean and unbiased variance of 0, 1, 2, 5 are 2 and 14 / 3, those of 4, 4, 8, 8 are 6 and 16 / 3."""
     model = net()
     batches = [(torch.tensor(values).reshape(2, 1, 2, 1), torch.tensor([0, 1])) for values in ([0.0, 1, 2, 5], [4.0, 4, 8, 8])]
     model[3] = nn.Linear(2, 2)
-    model[0].running_mean.fill_(100.0)  # of before, and to be forgotten
+    model[0].running_mean.fill_(100.0)  # must be forgotten
     random = torch.get_rng_state()
     estimate_norms(model, batches, PLAIN)
     assert model[0].running_mean.item() == pytest.approx(4)
@@ -103,7 +103,7 @@ def test_running_statistics_become_the_mean_of_those_of_the_batches():
     assert model[0].momentum == 0.1
 
 
-def test_a_net_in_evaluation_mode_stays_in_it_where_a_stop_comes_in_between():
+def test_the_mode_of_every_module_is_restored_after_an_exception():
     class Stopped(Exception):
         pass
 
@@ -120,7 +120,7 @@ def test_a_net_in_evaluation_mode_stays_in_it_where_a_stop_comes_in_between():
         assert model[0].momentum == 0.1
 
 
-def test_precise_norms_change_what_is_measured_and_nothing_that_is_trained(tmp_path):
+def test_precise_norms_change_evaluations_and_not_the_training(tmp_path):
     found = {}
     for images in (None, 64):
         done = harness.train(tiny(shortcut="none", schedule=tiny_schedule(precise_norm=images)), tmp_path)
@@ -129,7 +129,7 @@ def test_precise_norms_change_what_is_measured_and_nothing_that_is_trained(tmp_p
     assert (found[None][1]["test_loss"] != found[64][1]["test_loss"]).all()
 
 
-def test_the_net_that_overflowed_has_an_error_of_its_own_with_precise_norms(tmp_path):
+def test_the_net_that_overflowed_has_a_finite_evaluation_with_precise_norms(tmp_path):
     asked = ["depth=110", *DEEP, "schedule.precise_norm=512", "device=cpu", f"results={tmp_path}"]
     assert run.main(asked) == 0
     (folder,) = (tmp_path / paths.RUNS).iterdir()
@@ -137,8 +137,8 @@ def test_the_net_that_overflowed_has_an_error_of_its_own_with_precise_norms(tmp_
     assert pd.read_csv(folder / paths.EPOCHS)["test_loss"].notna().all()
 
 
-def test_a_run_with_precise_norms_that_was_stopped_in_an_evaluation_has_the_same_bits(tmp_path):
-    """The wish to stop is heard after each batch of the statistics, and after each of the evaluation."""
+def test_a_run_with_precise_norms_resumes_from_within_an_evaluation_with_the_same_bits(tmp_path):
+    """A stop request is noticed after each batch of the statistics and of the evaluation."""
     asked = tiny(schedule=tiny_schedule(precise_norm=96), probes=())
     whole = harness.train(asked, tmp_path / "whole")
     stops = 0
@@ -153,7 +153,7 @@ def test_a_run_with_precise_norms_that_was_stopped_in_an_evaluation_has_the_same
 
 
 def stop_in_evaluation(asked, results, after):
-    """Train until the wish to stop is looked at for the time `after` during an evaluation; return whether it came to that."""
+    """Train, and request a stop at check number `after` of an evaluation; return whether the run stopped."""
     looks = []
 
     def now(stop):
@@ -187,7 +187,7 @@ def test_precise_norms_are_refused_where_there_are_no_norms():
 # --- the batches beside the evaluation ---
 
 
-def test_the_batches_of_the_last_50_steps_stand_beside_the_evaluation_and_the_report_says_where_they_differ(tmp_path):
+def test_the_report_names_runs_whose_last_50_batches_differ_from_the_evaluation(tmp_path):
     errors = {56: 40.0, 20: 12.0}
     names = []
     for depth, error in errors.items():

@@ -1,4 +1,4 @@
-"""Nets that start from shallower ones: the same function at first, the shallower run made first, and what cannot be extended."""
+"""Nets that start from shallower ones: equal functions at first, the shallower run trained first, and refused combinations."""
 
 import json
 from dataclasses import replace
@@ -30,7 +30,7 @@ EXTENSIBLE = [
 
 @pytest.mark.parametrize("choices", EXTENSIBLE, ids=lambda choices: "-".join(map(str, choices.values())))
 def test_an_extended_net_computes_what_the_shallower_one_does(choices):
-    """In evaluation mode, with running statistics as training leaves them; float32 in at most 96 norms that change nothing."""
+    """In evaluation mode with trained running statistics; the tolerance is that of float32 after at most 96 added norms."""
     torch.manual_seed(0)
     config = RunConfig(**({"depth": 20, "start_from": 8, "width": 4} | choices))
     shallow, deep = build(config.shallower(), 3, 10), build(config, 3, 10)
@@ -46,12 +46,12 @@ def test_an_extended_net_computes_what_the_shallower_one_does(choices):
 
 
 @pytest.mark.parametrize("shortcut", ["none", "identity"])
-def test_an_identity_block_hands_on_what_it_is_given_in_training_mode_only_with_a_shortcut(shortcut):
+def test_in_training_mode_only_a_block_with_a_shortcut_can_be_the_identity(shortcut):
     torch.manual_seed(0)
     block, x = Block(NetworkConfig(20, shortcut=shortcut), BlockSpec(4, 4, 1)), 3 * torch.rand(8, 4, 5, 5)
     make_identity(block)
     with torch.no_grad():
-        assert torch.equal(block(x), x) == (shortcut == "identity")  # batch normalisation takes away mean and size
+        assert torch.equal(block(x), x) == (shortcut == "identity")  # batch normalisation removes mean and scale
         again = Block(NetworkConfig(20, shortcut=shortcut), BlockSpec(4, 4, 1))
         make_identity(again)
         assert torch.allclose(again.eval()(x), x, rtol=1e-6)
@@ -78,13 +78,13 @@ def test_an_identity_block_hands_on_what_it_is_given_in_training_mode_only_with_
         ({"update_scaling": "global"}, "update_scaling=global: unknown; allowed: none, layerwise"),
     ],
 )
-def test_what_cannot_be_extended_is_refused_with_the_nearest_that_can(wrong, words):
+def test_what_cannot_be_extended_is_refused_with_the_nearest_valid_value(wrong, words):
     with pytest.raises(ChoiceError) as refused:
         RunConfig(**wrong)
     assert words in str(refused.value)
 
 
-def test_the_shallower_run_is_the_same_but_for_its_depth():
+def test_the_shallower_run_differs_only_in_depth():
     config = tiny(depth=20, start_from=8, shortcut="none", seed=3, update_scaling="layerwise")
     assert config.shallower() == tiny(depth=8, shortcut="none", seed=3, update_scaling="layerwise")
     assert config.shallower().shallower() is None
@@ -107,7 +107,7 @@ def run_of(config, results):
     return Run(paths.run_folder(results, config.run_name()))
 
 
-def test_before_its_first_step_it_finds_what_the_shallower_run_found_at_its_end(results):
+def test_the_first_evaluation_equals_the_last_of_the_shallower_run(results):
     deep, shallow = run_of(CONFIG, results), run_of(CONFIG.shallower(), results)
     first, last = deep.epochs.iloc[0], shallow.epochs.iloc[-1]
     assert first["step"] == 0
@@ -119,8 +119,8 @@ def test_before_its_first_step_it_finds_what_the_shallower_run_found_at_its_end(
     assert deep.steps["loss"].iloc[0] != pytest.approx(shallow.steps["loss"].iloc[-1], rel=1e-3)  # other images, training mode
 
 
-def test_it_goes_on_from_every_step_to_the_same_bits(results, tmp_path, monkeypatch):
-    """The evaluation before the first step is cut off, too."""
+def test_it_resumes_from_every_step_with_the_same_bits(results, tmp_path, monkeypatch):
+    """Including interruptions of the evaluation before the first step."""
     whole, steps = run_of(CONFIG, results), set()
     for looks in range(0, 20, 2):
         place = tmp_path / str(looks)
@@ -133,12 +133,12 @@ def test_it_goes_on_from_every_step_to_the_same_bits(results, tmp_path, monkeypa
     assert {0, 1, 5} <= steps
 
 
-def test_it_is_verified_with_the_run_that_it_starts_from(results, capsys):
+def test_verification_trains_the_run_that_it_starts_from(results, capsys):
     assert verify.main([str(run_of(CONFIG, results).folder)]) == 0
     assert "exact check: the same" in capsys.readouterr().out
 
 
-def test_a_run_that_diverged_cannot_be_extended_and_that_is_said(tmp_path):
+def test_a_diverged_run_cannot_be_extended_and_the_error_says_so(tmp_path):
     wild = tiny(depth=26, start_from=20, norm="none", shortcut="none", schedule=tiny_schedule(learning_rate=1e6))
     with pytest.raises(
         harness.RunFailed, match=r"the run to start from, digits-none-20-seed0-\w+, has no weights: it is diverged"
@@ -148,8 +148,8 @@ def test_a_run_that_diverged_cannot_be_extended_and_that_is_said(tmp_path):
 
 
 @pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow)])
-def test_a_sweep_trains_the_run_to_start_from_first_though_nobody_asked_for_it(launcher, tmp_path):
-    """Twice the same command: the second reuses all three runs."""
+def test_a_sweep_adds_the_run_to_start_from_and_trains_it_first(launcher, tmp_path):
+    """The same command is given twice; the second time all three runs are reused."""
     for _ in range(2):
         arguments = ["-m", f"hydra/launcher={launcher}", "depth=14", "start_from=none,8", *KEYS, f"results={tmp_path}"]
         assert run.main(arguments) == 0

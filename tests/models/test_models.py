@@ -1,4 +1,4 @@
-"""The nets of He et al. 2015, 4.2: layers as the paper counts them, the place of the addition, what arms have in common."""
+"""The nets of He et al. 2015, 4.2: the paper's count of layers, the position of the addition, and what arms have in common."""
 
 import math
 
@@ -30,7 +30,7 @@ def test_layers_are_counted_as_the_paper_counts_them(depth, shortcut):
     assert [block.number for block in introspection.blocks(net(depth))] == list(range((depth - 2) // 2 + 1))
 
 
-def test_layers_stand_in_forward_order_and_respond_after_their_norm():
+def test_layers_are_in_forward_order_and_respond_after_their_norm():
     model, called = net(20), []
     for layer in introspection.layers(model):
         layer.response.register_forward_hook(lambda *_, name=layer.name: called.append(name))
@@ -49,7 +49,7 @@ def test_each_stage_halves_the_map_and_doubles_the_channels(size, sides):
 
 
 def option_a(x, channels):
-    """Option A restated: every other position, then channels of zeros behind."""
+    """Option A written out: every other position, followed by channels of zeros."""
     result = torch.zeros(x.shape[0], channels, (x.shape[2] + 1) // 2, (x.shape[3] + 1) // 2, dtype=x.dtype)
     for row in range(result.shape[2]):
         for column in range(result.shape[3]):
@@ -79,7 +79,7 @@ def test_plain_and_residual_nets_share_every_initial_value():
     assert set(projected) - set(plain) == {name for name in projected if ".shortcut." in name}
 
 
-def test_another_seed_gives_other_values_and_no_two_layers_are_alike():
+def test_values_depend_on_the_seed_and_the_layer():
     one, other = net(20).state_dict(), net(20, seed=1).state_dict()
     assert not torch.equal(one["stem.conv.weight"], other["stem.conv.weight"])
     assert not torch.equal(one["stages.0.0.conv1.weight"], one["stages.0.0.conv2.weight"])
@@ -108,7 +108,7 @@ def test_initial_weights_have_the_variance_of_their_source(init, std):
     assert float(weight.std()) == pytest.approx(std, rel=4 / math.sqrt(n))
 
 
-def test_biases_stand_only_where_no_norm_follows_and_start_at_zero():
+def test_biases_exist_only_without_norms_and_start_at_zero():
     assert {name for name in net(20).state_dict() if name.endswith("conv1.bias")} == set()
     state = net(20, norm="none").state_dict()
     biases = [value for name, value in state.items() if name.endswith("bias")]
@@ -117,8 +117,8 @@ def test_biases_stand_only_where_no_norm_follows_and_start_at_zero():
     assert all(bias.all() for name, bias in net(20, norm="none", init="torch").state_dict().items() if name.endswith("bias"))
 
 
-def test_the_gradient_at_a_blocks_input_is_that_of_branch_and_shortcut_together():
-    """dL/dx = dL/dy (1 + dF/dx): with a branch of x/2 on positive values and dL/dy = 1 that is 1.5, in a plain block 0.5."""
+def test_the_gradient_at_a_blocks_input_is_the_sum_over_branch_and_shortcut():
+    """dL/dx = dL/dy (1 + dF/dx): with F(x) = x/2 on positive values and dL/dy = 1 it is 1.5, in a plain block 0.5."""
     for shortcut, expected in (("identity", 1.5), ("none", 0.5)):
         block = Block(RunConfig(shortcut=shortcut, norm="none"), BlockSpec(1, 1, 1)).double()
         for conv, centre in ((block.conv1, 0.5), (block.conv2, 1.0)):

@@ -1,4 +1,4 @@
-"""Every network of the subject: counts from the papers, equations restated, other libraries' nets as oracles."""
+"""All networks, against counts from the papers, equations written out again, and the nets of torchvision."""
 
 import csv
 import re
@@ -56,7 +56,7 @@ def test_every_variant_is_in_the_golden_table():
 
 
 DEEP = ("1001", "1202", "250")
-"""Weighted layers of nets whose inspection takes seconds."""
+"""Weighted layers of nets whose summary takes seconds."""
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_a_variants_parameters_flops_and_layers_are_those_of_its_paper(name):
 @pytest.mark.parametrize(
     "name", [name for name in VARIANTS if GOLDEN[name]["weighted_layers"] in ("20", "110", "18", "50", "100")]
 )
-def test_plain_twins_have_no_more_than_their_nets(name):
-    """With parameter-free shortcuts exactly as much; the layers on the others' shortcuts are all that differs."""
+def test_a_plain_twin_has_the_parameters_of_its_net_without_the_shortcuts(name):
+    """Shortcuts without parameters make no difference."""
     config = variant(name)
     if config.family == Family.densenet:
         return
@@ -116,7 +116,7 @@ NAMES = [
 
 
 def their_name(ours):
-    """Return torchvision's name of one of our tensors; its stages count from 1."""
+    """Return torchvision's name of a tensor; its stages count from 1."""
     for pattern, theirs in NAMES:
         name, found = re.subn(pattern, theirs, ours)
         if found:
@@ -133,7 +133,7 @@ def test_torchvisions_weights_give_torchvisions_logits(depth):
     for module in theirs.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0
-    stride = "middle" if depth >= 50 else "first"  # torchvision's bottlenecks are those of later code
+    stride = "middle" if depth >= 50 else "first"  # as in torchvision's bottlenecks
     config = RunConfig(depth, "projection", family="imagenet", bottleneck_stride=stride)
     ours = build(config, 3, 7).double()
 
@@ -152,14 +152,14 @@ def test_torchvisions_weights_give_torchvisions_logits(depth):
             assert (loaded(paper)(images) - expected).abs().max() > 1e-3
 
 
-def block_of(order, shortcut="identity", block="basic", place=(8, 8, 1), first=False, last=False):
-    """Return a block in float64 whose norms are no identities, and what it is made of."""
+def block_of(order, shortcut="identity", block="basic", shape=(8, 8, 1), first=False, last=False):
+    """Return a block in float64 with random parameters, so that no norm is the identity, and a random input."""
     torch.manual_seed(1)
     config = NetworkConfig(20, shortcut, block=block, order=order, **CHOSEN.get(shortcut, {}))
-    made = Block(config, BlockSpec(*place, first=first, last=last)).double()
+    made = Block(config, BlockSpec(*shape, first=first, last=last)).double()
     for parameter in made.parameters():
         parameter.data.normal_(0, 0.3)
-    return made, torch.randn(4, place[0], 6, 6, dtype=torch.float64)
+    return made, torch.randn(4, shape[0], 6, 6, dtype=torch.float64)
 
 
 def restated(block, order, x, first, last):
@@ -215,7 +215,7 @@ def test_an_identity_path_through_preactivation_is_untouched():
 
 
 def sigmoid_gate(shortcut, x):
-    """g(x) = sigmoid(W x + b) restated: one 1x1 convolution is a matrix product at every position."""
+    """g(x) = sigmoid(W x + b): a 1x1 convolution is a matrix product at every position."""
     weight = shortcut.gate.weight[:, :, 0, 0]
     x = x[:, :, :: shortcut.stride, :: shortcut.stride]
     return 1 / (1 + torch.exp(-(torch.einsum("oi,bihw->bohw", weight, x) + shortcut.gate.bias[None, :, None, None])))
@@ -240,7 +240,7 @@ def test_an_impeded_shortcut_is_the_papers_equation(name, place):
 
 
 def test_a_gate_starts_at_its_bias():
-    """With b = -6 the shortcut keeps 1 - sigmoid(-6) = 0.9975 of its input where the gate's weights see zero."""
+    """With b = -6 and zero weights the shortcut keeps 1 - sigmoid(-6) = 0.9975 of its input."""
     net = build(RunConfig(8, "shortcut_only_gate", gate_bias=-6), 3, 10)
     biases = [layer_bias for name, layer_bias in net.state_dict().items() if name.endswith("gate.bias")]
     assert len(biases) == 3
@@ -264,7 +264,7 @@ def test_dropout_acts_on_the_shortcut_alone_and_only_in_training():
 
 @pytest.mark.parametrize("order", [Order.original, Order.preactivation])
 def test_a_projection_starts_from_the_activated_input_in_preactivation(order):
-    block, x = block_of(order, "projection", place=(8, 16, 2))
+    block, x = block_of(order, "projection", shape=(8, 16, 2))
     seen = []
     block.shortcut.conv.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     block(x)
@@ -286,7 +286,7 @@ def test_bottlenecks_are_1x1_3x3_1x1_with_four_times_the_channels():
 
 
 def test_survival_falls_linearly_to_the_last_block():
-    """Huang et al. 2016, section 4: 54 blocks to 0.5; the expected number that is left in is about 40."""
+    """Huang et al. 2016, section 4: with 54 blocks down to 0.5, about 40 blocks survive on average."""
     found = survival_probabilities(0.5, 54)
     assert found[0] == pytest.approx(1 - 0.5 / 54)
     assert found[-1] == 0.5
@@ -295,7 +295,7 @@ def test_survival_falls_linearly_to_the_last_block():
     assert [block.module.survival for block in introspection.blocks(net)[1:]] == found
 
 
-def test_a_block_is_left_out_for_the_whole_batch_and_weighs_its_expectation_in_evaluation():
+def test_a_block_is_dropped_for_the_whole_batch_and_weighted_by_its_survival_probability_in_evaluation():
     torch.manual_seed(5)
     block = Block(NetworkConfig(20), BlockSpec(4, 4, 1, survival=0.7))
     with torch.no_grad():
@@ -308,7 +308,7 @@ def test_a_block_is_left_out_for_the_whole_batch_and_weighs_its_expectation_in_e
         assert torch.allclose(block(x), functional.relu(x + 0.7 * branch))
 
 
-def test_a_block_that_is_left_out_has_no_gradient():
+def test_a_dropped_block_has_no_gradient():
     torch.manual_seed(6)
     net = build(RunConfig(8, survival=0.01), 3, 10)
     torch.manual_seed(0)
@@ -317,7 +317,7 @@ def test_a_block_that_is_left_out_has_no_gradient():
     assert net.stem.conv.weight.grad.any()
 
 
-def test_dense_layers_hand_on_all_that_went_before():
+def test_dense_layers_pass_on_their_whole_input():
     net = build(RunConfig(22, family="densenet"), 3, 10).double()
     layer, x = net.stages[0][0], torch.randn(2, 24, 4, 4, dtype=torch.float64)
     out = layer(x)
@@ -342,7 +342,7 @@ STEPS = [
 
 
 def lowers_its_loss(config, size):
-    """Assert that a step of t against the gradient g lowers the loss by about t |g|^2, as the gradient foretells."""
+    """Assert that a step of size t against the gradient g lowers the loss by about t |g|^2."""
     torch.manual_seed(7)
     net = build(config, 3, 10).double()
     images, labels = torch.randn(8, 3, size, size, dtype=torch.float64), torch.arange(8)
@@ -354,12 +354,12 @@ def lowers_its_loss(config, size):
     before = loss()
     before.backward()
     before = float(before.detach())
-    foretold = 1e-4 * before
-    step = foretold / sum(float((p.grad**2).sum()) for p in net.parameters())
+    expected = 1e-4 * before
+    step = expected / sum(float((p.grad**2).sum()) for p in net.parameters())
     with torch.no_grad():
         for parameter in net.parameters():
             parameter -= step * parameter.grad
-        assert before - float(loss()) == pytest.approx(foretold, rel=0.2)
+        assert before - float(loss()) == pytest.approx(expected, rel=0.2)
 
 
 @pytest.mark.parametrize("choices", STEPS, ids=lambda choices: "-".join(str(getattr(v, "value", v)) for v in choices.values()))
@@ -383,8 +383,8 @@ def count_call(calls, name, *_):
 
 
 @pytest.mark.parametrize("choices", STEPS, ids=lambda choices: "-".join(str(getattr(v, "value", v)) for v in choices.values()))
-def test_activation_checkpointing_changes_no_bit(choices):
-    """Logits, gradients and running statistics; random draws too, and forward hooks see each pass once."""
+def test_activation_checkpointing_is_bit_equal(choices):
+    """Logits, gradients, running statistics and random draws are the same, and forward hooks are called once per pass."""
     results = []
     for recompute in (False, True):
         net = build(RunConfig(**choices, execution=ExecutionConfig(activation_checkpointing=recompute)), 3, 10)
@@ -427,13 +427,13 @@ def test_activation_checkpointing_changes_no_bit(choices):
         ({"gate_bias": float("nan")}, "finite"),
     ],
 )
-def test_a_net_that_cannot_be_is_refused_with_the_nearest_that_can(wrong, words):
+def test_an_impossible_net_is_refused_with_the_nearest_possible_one(wrong, words):
     with pytest.raises(ChoiceError) as refused:
         NetworkConfig(**wrong)
     assert words in str(refused.value)
 
 
-def test_a_family_settles_what_is_left_open():
+def test_a_family_determines_the_keys_that_are_not_given():
     assert [NetworkConfig(depth, family="imagenet").block.value for depth in (18, 34, 50, 101, 152)] == ["basic"] * 2 + [
         "bottleneck"
     ] * 3

@@ -1,4 +1,4 @@
-"""Gradient norms at every step: what probes find where they look, at no cost to the training, whole or named as damaged."""
+"""Gradient norms at every step: they equal those of probes, change nothing else, and damaged files are named."""
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ def norms_of(run, columns=None):
     return reader.read_table(run.folder / paths.GRADIENT_NORMS, columns)
 
 
-def test_every_step_has_the_norm_of_every_layer_and_it_is_the_one_that_the_probe_finds(run):
+def test_every_step_has_the_norm_of_every_layer_equal_to_that_of_the_probe(run):
     norms = norms_of(run)
     assert norms["step"].tolist() == list(range(20))
     assert list(norms.columns) == ["step", *run.layers["name"].unique()]  # projections too, which have no number
@@ -78,7 +78,7 @@ def test_a_damaged_file_is_named(run, tmp_path):
     path.write_bytes(whole)
 
 
-def test_a_check_of_a_record_compares_them_to_the_bit(run, tmp_path):
+def test_verification_compares_them_bit_by_bit(run, tmp_path):
     again = train(EVERY, tmp_path)
     assert verify.exact_difference(run, again) is None
     norms = norms_of(again).drop(columns="step")
@@ -87,7 +87,7 @@ def test_a_check_of_a_record_compares_them_to_the_bit(run, tmp_path):
     assert verify.exact_difference(run, again).startswith("gradient_norms.npz differs at step 7, linear: ")
 
 
-def test_a_line_of_64_000_steps_is_drawn_with_few_points_of_which_the_first_are_the_first_steps():
+def test_a_curve_of_64_000_steps_is_thinned_to_few_points_and_keeps_the_first_steps():
     norms = pd.DataFrame({"step": np.arange(64_000), tables.FIRST: 1 / np.arange(1, 64_001)})
     thinned = tables._thinned(norms)
     assert len(thinned) <= tables.STRETCHES

@@ -1,4 +1,4 @@
-"""Lesions: what is left of a block, worked by hand; nothing else changes, and other probes see nothing of it."""
+"""Lesions: the rest of a block worked out by hand, without effect on training or on other probes."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ from support.helpers import tiny
 
 
 def stripped(x):
-    """x [B, 2, 4, 4] in the shape [B, 4, 2, 2], by option A."""
+    """Return x [B, 2, 4, 4] in the shape [B, 4, 2, 2], by option A."""
     return torch.cat([x[:, :, ::2, ::2], torch.zeros(len(x), 2, 2, 2)], dim=1)
 
 
@@ -37,8 +37,8 @@ def projected(block, x):
         ("scaling", lambda block, x: 0.5 * stripped(x)),
     ],
 )
-def test_what_is_left_of_a_block_is_its_shortcut(shortcut, left):
-    """Plain blocks: the identity in their shape. The ReLU after the addition stays."""
+def test_a_lesion_leaves_only_the_shortcut(shortcut, left):
+    """A plain block becomes the identity in the branch's shape. The ReLU after the addition stays."""
     torch.manual_seed(0)
     block = Block(NetworkConfig(20, shortcut=shortcut), BlockSpec(2, 4, 2)).eval()
     x = torch.randn(3, 2, 4, 4)
@@ -52,7 +52,7 @@ def test_what_is_left_of_a_block_is_its_shortcut(shortcut, left):
 
 
 class Toy(nn.Module):
-    """Logits (x, 0) of a residual block that turns a positive value into a larger one, and one that takes 10 away."""
+    """Returns logits (x, 0) after two residual blocks whose branches add 1 and -10."""
 
     def __init__(self):
         super().__init__()
@@ -75,7 +75,7 @@ class Adds(nn.Module):
 
 
 def test_a_net_worked_by_hand():
-    """Of images -4, 2, 12 with labels 1, 1, 0: whole -13, -7, 3, all right; without block 1 so, too; without 2: -3, 3, 13."""
+    """Images -4, 2, 12 with labels 1, 1, 0 become -13, -7, 3, all correct; without block 1 -14, -8, 2; without 2 -3, 3, 13."""
     net, images, labels = Toy(), torch.tensor([[-4.0], [2.0], [12.0]]), torch.tensor([1, 1, 0])
 
     def evaluation():
@@ -92,7 +92,7 @@ def test_a_net_worked_by_hand():
 
 
 @pytest.mark.parametrize("choices", [{"shortcut": "none"}, {"shortcut": "projection_all", "order": "preactivation"}])
-def test_it_changes_neither_the_run_nor_what_other_probes_see(choices, tmp_path):
+def test_it_affects_neither_the_run_nor_other_probes(choices, tmp_path):
     every = train(tiny(**choices, probes=("layers", "blocks", "lesions")), tmp_path)
     bare = train(tiny(**choices), tmp_path)
     assert every.layers.equals(bare.layers)
@@ -111,7 +111,7 @@ def test_transitions_of_a_densenet_stay(tmp_path):
     assert train(config, tmp_path).probe("lesions")["name"].tolist() == ["stages.0.0", "stages.1.1", "stages.2.1"]
 
 
-def test_an_evaluation_calls_no_hook_and_leaves_it():
+def test_an_evaluation_calls_no_hooks_and_restores_them():
     net, seen = nn.Linear(1, 2), []
     net.register_forward_hook(lambda *_: seen.append(1))
     assert isinstance(evaluate(net, [(torch.ones(1, 1), torch.tensor([0]))], torch.no_grad()), Evaluation)

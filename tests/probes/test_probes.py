@@ -1,4 +1,4 @@
-"""Probes against gradients worked by hand, against naive autograd in float64, and on what float32 norms would lose."""
+"""Probes against gradients worked out by hand, naive autograd in float64, and values that underflow in float32 norms."""
 
 import math
 from itertools import pairwise
@@ -58,7 +58,7 @@ def test_gradients_of_a_three_layer_net_worked_by_hand():
     assert [row["response_std"] for row in rows] == pytest.approx([2, 6, 30])  # of (2, 6), (6, 18), (30, 90)
 
 
-def test_the_update_norm_is_what_the_weights_moved():
+def test_the_update_norm_is_that_of_the_change_of_the_weights():
     def step(model):
         with torch.no_grad():
             for p in model.parameters():
@@ -73,12 +73,12 @@ def test_the_update_norm_is_what_the_weights_moved():
 
 def test_a_tensor_of_1e_28_has_a_norm():
     tiny = torch.full((16, 16, 3, 3), 1e-28)
-    assert tiny.norm() == 0  # what a float32 norm makes of it
+    assert tiny.norm() == 0  # a float32 norm underflows
     (norm,) = norms([tiny])
     assert float(norm) == pytest.approx(1e-28 * math.sqrt(tiny.numel()), rel=1e-6)
 
 
-def test_underflow_is_told_from_small_gradients_by_the_count_of_nonzero_elements():
+def test_the_count_of_nonzero_elements_distinguishes_underflow_from_small_gradients():
     small = watched(Chain([1e-20, 1e-20, 1e-8]), "layers", torch.ones(1, 1, 1, 1), torch.sum)
     assert [row["nonzero"] for row in small] == [1, 1, 1]
     assert small[0]["grad_norm"] == pytest.approx(1e-28, rel=1e-6)
