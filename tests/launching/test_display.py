@@ -52,6 +52,19 @@ def read(controller):
     return output.decode()
 
 
+def fill(handle):
+    """Write to a terminal until it accepts nothing more; the system makes room for some time after it was full at first."""
+    os.set_blocking(handle, False)
+    accepted = True
+    while accepted:
+        accepted = False
+        time.sleep(0.2)
+        with suppress(BlockingIOError):
+            while os.write(handle, b"x" * 64):
+                accepted = True
+    os.set_blocking(handle, True)
+
+
 def test_on_a_terminal_one_live_table_is_drawn(tmp_path, terminal):
     controller, end = terminal
     arguments = ["-m", "depth=8,14", "shortcut=none", *KEYS, f"results={tmp_path / 'results'}"]
@@ -90,11 +103,7 @@ def test_a_paused_terminal_does_not_hold_up_the_sweep(tmp_path, terminal, monkey
     monkeypatch.setenv("TERM", "xterm")
     controller, end = terminal
     monkeypatch.setattr(sys, "stderr", end)
-    os.set_blocking(end.fileno(), False)
-    with suppress(BlockingIOError):
-        while True:
-            os.write(end.fileno(), b"x" * 64)
-    os.set_blocking(end.fileno(), True)
+    fill(end.fileno())
     with Display(finished_sweep(tmp_path)) as shown:
         begun = time.monotonic()
     assert display.PATIENCE <= time.monotonic() - begun < display.PATIENCE + 5
