@@ -82,7 +82,7 @@ class RunConfig(NetworkConfig):
     start_from: int | str = "none"
     gradient_norms: GradientNorms = GradientNorms.probed
     plugins: tuple[str, ...] = ()
-    plugin: Mapping[str, Any] = field(default_factory=dict)
+    plugin: Mapping[str, Any] = field(default_factory=dict, hash=False)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig, compare=False)
 
     def __post_init__(self) -> None:

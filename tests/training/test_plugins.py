@@ -143,7 +143,7 @@ def test_an_observer_sees_start_rows_evaluations_and_end_and_changes_no_number(p
     trained = plugin("my_observer", OBSERVER, "depth=8", "width=4", "observers=[log,diary]")
     lines = (tmp_path / "results" / "diary.txt").read_text().splitlines()
     assert (lines[0], lines[-1]) == ("start 0", "end done")
-    assert [line for line in lines if line.startswith("evaluation")] == ["evaluation 6", "evaluation 12"]
+    assert [line for line in lines if line.startswith("evaluation")] == ["evaluation 6", "evaluation 9", "evaluation 12"]
     assert lines.count("steps 1") == 12
     assert sum(line.startswith("layers ") for line in lines) == 13  # steps 0 to 11 and the last one
     assert trained.name == tiny(plugins=("my_observer",)).run_name()
