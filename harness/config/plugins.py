@@ -24,6 +24,8 @@ MOVED: Mapping[str, str] = {
     "harness.evaluate": "harness.models.evaluation",
     "harness.anatomy": "harness.models.introspection",
     "harness.probes.probe": "harness.probes.base",
+    "harness.probes.base.Row": "harness.probes.base.ProbeRow",
+    "harness.data.batches.Part": "harness.data.batches.Subset",
     "harness.records.Run": "harness.records.run.Run",
     "harness.tables": "harness.analysis.tables",
     "harness.stats": "harness.analysis.stats",
