@@ -19,6 +19,7 @@ if sys.argv[:1] == ["-m"]:  # `python -m harness.COMMAND`, before it imports any
 from typing import TYPE_CHECKING, Any
 
 from harness.config.data import DataConfig
+from harness.config.execution import ExecutionConfig
 from harness.config.registry import ChoiceError
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
@@ -26,7 +27,7 @@ from harness.config.schedule import ScheduleConfig
 if TYPE_CHECKING:
     from harness.training.train import RunFailed, train
 
-__all__ = ["ChoiceError", "DataConfig", "RunConfig", "RunFailed", "ScheduleConfig", "train"]
+__all__ = ["ChoiceError", "DataConfig", "ExecutionConfig", "RunConfig", "RunFailed", "ScheduleConfig", "train"]
 
 
 def __getattr__(name: str) -> Any:
