@@ -163,7 +163,7 @@ def test_after_the_loss_of_a_process_or_device_each_run_is_trained_alone_and_one
     command = [sys.executable, "-m", "harness.run", *arguments]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
-    assert "the process of 3 runs was lost; each goes on alone" in done.stderr
+    assert "the process of 3 runs was lost; each is trained alone" in done.stderr
     found = {folder.name.split("-")[1]: Run(folder) for folder in (tmp_path / "results" / "runs").iterdir()}
     assert {name: one.state for name, one in found.items()} == {"none": "done", "deadly": state, "identity": "done"}
     assert ("illegal memory access" if state == "failed" else "SIGKILL") in found["deadly"].status["error"]

@@ -145,7 +145,7 @@ def test_an_observer_sees_start_rows_evaluations_and_end_and_changes_no_number(p
     assert (lines[0], lines[-1]) == ("start 0", "end done")
     assert [line for line in lines if line.startswith("evaluation")] == ["evaluation 6", "evaluation 9", "evaluation 12"]
     assert lines.count("steps 1") == 12
-    assert sum(line.startswith("layers ") for line in lines) == 13  # steps 0 to 11 and the last one
+    assert sum(line.startswith("layers ") for line in lines) == 12  # steps 0 to 10 and the end
     assert trained.name == tiny(plugins=("my_observer",)).run_name()
 
 
