@@ -44,4 +44,4 @@ def random_images(train: int, test: int) -> type[Source]:
     return Random
 
 
-DATA.register(RANDOM)(random_images(train=50_000, test=100))
+DATA.register(RANDOM, "random images of CIFAR-10's shape")(random_images(train=50_000, test=100))

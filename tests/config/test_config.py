@@ -259,9 +259,7 @@ def test_keys_are_named_as_on_the_command_line():
     assert not {"data.root", "data.download", "results"} & set(flat)
 
 
-@pytest.mark.parametrize(
-    "choice", [registry.SHORTCUT, registry.NORM, registry.INIT, registry.DATA, registry.PROBE], ids=lambda c: c.key
-)
+@pytest.mark.parametrize("choice", registry.BUILT_IN, ids=lambda choice: choice.key)
 def test_every_declared_name_is_implemented(choice):
     for name in choice.names:
         assert choice[name] is not None

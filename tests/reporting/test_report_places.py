@@ -137,7 +137,7 @@ def test_whatever_the_system_says_to_a_write(number, folder, monkeypatch, capsys
     monkeypatch.setattr(verify, "verify", lambda run, root: {"run": run.name, "kind": "exact", "same": True, "found": "the same"})
     assert verify.main([str(folder)]) == 2
     said = capsys.readouterr()
-    assert said.err == f"harness.verify: what was found cannot be written: {words}"
+    assert said.err == f"harness.verify: the outcome cannot be written: {words}"
     assert said.out.count("the same") == 2
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
     assert report.main([str(folder), "--keep", "name"]) == 2
