@@ -9,7 +9,6 @@ one run at a time, and only its results are joined: `reduce` is the interface to
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import pandas as pd
 
 from harness.analysis.phases import MOMENTS, hidden_layers, moments
 from harness.analysis.request import Request
+from harness.analysis.run_results import NO_RESULTS, results_at_end
 from harness.analysis.theory import Net
 from harness.records import paths, reader, states
 from harness.records.reader import RecordError
@@ -31,10 +31,6 @@ from harness.system.cores import available_cores
 STRETCHES = 200
 """Maximum points of a line that has a value at every step."""
 FIRST = "stem.conv"
-AT_END = ("train_error", "test_error", "holdout_error", "train_loss")
-"""Columns of the last row of epochs.csv that are results."""
-CLOSING = 50
-"""Steps at the end of a run over which `batch_error` is the mean."""
 APART = 5.0
 """Percentage points from which batch error and training error at the end count as different."""
 MAPS = 24
@@ -275,37 +271,20 @@ class Tables(Request):
         return self.reduce("gradient_norms", _thinned, ("step", FIRST))
 
     def _row(self, run: Run, flat: dict[str, Any]) -> dict[str, Any]:
-        results: dict[str, Any] = dict.fromkeys(AT_END, math.nan) | {"batch_error": math.nan, "overflowed": None}
+        results = NO_RESULTS
         try:
             if run.name in self.damaged:
                 raise RecordError(self.damaged[run.name])
             run.check(optional=paths.PRIVATE)
             status = run.status | {"state": run.state_now} if run.has_status else {"state": states.WAITING}
             if status["state"] in states.FINISHED:
-                results |= _at_end(run, status["state"])
+                results = results_at_end(run, status["state"])
                 run.environment  # noqa: B018  # read for what it raises
         except (RecordError, OSError) as error:
             status = {"state": states.DAMAGED, "error": self.message(error)}
         facts = {name: status.get(name) for name in ("seconds", "parameters", "warmup_end")}
         about = {"status": status["state"], "error": status.get("error", ""), "run": run.name}
         return flat | results | facts | about | {"arm": self.arm(flat, self.x), "x": flat[self.x]}
-
-
-def _at_end(run: Run, state: str) -> dict[str, Any]:
-    """Return the results of a finished run that are in its tables. Raises RecordError if there are none."""
-    row = reader.read_table(run.folder / paths.EPOCHS, [*AT_END, "test_loss", "holdout_loss"]).iloc[-1]
-    for name in AT_END[:3]:
-        if not (0 <= row[name] <= 100) and (name != "holdout_error" or math.isfinite(row[name])):
-            raise RecordError(f"{run.folder / paths.EPOCHS}: {name}: must be a number from 0 to 100 in the last row")
-    parts = [name.removesuffix("_error") for name in AT_END[:3] if math.isfinite(row[name])]
-    overflowed = [part for part in parts if state == states.DONE and not math.isfinite(row[f"{part}_loss"])]
-    results = {name: float(row[name]) for name in AT_END} | {"overflowed": " ".join(overflowed) or None}
-    if (run.folder / paths.STEPS).is_file():
-        errors = reader.read_table(run.folder / paths.STEPS, ["error"], last=CLOSING)["error"]
-        if not errors.between(0, 100).all():
-            raise RecordError(f"{run.folder / paths.STEPS}: error: must be a number from 0 to 100")
-        results["batch_error"] = float(errors.mean())
-    return results
 
 
 def _joined(frames: Sequence[pd.DataFrame], runs: pd.DataFrame) -> pd.DataFrame:

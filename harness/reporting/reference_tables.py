@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
 
@@ -113,7 +113,7 @@ def variants() -> str:
     """Return the named networks with their keys."""
     folder, rows = conf_folder() / "variant", []
     for name in choices_of("variant"):
-        values: Mapping[Any, Any] = OmegaConf.to_container(OmegaConf.load(folder / f"{name}.yaml")) or {}  # type: ignore[assignment]
+        values = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(folder / f"{name}.yaml")) or {})
         if values:
             given = " ".join(f"{key}={value}" for key, value in values.items())
             rows.append([code(name), code(given), header_comment(folder / f"{name}.yaml")])

@@ -157,9 +157,9 @@ def test_a_class_without_images_is_named(root, part):
 
 
 def test_names_that_are_not_unicode_are_read(root):
-    os.rename(os.fsencode(root / "train/cat/1.png"), os.fsencode(root / "train/cat") + b"/\xff\n.png")  # noqa: PTH104
+    os.rename(os.fsencode(root / "train/cat/1.png"), os.fsencode(root / "train/cat") + b"/\xff\n.png")  # noqa: PTH104  # a Path holds no bytes
     for part in ("train", "test"):
-        os.rename(os.fsencode(root / part / "cat"), os.fsencode(root / part) + b"/c\xe9")  # noqa: PTH104
+        os.rename(os.fsencode(root / part / "cat"), os.fsencode(root / part) + b"/c\xe9")  # noqa: PTH104  # a Path holds no bytes
     found = scan(str(root))
     assert image_folder.check(found).startswith("sha256:")
     assert [label for _, label in found.train] == [0, 1]
