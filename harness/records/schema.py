@@ -15,7 +15,7 @@ from harness.records.value_types import FLAG, NAME, NUMBER, SIZE, TEXT, WHOLE, L
 Sentences = Mapping[str, str]
 """Names in order, each with its description."""
 RUN_FILES: Sentences = {
-    paths.CONFIG: "every choice, resolved; not those that only say where and how the run is computed",
+    paths.CONFIG: "every choice, resolved, and the `format` of the record; not those that only say where and how the run is computed",
     paths.STATUS: "state, step, times, error message, checksums",
     paths.STEPS: "one row per training step: loss and error of its batch, in training mode",
     paths.EPOCHS: "one row per epoch and evaluation, with `start_from` also one before the first step: means over the batches "
@@ -44,6 +44,7 @@ SWEEP_FILES: Sentences = {
     paths.NOTES: "only of a finding, written by hand: command, what was expected, what was seen, what went against expectation",
 }
 """The files of a sweep, RESULTS/sweeps/LABEL-HASH/, and of a finding."""
+_FORMAT = "version of the record's format; absent from records of format 1"
 _STEP = "number of updates completed"
 _COUNTED = {"nonzero": "number of elements of that gradient that are not zero", "elements": "number of its elements"}
 _BLOCK = {
@@ -118,6 +119,7 @@ OPTIONAL_RESULTS: Sentences = {
 """Results whose column exists only if some run has them, after the errors."""
 KEYS: Mapping[str, Sentences] = {
     paths.STATUS: {
+        "format": _FORMAT,
         "state": "waiting, running, interrupted, done, diverged, failed or killed",
         "step": "number of updates completed when this was written",
         "steps": "number of updates requested",
@@ -135,6 +137,7 @@ KEYS: Mapping[str, Sentences] = {
         "sha256": "checksum of every file of a finished run except its log",
     },
     paths.ENVIRONMENT: {
+        "format": _FORMAT,
         "python": "version",
         "system": "operating system and architecture",
         "packages": "versions of this package and of those that results depend on",
@@ -181,7 +184,7 @@ SCHEMAS: Mapping[str, Schema] = {
     paths.STATUS: Object(
         {"state": one_of(*STATES)},
         {
-            **dict.fromkeys(("step", "steps", "parameters", "warmup_end"), WHOLE),
+            **dict.fromkeys(("format", "step", "steps", "parameters", "warmup_end"), WHOLE),
             **dict.fromkeys(("started", "ended", "error"), TEXT),
             **dict.fromkeys(("loss", "batch_error"), NUMBER),
             "seconds": SIZE,
@@ -200,7 +203,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "threads": WHOLE,
             "code": Object({"commit": or_null(TEXT), "dirty": or_null(FLAG)}),
         },
-        {"command": TEXT, "runs_per_process": WHOLE, "wall_seconds": SIZE, "peak_memory": MapOf(SIZE, TEXT)},
+        {"format": WHOLE, "command": TEXT, "runs_per_process": WHOLE, "wall_seconds": SIZE, "peak_memory": MapOf(SIZE, TEXT)},
     ),
     paths.SWEEP: Object({"runs": ListOf(NAME, least=1)}, {"experiment": TEXT, "command": TEXT}),
     paths.VERIFICATION: Object({"runs": ListOf(Object({"run": NAME, "kind": TEXT, "same": or_null(FLAG), "found": TEXT}))}),
