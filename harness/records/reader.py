@@ -1,7 +1,7 @@
-"""Read every kind of file of a record: the result is a valid value, or a RecordError that names the file.
+"""Read every kind of file of a record. The result is a valid value, or a RecordError that names the file.
 
-A record may have been cut short, edited, or made by somebody else. So only regular files are opened (a pipe or a device would
-block or never end), the number of bytes is bounded, packed or not, and the content is checked against `harness.records.schema`.
+A file may be damaged, edited or malicious. Therefore only regular files are opened, their size is bounded, and their content is
+checked against `harness.records.schema`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 import os
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,19 +28,19 @@ from harness.config.run import RunConfig
 from harness.records import paths
 from harness.records.schema import COLUMNS, GAPPED_COLUMNS, NEVER_EMPTY, SCHEMAS, TEXT_COLUMNS, WHOLE_COLUMNS
 from harness.records.upgrade import VERSIONED, upgrade
-from harness.records.value_types import LARGEST, Schema, find_fault, find_malformation, quote, schema_of
+from harness.records.value_types import LARGEST, find_fault, find_malformation, quote, schema_of
 
 MIB = 2**20
 MAX_DOCUMENT = 32 * MIB
 """Maximum bytes of a JSON or Markdown file; those of a sweep of 100,000 runs are under 10 MiB."""
 MAX_TABLE = 512 * MIB
-"""Maximum bytes of a CSV file, unpacked; steps.csv of a million updates has 65 MiB, layers.csv of 1,202 layers 8 MiB."""
+"""Maximum bytes of an unpacked CSV file; steps.csv of a million updates has 65 MiB, layers.csv of 1,202 layers 8 MiB."""
 MAX_CHECKPOINT = 16 * 1024 * MIB
 """Maximum bytes of a checkpoint; that of 1,202 layers with every gradient norm of 64,000 steps has 0.5 GiB."""
 FIRST_CHOICES = frozenset({"depth", "shortcut", "seed", "data", "data.name", "schedule", "schedule.steps"})
-"""Choices that every record has, however old."""
+"""Keys that config.json has in every format."""
 ROUND_TRIP: dict[str, Any] = {} if pd.__version__ >= "3.1" else {"float_precision": "round_trip"}
-"""Makes pandas read the same bits that were written; since 3.1 it always does."""
+"""Arguments with which pandas reads the bits that were written; since 3.1 it always does."""
 
 
 class RecordError(Exception):
@@ -55,9 +56,9 @@ def describe_error(error: Exception) -> str:
 
 @contextmanager
 def open_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a regular file for reading. Raises RecordError if it is none or cannot be read, also within the block."""
+    """Open a regular file for reading. Raises RecordError if it is not one or cannot be read, also for errors in the block."""
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, 0), "rb", closefd=True) as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise RecordError(f"{path}: is not a regular file")
             yield file
@@ -71,7 +72,7 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def parsing(path: Path) -> Iterator[None]:
-    """Turn every exception in the block into a RecordError: parsers of damaged content may raise any class."""
+    """Turn every exception in the block into a RecordError; a parser may raise any exception for damaged content."""
     try:
         yield
     except RecordError:
@@ -81,49 +82,45 @@ def parsing(path: Path) -> Iterator[None]:
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """Return the bytes of a regular file. Raises RecordError if there are more than `most`, or it cannot be read."""
+    """Return the bytes of a regular file. Raises RecordError if it has more than `most` bytes or cannot be read."""
     with open_file(path) as file:
         return _read_at_most(file, most, path)
 
 
 def read_text(path: Path) -> str:
-    """Return a UTF-8 text file with all line ends as newline characters. Raises RecordError if it cannot be read."""
+    """Return the text of a UTF-8 file, with line endings converted to newlines. Raises RecordError if it cannot be read."""
     data = read_bytes(path, MAX_DOCUMENT)
     with parsing(path):
         return io.TextIOWrapper(io.BytesIO(data), "utf-8").read()
 
 
-def read_json(path: Path, schema: Schema | None = None) -> dict[str, Any]:
-    """Return a JSON object, in the present format. Numbers are finite, whole ones at most 2**53, and keys are unique.
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON object in the present format, checked against the schema of its file name, if there is one.
 
-    Args:
-        schema: what the object must fit; by default that of the file's name in `harness.records.schema`, if there is one. Keys
-            that it does not name are returned unchecked.
-
-    Raises:
-        RecordError: naming the file and the key at fault.
+    Numbers are finite, whole numbers at most 2**53, and keys unique. Keys that the schema does not name are returned unchecked.
+    Raises RecordError, which names the file and the invalid key.
     """
     data = read_bytes(path, MAX_DOCUMENT)
     with parsing(path):
-        content = json.loads(
+        record: dict[str, Any] = json.loads(
             data.decode("utf-8"), parse_constant=_finite, parse_float=_finite, parse_int=_whole, object_pairs_hook=_object
         )
-    if not isinstance(content, dict):
-        raise RecordError(f"{path}: holds no JSON object")
-    with parsing(path):
-        record: dict[str, Any] = upgrade(path.name, content) if path.name in VERSIONED else content
-    schema = schema or (schema_of(RunConfig, FIRST_CHOICES) if path.name == paths.CONFIG else SCHEMAS.get(path.name))
+        if not isinstance(record, dict):
+            raise RecordError(f"{path}: is not a JSON object")
+        if path.name in VERSIONED:
+            record = upgrade(path.name, record)
+    schema = schema_of(RunConfig, FIRST_CHOICES) if path.name == paths.CONFIG else SCHEMAS.get(path.name)
     if fault := find_malformation(record) or (schema and find_fault(record, schema)):
         raise RecordError(f"{path}: {fault}")
     return record
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None, last: int | None = None) -> pd.DataFrame:
-    """Return a table of a run. Columns of `harness.records.schema` have the type that it declares.
+    """Return a table of a run; columns of `harness.records.schema` have the type declared there.
 
     Args:
         columns: the columns to return, in this order; by default all.
-        last: read, and check, only this many rows at the end; by default all.
+        last: number of rows at the end to read and check; by default all.
 
     Raises:
         RecordError: if the table is missing, damaged or lacks a column.
@@ -137,8 +134,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None, last: int | Non
             first, _, rest = text.rstrip(b"\n").partition(b"\n")
             text = b"\n".join([first, *rest.rsplit(b"\n", last)[-last:]])
         header = _read_header(text)
-        if lacking := [name for name in (*known, *(columns or ())) if header and name not in header]:
-            raise RecordError(f"{path}: lacks the column {lacking[0]}")
+        if missing := [name for name in (*known, *(columns or ())) if header and name not in header]:
+            raise RecordError(f"{path}: lacks the column {missing[0]}")
         wanted = header if columns is None else list(columns)
         texts = [name for name in wanted if name in TEXT_COLUMNS]
         empty = {name: [""] for name in wanted if name not in texts}
@@ -164,7 +161,7 @@ def _read_at_most(file: Any, most: int, path: Path) -> bytes:
 
 def _finite(text: str) -> float:
     if not math.isfinite(number := float(text)):
-        raise ValueError(f"{text[:20]} is no finite number")
+        raise ValueError(f"{text[:20]} is not a finite number")
     return number
 
 
@@ -177,8 +174,8 @@ def _whole(text: str) -> int:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)[:60]!a} stands twice in one object")
+        repeated, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the key {repeated[:60]!a} is repeated in an object")
     return content
 
 
@@ -189,24 +186,14 @@ def _read_header(text: bytes) -> list[str]:
         raise ValueError("its first line is too long")
     header = next(csv.reader([first.decode("utf-8").rstrip("\r")]), [])
     if len(set(header)) < len(header):
-        raise ValueError("a column stands twice in its header")
-    if b'"' not in text and not _is_rectangular(text, len(header) - 1):
-        raise ValueError("its rows are not all of one length")
+        raise ValueError("a column is repeated in the header")
+    if b'"' not in text and any(line.count(b",") != len(header) - 1 for line in io.BytesIO(text)):  # pandas pads short rows
+        raise ValueError("its rows differ in length")
     return header
 
 
-def _is_rectangular(text: bytes, commas: int) -> bool:
-    """Return whether each line of a CSV text without quotes has this many commas; pandas would pad shorter rows."""
-    letters = np.frombuffer(text if text.endswith(b"\n") else text + b"\n", np.uint8)
-    newlines, comma_positions = np.flatnonzero(letters == ord("\n")), np.flatnonzero(letters == ord(","))
-    if len(comma_positions) != commas * len(newlines):
-        return False
-    by_line = comma_positions.reshape(len(newlines), -1)
-    return commas <= 0 or bool((by_line[:, -1] < newlines).all() and (by_line[1:, 0] > newlines[:-1]).all())
-
-
 def _column_fault(values: pd.Series, whole: bool) -> str:
-    """Return a description of what is wrong with a column of numbers; empty if nothing is."""
+    """Return a description of an invalid value in a column of numbers; empty if all are valid."""
     if not pd.api.types.is_numeric_dtype(values) or values.dtype.kind not in "iuf":
         wrong = pd.to_numeric(values, errors="coerce").isna() & values.notna()
         return f"must be a number, not {quote(str(values[wrong].iloc[0] if wrong.any() else values.iloc[0]))}"
@@ -216,35 +203,35 @@ def _column_fault(values: pd.Series, whole: bool) -> str:
 
 
 def _read_vectors(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
-    """Return the vectors of an npz file, all of one length, as columns, and their index as `step`."""
+    """Return the vectors of an npz file as columns, and their index as the column `step`."""
     with open_file(path) as file, parsing(path), zipfile.ZipFile(file) as archive:
         members = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
         if not members:
-            raise ValueError("it holds no vectors")
+            raise ValueError("it has no vectors")
         wanted = ["step", *members] if columns is None else list(columns)
-        if lacking := [name for name in wanted if name not in ("step", *members)]:
-            raise RecordError(f"{path}: lacks the column {lacking[0]}")
+        if missing := [name for name in wanted if name not in ("step", *members)]:
+            raise RecordError(f"{path}: lacks the column {missing[0]}")
         names = [name for name in wanted if name != "step"] or list(members)[:1]
         vectors = {name: _read_vector(archive, members[name]) for name in names}
         lengths = {len(vector) for vector in vectors.values()}
         if len(lengths) > 1:
-            raise ValueError("its vectors are not all of one length")
+            raise ValueError("its vectors differ in length")
         return pd.DataFrame({"step": np.arange(lengths.pop()), **vectors})[wanted]
 
 
 def _read_vector(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[np.float32]:
-    """Return a float32 vector as `write_vectors` packs it. Raises ValueError for any other member of an archive.
+    """Return a float32 vector written by `write_vectors`. Raises ValueError for any other content.
 
-    Vectors are not compressed, so one takes no more memory than its file; the length in its own header is not trusted.
+    Compressed vectors and wrong lengths in the header are refused, so that a vector never needs more memory than the file.
     """
     if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
         raise ValueError(f"{quote(entry.filename)} is compressed")
     stream = io.BytesIO(archive.read(entry))
     if np.lib.format.read_magic(stream) != (1, 0):
-        raise ValueError(f"{quote(entry.filename)} is of another version")
+        raise ValueError(f"{quote(entry.filename)} has another version of the npy format")
     shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     if dtype != np.dtype("<f4") or len(shape) != 1:
-        raise ValueError(f"{quote(entry.filename)} is no vector of 32-bit numbers")
+        raise ValueError(f"{quote(entry.filename)} is not a vector of 32-bit numbers")
     vector: NDArray[np.float32] = np.frombuffer(stream.getbuffer(), dtype, offset=stream.tell())
     if len(vector) != shape[0]:
         raise ValueError(f"{quote(entry.filename)} is cut short")

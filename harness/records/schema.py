@@ -1,7 +1,6 @@
-"""The content of every file of a run and of a sweep: each column and each key, with a description and its unit.
+"""The columns and keys of every file of a run and of a sweep, with descriptions and units; docs/reference.md shows them.
 
-The only place for column names (`harness.records.paths` is that for file names). docs/reference.md is generated from it. Errors
-are in percent, norms are 2-norms accumulated in float64, losses are mean cross-entropies, times are in seconds.
+Errors are in percent, norms are 2-norms accumulated in float64, losses are mean cross-entropies, times are in seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from harness.records.value_types import FLAG, NAME, NUMBER, SIZE, TEXT, WHOLE, L
 Sentences = Mapping[str, str]
 """Names in order, each with its description."""
 RUN_FILES: Sentences = {
-    paths.CONFIG: "every choice, resolved, and the `format` of the record; not those that only say where and how the run is computed",
+    paths.CONFIG: "every choice, resolved, and the `format` of the record; not those that only say where and how the run is "
+    "computed",
     paths.STATUS: "state, step, times, error message, checksums",
     paths.STEPS: "one row per training step: loss and error of its batch, in training mode",
     paths.EPOCHS: "one row per epoch and evaluation, with `start_from` also one before the first step: means over the batches "
@@ -117,54 +117,72 @@ OPTIONAL_RESULTS: Sentences = {
     "overflowed": "evaluations at the end (train, test, holdout) that were not finite; their errors are those of chance",
 }
 """Results whose column exists only if some run has them, after the errors."""
-KEYS: Mapping[str, Sentences] = {
+_KEYS: Mapping[str, Mapping[str, tuple[Schema, str]]] = {
     paths.STATUS: {
-        "format": _FORMAT,
-        "state": "waiting, running, interrupted, done, diverged, failed or killed",
-        "step": "number of updates completed when this was written",
-        "steps": "number of updates requested",
-        "started": "time of the first start (UTC)",
-        "ended": "time of the end (UTC)",
-        "seconds": "time spent on the training",
-        "parameters": "number of trainable parameters",
-        "loss": "of the last batch when this was written",
-        "batch_error": "the same, of the error (%)",
-        "warmup_end": "step at which a warm-up with `schedule.warmup=until_error` ended",
-        "overflowed": "the last evaluations (train, test, holdout) that were not finite; their errors are those of chance",
-        "resumed_from_step": "every step at which the run was resumed",
-        "resumed_elsewhere": "true if that was with another version of torch or another processor",
-        "error": "why it failed or was killed",
-        "sha256": "checksum of every file of a finished run except its log",
+        "format": (WHOLE, _FORMAT),
+        "state": (one_of(*STATES), "waiting, running, interrupted, done, diverged, failed or killed"),
+        "step": (WHOLE, "number of updates completed when this was written"),
+        "steps": (WHOLE, "number of updates requested"),
+        "started": (TEXT, "time of the first start (UTC)"),
+        "ended": (TEXT, "time of the end (UTC)"),
+        "seconds": (SIZE, "time spent on the training"),
+        "parameters": (WHOLE, "number of trainable parameters"),
+        "loss": (NUMBER, "of the last batch when this was written"),
+        "batch_error": (NUMBER, "the same, of the error (%)"),
+        "warmup_end": (WHOLE, "step at which a warm-up with `schedule.warmup=until_error` ended"),
+        "overflowed": (
+            ListOf(one_of("train", "test", "holdout")),
+            "the last evaluations (train, test, holdout) that were not finite; their errors are those of chance",
+        ),
+        "resumed_from_step": (ListOf(WHOLE), "every step at which the run was resumed"),
+        "resumed_elsewhere": (FLAG, "true if that was with another version of torch or another processor"),
+        "error": (TEXT, "why it failed or was killed"),
+        "sha256": (MapOf(TEXT, NAME), "checksum of every file of a finished run except its log"),
     },
     paths.ENVIRONMENT: {
-        "format": _FORMAT,
-        "python": "version",
-        "system": "operating system and architecture",
-        "packages": "versions of this package and of those that results depend on",
-        "torch": "build of PyTorch: CUDA, git commit, vector instructions in use",
-        "cpu": "model of the processor",
-        "gpu": "model of the GPU; null if there is none",
-        "threads": "CPU threads of the run",
-        "data_checksum": "SHA-256 of all images and labels, in order",
-        "code": "git commit, and whether files had changes; null if the code is not a checkout",
-        "command": "command line, without absolute paths",
-        "runs_per_process": "number of runs interleaved in the process",
-        "wall_seconds": "time spent on the training, without pauses",
-        "peak_memory": "peak memory of the process, and of the GPU if there is one (MiB)",
+        "format": (WHOLE, _FORMAT),
+        "python": (TEXT, "version"),
+        "system": (TEXT, "operating system and architecture"),
+        "packages": (MapOf(or_null(TEXT), TEXT), "versions of this package and of those that results depend on"),
+        "torch": (
+            Object(dict.fromkeys(("cuda", "git", "cpu_capability"), or_null(TEXT))),
+            "build of PyTorch: CUDA, git commit, vector instructions in use",
+        ),
+        "cpu": (TEXT, "model of the processor"),
+        "gpu": (or_null(TEXT), "model of the GPU; null if there is none"),
+        "threads": (WHOLE, "CPU threads of the run"),
+        "data_checksum": (TEXT, "SHA-256 of all images and labels, in order"),
+        "code": (
+            Object({"commit": or_null(TEXT), "dirty": or_null(FLAG)}),
+            "git commit, and whether files had changes; null if the code is not a checkout",
+        ),
+        "command": (TEXT, "command line, without absolute paths"),
+        "runs_per_process": (WHOLE, "number of runs interleaved in the process"),
+        "wall_seconds": (SIZE, "time spent on the training, without pauses"),
+        "peak_memory": (MapOf(SIZE, TEXT), "peak memory of the process, and of the GPU if there is one (MiB)"),
     },
     paths.SWEEP: {
-        "experiment": "name of the experiment, or none",
-        "command": "command line, without absolute paths",
-        "runs": "names of the runs, in the requested order",
+        "experiment": (TEXT, "name of the experiment, or none"),
+        "command": (TEXT, "command line, without absolute paths"),
+        "runs": (ListOf(NAME, least=1), "names of the runs, in the requested order"),
     },
     paths.REPORT_SUMMARY: {
-        "title": "title of the report",
-        "figure": "path of its first figure within the folder; null if there is none",
+        "title": (TEXT, "title of the report"),
+        "figure": (or_null(TEXT), "path of its first figure within the folder; null if there is none"),
     },
     paths.VERIFICATION: {
-        "runs": "for each checked run: its name, the kind of check, whether the results are the same, and a description",
+        "runs": (
+            ListOf(Object({"run": NAME, "kind": TEXT, "same": or_null(FLAG), "found": TEXT})),
+            "for each checked run: its name, the kind of check, whether the results are the same, and a description",
+        ),
     },
 }
+_OPTIONAL_KEYS = {
+    paths.STATUS: _KEYS[paths.STATUS].keys() - {"state"},
+    paths.ENVIRONMENT: {"format", "command", "runs_per_process", "wall_seconds", "peak_memory"},
+    paths.SWEEP: {"experiment", "command"},
+}
+KEYS: Mapping[str, Sentences] = {file: {key: text for key, (_, text) in keys.items()} for file, keys in _KEYS.items()}
 """Keys of the JSON files that hold one object. A status has only those that apply."""
 VERDICT: Sentences = {
     "claim": "id of the claim",
@@ -181,41 +199,18 @@ VERDICT: Sentences = {
 }
 """Keys of each of the `verdicts` in verdicts.json. A number that is unknown or unbounded is null."""
 SCHEMAS: Mapping[str, Schema] = {
-    paths.STATUS: Object(
-        {"state": one_of(*STATES)},
-        {
-            **dict.fromkeys(("format", "step", "steps", "parameters", "warmup_end"), WHOLE),
-            **dict.fromkeys(("started", "ended", "error"), TEXT),
-            **dict.fromkeys(("loss", "batch_error"), NUMBER),
-            "seconds": SIZE,
-            "overflowed": ListOf(one_of("train", "test", "holdout")),
-            "resumed_from_step": ListOf(WHOLE),
-            "resumed_elsewhere": FLAG,
-            "sha256": MapOf(TEXT, NAME),
-        },
-    ),
-    paths.ENVIRONMENT: Object(
-        {
-            **dict.fromkeys(("python", "system", "cpu", "data_checksum"), TEXT),
-            "packages": MapOf(or_null(TEXT), TEXT),
-            "torch": Object({name: or_null(TEXT) for name in ("cuda", "git", "cpu_capability")}),
-            "gpu": or_null(TEXT),
-            "threads": WHOLE,
-            "code": Object({"commit": or_null(TEXT), "dirty": or_null(FLAG)}),
-        },
-        {"format": WHOLE, "command": TEXT, "runs_per_process": WHOLE, "wall_seconds": SIZE, "peak_memory": MapOf(SIZE, TEXT)},
-    ),
-    paths.SWEEP: Object({"runs": ListOf(NAME, least=1)}, {"experiment": TEXT, "command": TEXT}),
-    paths.VERIFICATION: Object({"runs": ListOf(Object({"run": NAME, "kind": TEXT, "same": or_null(FLAG), "found": TEXT}))}),
-    paths.REPORT_SUMMARY: Object({"title": TEXT, "figure": or_null(TEXT)}),
+    **{
+        file: Object({key: schema for key, (schema, _) in keys.items()}, _OPTIONAL_KEYS.get(file, ()))
+        for file, keys in _KEYS.items()
+    },
     paths.VERDICTS: Object({"verdicts": ListOf(Object({"claim": TEXT, "verdict": TEXT}))}),
 }
-"""Schemas of the JSON files with a fixed content; that of config.json follows from `harness.config.run.RunConfig`."""
+"""Schemas of the JSON files, except config.json: its schema is that of `harness.config.run.RunConfig`."""
 TEXT_COLUMNS = ("name", "kind", "status", "run", "overflowed")
-"""Columns of any table that hold text; the others of COLUMNS hold numbers."""
+"""Columns that hold text, in any table; the other columns of COLUMNS hold numbers."""
 WHOLE_COLUMNS = ("step", "block", "layer")
-"""Columns of COLUMNS that hold whole numbers."""
+"""Columns that hold whole numbers."""
 GAPPED_COLUMNS = ("layer",)
-"""Columns of WHOLE_COLUMNS that may be empty in some rows."""
+"""Whole-number columns that may have empty cells."""
 NEVER_EMPTY = (paths.STEPS, paths.EPOCHS)
-"""Tables of a finished run that have at least one row."""
+"""Tables that have at least one row in a finished run."""

@@ -1,30 +1,27 @@
-"""Schemas of values read from files, and a description of the first fault of a value.
-
-A schema is a `Scalar`, a `ListOf`, a `MapOf` (an object whose keys are names) or an `Object` (with given keys, and any others).
-"""
+"""Schemas of values read from files: `Scalar`, `ListOf`, `MapOf` (with arbitrary keys) and `Object` (with given keys)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 LARGEST = 2**53
-"""The largest whole number up to which a float holds every one; far above any count of a record."""
+"""A float represents every whole number up to this one; the counts in records are far smaller."""
 MAX_DEPTH = 32
-"""Levels of lists and objects in a JSON file; the records have at most six."""
+"""Maximum levels of lists and objects in a JSON file; records have at most six."""
 MAX_QUOTED = 60
-"""Characters of a wrong value that a message quotes."""
+"""Maximum characters of a value quoted in a message."""
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Scalar:
-    """One value: what it must be, for messages, and a function that accepts it."""
+    """A single value: a description for messages, and a function that tells whether a value is accepted."""
 
     description: str
     accepts: Callable[[Any], bool]
@@ -32,15 +29,15 @@ class Scalar:
 
 @dataclass(frozen=True)
 class Object:
-    """An object that has the required keys, and may have the optional ones."""
+    """An object with these keys; those in `optional` may be missing. Other keys are allowed and not checked."""
 
-    required: Mapping[str, Schema] = field(default_factory=dict)
-    optional: Mapping[str, Schema] = field(default_factory=dict)
+    keys: Mapping[str, Schema]
+    optional: Collection[str] = ()
 
 
 @dataclass(frozen=True)
 class MapOf:
-    """An object whose keys are names and whose values all have one schema."""
+    """An object of any number of keys, whose values all have one schema."""
 
     values: Schema
     names: Scalar
@@ -58,7 +55,7 @@ Schema = Scalar | Object | MapOf | ListOf
 
 
 def _is_name(value: Any) -> bool:
-    """Return whether a value can be the name of a file that stays in its folder and is not hidden."""
+    """Return whether a value is a valid name of a file that is not hidden, without a path."""
     if not isinstance(value, str) or value.startswith(".") or set(value) & {"/", "\0"}:
         return False
     return 0 < len(value.encode("utf-8", "surrogatepass")) < 256
@@ -114,19 +111,19 @@ def _faults(value: Any, schema: Schema, path: str) -> Iterator[str]:
             yield from _faults(key, schema.names, f"{here}a key")
             yield from _faults(item, schema.values, _join(path, key))
     else:
-        for key, inner in (*schema.required.items(), *schema.optional.items()):
+        for key, inner in schema.keys.items():
             if key in value:
                 yield from _faults(value[key], inner, _join(path, key))
-            elif key in schema.required:
+            elif key not in schema.optional:
                 yield f"{_join(path, key)}: missing"
 
 
 def find_malformation(value: Any) -> str | None:
-    """Return a description of what no record may hold at any depth: invalid Unicode, or more than MAX_DEPTH levels; or None."""
+    """Return a description of invalid Unicode or of more than MAX_DEPTH levels in a value, or None."""
     level = [value]
     for _ in range(MAX_DEPTH):
         if invalid := next((item for item in level if isinstance(item, str) and SURROGATE.search(item)), None):
-            return f"holds text that is no Unicode: {quote(invalid)}"
+            return f"contains invalid Unicode: {quote(invalid)}"
         groups = [item for item in level if isinstance(item, dict | list)]
         level = [child for group in groups for child in ([*group, *group.values()] if isinstance(group, dict) else group)]
         if not level:
@@ -135,7 +132,7 @@ def find_malformation(value: Any) -> str | None:
 
 
 def quote(value: Any) -> str:
-    """Return a value as a message quotes it: shortened, in printable ASCII."""
+    """Return a value for a message: shortened, in printable ASCII."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
     text = {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else ascii(value)
@@ -143,7 +140,7 @@ def quote(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text on one line, without characters that no terminal or font can show."""
+    """Return a text on one line, with unprintable characters replaced."""
     return "".join(letter if letter.isprintable() else " " if letter.isspace() else "\ufffd" for letter in text)
 
 
@@ -151,16 +148,16 @@ STRICTER: Mapping[str, Schema] = {
     **dict.fromkeys(("depth", "width", "schedule.steps", "schedule.batch_size"), COUNT),
     "probes": ListOf(NAME),
 }
-"""Schemas of choices that are narrower than their type."""
+"""Schemas of keys that are stricter than the type of the key."""
 
 
 @cache
 def schema_of(config: type, required: frozenset[str] = frozenset(), prefix: str = "") -> Object:
-    """Return the schema of a recorded config, a frozen dataclass, from the declared types of its fields.
+    """Return the schema of a recorded config, a frozen dataclass, from the types of its fields.
 
     Args:
-        required: keys under their full names ("depth", "schedule.steps"); all others are optional, since a record may be older.
-        prefix: the key of the config itself within the record, with a dot.
+        required: full names of the required keys ("schedule.steps"). The others are optional: an older record may lack them.
+        prefix: prefix of the full names of the config's own fields ("schedule.").
     """
     hints = get_type_hints(config)
     schemas: dict[str, Schema] = {}
@@ -168,10 +165,7 @@ def schema_of(config: type, required: frozenset[str] = frozenset(), prefix: str 
         hint, key = hints[name], f"{prefix}{name}"
         nested = isinstance(hint, type) and is_dataclass(hint)
         schemas[name] = schema_of(hint, required, f"{key}.") if nested else STRICTER.get(key) or _schema_of_hint(hint)
-    return Object(
-        {name: schema for name, schema in schemas.items() if f"{prefix}{name}" in required},
-        {name: schema for name, schema in schemas.items() if f"{prefix}{name}" not in required},
-    )
+    return Object(schemas, optional=[name for name in schemas if f"{prefix}{name}" not in required])
 
 
 def _schema_of_hint(hint: Any) -> Schema:

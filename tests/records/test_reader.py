@@ -66,21 +66,21 @@ def read(path):
 JSON = {
     "nested": ("[" * 100_000 + "]" * 100_000, "cannot be read"),
     "nested in an unknown key": ('{"state": "done", "more": ' + "[" * 50 + "]" * 50 + "}", "nested more than 32 levels deep"),
-    "NaN": ('{"state": "done", "seconds": NaN}', "NaN is no finite number"),
-    "infinity": ('{"state": "done", "loss": -Infinity}', "no finite number"),
-    "a float beyond all": ('{"state": "done", "loss": 1e999}', "no finite number"),
+    "NaN": ('{"state": "done", "seconds": NaN}', "NaN is not a finite number"),
+    "infinity": ('{"state": "done", "loss": -Infinity}', "not a finite number"),
+    "a float beyond all": ('{"state": "done", "loss": 1e999}', "not a finite number"),
     "5,000 digits": ('{"state": "done", "step": ' + "9" * 5000 + "}", "larger than any number of a record"),
     "2**53 + 1": ('{"state": "done", "step": 9007199254740993}', "larger than any number"),
-    "a key twice": ('{"state": "done", "state": "failed"}', "'state' stands twice"),
+    "a key twice": ('{"state": "done", "state": "failed"}', "'state' is repeated"),
     "no UTF-8": (b'{"state": "\xff"}', "cannot be read"),
-    "half a character": ('{"state": "done", "error": "\\ud800"}', "no Unicode"),
+    "half a character": ('{"state": "done", "error": "\\ud800"}', "invalid Unicode"),
     "no state": ("{}", "state: missing"),
     "an unknown state": ('{"state": "asleep"}', "state: must be waiting, running, .* or killed, not 'asleep'"),
     "text for a number": ('{"state": "done", "seconds": "x"}', "seconds: must be a number, at least 0, not 'x'"),
     "truth for a number": ('{"state": "done", "step": true}', "step: must be a whole number, at least 0, not true"),
     "a negative time": ('{"state": "done", "seconds": -1}', "seconds: must be a number, at least 0, not -1"),
     "a path for a name": ('{"state": "done", "sha256": {"../../x": "0"}}', "without a path, not '../../x'"),
-    "a list": ("[]", "no JSON object"),
+    "a list": ("[]", "not a JSON object"),
 }
 
 
@@ -108,9 +108,9 @@ TABLES = {
     "half a step": ("0.5,0,0.1,1,50\n", "step: must be a whole number"),
     "no step": (",0,0.1,1,50\n", "step: must be a whole number"),
     "a header alone": ("", "has no rows"),
-    "a row too short": ("0,0,0.1\n", "not all of one length"),
-    "a row too long": ("0,0,0.1,1,50,7\n", "not all of one length"),
-    "a row too long and one too short": ("0,0,0.1,1,50,7\n1,0,0.1,1\n", "not all of one length"),
+    "a row too short": ("0,0,0.1\n", "rows differ in length"),
+    "a row too long": ("0,0,0.1,1,50,7\n", "rows differ in length"),
+    "a row too long and one too short": ("0,0,0.1,1,50,7\n1,0,0.1,1\n", "rows differ in length"),
     "no UTF-8": (b"0,0,0.1,\xff,50\n", "cannot be read"),
 }
 
@@ -141,10 +141,10 @@ def vectors(path, *arrays, compress=zipfile.ZIP_STORED):
     ("arrays", "words"),
     [
         ([np.ones(3)], "32-bit"),
-        ([np.ones((3, 2), np.float32)], "no vector"),
-        ([np.float32(1)], "no vector"),
+        ([np.ones((3, 2), np.float32)], "not a vector"),
+        ([np.float32(1)], "not a vector"),
         ([np.array([{"a": print}], dtype=object)], "32-bit"),
-        ([np.ones(3, np.float32), np.ones(4, np.float32)], "one length"),
+        ([np.ones(3, np.float32), np.ones(4, np.float32)], "vectors differ in length"),
         ([], "no vectors"),
     ],
 )
@@ -237,7 +237,8 @@ def test_a_damaged_checkpoint_is_a_record_error(tmp_path):
 @pytest.mark.parametrize("name", schema.KEYS)
 def test_every_key_that_is_described_is_checked(name):
     content = schema.SCHEMAS[name]
-    assert {*content.required, *content.optional} == set(schema.KEYS[name])
+    assert content.keys.keys() == schema.KEYS[name].keys()
+    assert set(content.optional) <= content.keys.keys()
 
 
 # --- random damage ---
