@@ -1,6 +1,6 @@
-# make demo   install into .venv if need be, run the main job on the embedded data, print where its report is
-# make test   lint, types and fast tests;  make test-slow   the tests that take longer
-# make experiments   every experiment of conf/experiment at its digits size, then one page over all sweeps: results/index.html
+# make demo   install into .venv if needed, train six nets on the embedded data, print the path of the report
+# make test   lint, types and fast tests;  make test-slow   the longer tests
+# make experiments   every experiment of conf/experiment on digits, then one page over all sweeps: results/index.html
 # make lab    the residual block worked by hand, and questions answered by small runs: results/lab/index.html, also in Chinese
 
 PYTHON ?= python3
