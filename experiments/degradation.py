@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import pandas as pd
@@ -16,6 +17,7 @@ from harness.claims.measures import (
     RESIDUAL,
     SHALLOW,
     Arm,
+    Sample,
     as_published,
     difference,
     gap_grows,
@@ -95,101 +97,80 @@ def without_warm_up(setting: Setting) -> Evidence | MissingRuns:
     net = {"depth": 110, **RESIDUAL}
     runs = setting.where(**net)
     warm = runs[runs["schedule.warmup"] != "none"]
-    arms = {"without": runs[runs["schedule.warmup"] == "none"], "with": warm}
-    if not set(arms["without"]["seed"]) & set(warm["seed"]):
+    without = runs[runs["schedule.warmup"] == "none"]
+    if not set(without["seed"]) & set(warm["seed"]):
         return MissingRuns("residual nets of 110 layers of the same seeds, with warm-up and without")
-    kinds = warm.drop_duplicates(WARM_UP_KEYS)[list(WARM_UP_KEYS)].to_dict("records")
-    kinds.sort(key=lambda kind: kind["schedule.warmup"] != UNTIL_ERROR["schedule.warmup"])
-    for key, value in kinds[0].items():
-        arms["with"] = arms["with"][arms["with"][key].isna() if pd.isna(value) else arms["with"][key] == value]
+    kinds = list(warm.groupby(list(WARM_UP_KEYS), dropna=False, sort=False))
+    kinds.sort(key=lambda kind: kind[0][0] != UNTIL_ERROR["schedule.warmup"])
+    warm_up = {key: value for key, value in zip(WARM_UP_KEYS, kinds[0][0], strict=True) if not pd.isna(value)}
+    arms = {"without": without, "with": kinds[0][1]}
     reached = setting.reduce("steps", partial(steps_to, column="error", level=SLOW_ERROR), ("error",), **net)
     steps = {arm: setting.by_seed(reached[reached["run"].isin(rows["run"])], "steps") for arm, rows in arms.items()}
     tests = {arm: setting.by_seed(rows, "test_error") for arm, rows in arms.items()}
-    names = {arm: f"residual, 110 layers, {arm} warm-up" for arm in arms}
     compared = pd.concat(arms.values())["run"]
     late = reached.loc[~reached["reached"].astype(bool) & reached["run"].isin(compared), "run"].tolist()
     notes = [f"{len(late)} runs never had an error below {SLOW_ERROR:g} %: {', '.join(late)}."] if late else []
-    notes += [f"The warm-up is {', '.join(f'{key}={value}' for key, value in kinds[0].items() if not pd.isna(value))}."]
+    notes += [f"The warm-up is {', '.join(f'{key}={value}' for key, value in warm_up.items())}."]
     notes += [f"{len(kinds) - 1} other kinds of warm-up are left out."] if len(kinds) > 1 else []
+
+    def without_minus_with(name: str, samples: Mapping[str, Sample], allowed: Allowed, unit: str) -> Statistic:
+        values = {f"residual, 110 layers, {arm} warm-up": sample for arm, sample in samples.items()}
+        change = stats.paired_difference(samples["without"], samples["with"])
+        return Statistic(f"{name}, without minus with warm-up", change, allowed, values, unit)
+
     return Evidence(
-        Statistic(
-            f"steps to {SLOW_ERROR:g} % training error, without minus with warm-up",
-            stats.paired_difference(steps["without"], steps["with"]),
-            above(0),
-            {names[arm]: steps[arm] for arm in arms},
-            "steps",
-        ),
-        Statistic(
-            "test error at the end, without minus with warm-up",
-            stats.paired_difference(tests["without"], tests["with"]),
-            near(0, 0.5),
-            {names[arm]: tests[arm] for arm in arms},
-            "points",
-        ),
+        without_minus_with(f"steps to {SLOW_ERROR:g} % training error", steps, above(0), "steps"),
+        without_minus_with("test error at the end", tests, near(0, 0.5), "points"),
         notes=notes,
     )
 
 
 DEPTHS = (20, 56, 110)
-D1 = Claim(
+_paper_claim = partial(Claim, protocol=Protocol.PAPER, keys=("depth", "shortcut"), paper=UNTIL_ERROR)
+D1 = _paper_claim(
     id="D1",
     source="He et al. 2015, Fig. 6 left",
     sentence="The training error of plain nets rises with depth.",
     rule="training error, deepest plain nets minus 20 layers (Welch): above 1 point",
-    protocol=Protocol.PAPER,
-    keys=("depth", "shortcut"),
     needs=({"depth": DEPTHS, "shortcut": ("none",)},),
     find=partial(rises, column="train_error", least=1, name="training error"),
-    paper=UNTIL_ERROR,
 )
-D2 = Claim(
+D2 = _paper_claim(
     id="D2",
     source="He et al. 2015, Fig. 6 left",
     sentence="The test error of plain nets rises with depth.",
     rule="test error, deepest plain nets minus 20 layers (Welch): above 0.5 point",
-    protocol=Protocol.PAPER,
-    keys=("depth", "shortcut"),
     needs=({"depth": DEPTHS, "shortcut": ("none",)},),
     find=partial(rises, column="test_error", least=0.5, name="test error"),
-    paper=UNTIL_ERROR,
 )
-D3 = Claim(
+D3 = _paper_claim(
     id="D3",
     source="He et al. 2015, Fig. 6",
     sentence="Plain nets of 110 layers have an error above 60 %.",
     rule="test error, one sample: above 60 %",
-    protocol=Protocol.PAPER,
-    keys=("depth", "shortcut"),
     needs=({"depth": (110,), "shortcut": ("none",)},),
     find=plain_110,
-    paper=UNTIL_ERROR,
 )
-D4 = Claim(
+D4 = _paper_claim(
     id="D4",
     source="He et al. 2015, Fig. 6 middle",
     sentence="The training error of residual nets does not rise with depth.",
     rule="training error, 110 minus 20 layers (Welch): below 0.5 point",
-    protocol=Protocol.PAPER,
-    keys=("depth", "shortcut"),
     needs=({"depth": (20, 110), "shortcut": ("identity",)},),
     find=partial(residual_change, column="train_error", ends=(20, 110), allowed=below(0.5), name="training error"),
-    paper=UNTIL_ERROR,
 )
 TABLE_6 = {
     "20": published_number(HE_2015, "Table 6", depth=20),
     "56": published_number(HE_2015, "Table 6", depth=56),
     "110": published_number(HE_2015, "Table 6", "mean of 5", depth=110),
 }
-D5 = Claim(
+D5 = _paper_claim(
     id="D5",
     source="He et al. 2015, Table 6",
     sentence="Residual nets of 20, 56 and 110 layers have test errors of 8.75, 6.97 and 6.61 %.",
     rule="test error, one sample each: within 0.5 point of the published number",
-    protocol=Protocol.PAPER,
-    keys=("depth", "shortcut"),
     needs=({"depth": DEPTHS, "shortcut": ("identity",)},),
     find=partial(as_published, numbers=TABLE_6, margin=0.5, nets="residual nets of {} layers", name="residual, {} layers"),
-    paper=UNTIL_ERROR,
 )
 D6 = Claim(
     id="D6",
@@ -201,11 +182,7 @@ D6 = Claim(
     keys=("depth", "shortcut"),
     needs=({"depth": (20, 110), "shortcut": ("none", "identity")},),
     find=partial(
-        gap_grows,
-        arms=(PLAIN, RESIDUAL),
-        names=("plain", "residual"),
-        gap="plain minus residual",
-        nets="plain and residual nets",
+        gap_grows, arms=(PLAIN, RESIDUAL), names=("plain", "residual"), gap="plain minus residual", nets="plain and residual nets"
     ),
 )
 D7 = Claim(
@@ -229,16 +206,13 @@ D8 = Claim(
     needs=({"depth": (110,), "shortcut": ("identity",), "schedule.warmup": ("none", "until_error")},),
     find=without_warm_up,
 )
-D11 = Claim(
+D11 = _paper_claim(
     id="D11",
     source="He et al. 2015, Table 6",
     sentence="Deeper residual nets are better.",
     rule="test error, 20 minus 110 layers (Welch): above 0.5 point",
-    protocol=Protocol.PAPER,
-    keys=("depth", "shortcut"),
     needs=({"depth": (20, 110), "shortcut": ("identity",)},),
     find=partial(residual_change, column="test_error", ends=(110, 20), allowed=above(0.5), name="test error"),
-    paper=UNTIL_ERROR,
 )
 CLAIMS = (D1, D2, D3, D4, D5, D6, D7, D8, D11)
 

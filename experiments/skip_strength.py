@@ -11,7 +11,6 @@ from dataclasses import replace
 from harness import plots
 from harness.claims.claim import Claim, Evidence, Experiment, MissingRuns, Protocol, Setting
 from harness.claims.measures import common_depths, gap_grows, mean
-from harness.plots import Picture
 
 STRENGTH = "shortcut_scale"
 SCALED = {"shortcut": "scaling", "branch_scale": 1.0}
@@ -60,19 +59,12 @@ K1 = Claim(
     find=half_degrades,
 )
 
-
-def _against_strength(picture: Picture, title: str) -> Picture:
-    return replace(picture, title=title, x=STRENGTH)
-
-
+PICTURES = (plots.ERROR, plots.FIRST_LAYER, plots.CURVES, plots.ACTIVATIONS, plots.FORWARD)
 EXPERIMENT = Experiment(
     "With the shortcut scaled by lambda from 0 (plain) to 1 (residual), where does degradation begin?",
-    (
-        _against_strength(plots.ERROR, "Error against the strength of the shortcut"),
-        _against_strength(plots.FIRST_LAYER, "Gradient of the first layer against the strength of the shortcut"),
-        _against_strength(plots.CURVES, plots.CURVES.title),
-        _against_strength(plots.ACTIVATIONS, plots.ACTIVATIONS.title),
-        _against_strength(plots.FORWARD, plots.FORWARD.title),
+    tuple(
+        replace(picture, title=picture.title.replace("against depth", "against the strength of the shortcut"), x=STRENGTH)
+        for picture in PICTURES
     ),
     (K1,),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -21,11 +22,12 @@ from harness.analysis.tables import Measure
 from harness.analysis.theory import SMALLEST
 from harness.analysis.verdicts import above, below, near
 from harness.claims.claim import Claim, Evidence, Experiment, MissingRuns, Protocol, Setting, Statistic
-from harness.claims.measures import mean
+from harness.claims.measures import RESIDUAL, Arm, mean
 from harness.records import states
 
 BOUND = 6.0
 """Powers of ten at which ratios are clipped: beyond it a gradient has vanished or exploded, and its size says no more."""
+PLAIN_BN = {"shortcut": "none", "norm": "batch"}
 Vector = NDArray[np.float64]
 START, DURING, LATER = "at step 0", f"median of steps {EARLY[0]} to {EARLY[1]}", f"median of probes after step {EARLY[1]}"
 
@@ -108,7 +110,7 @@ def vanishes(setting: Setting) -> Evidence | MissingRuns:
 
 def explodes(setting: Setting) -> Evidence | MissingRuns:
     """G2: `growth` per layer, at every depth."""
-    growths = setting.measured(GROWTH, shortcut="none", norm="batch")
+    growths = setting.measured(GROWTH, **PLAIN_BN)
     if growths.empty:
         return MissingRuns("plain nets with batch normalisation")
     growths = growths.assign(growth=growths["growth"] / ((growths["depth"] - 2) / growths["blocks"]))
@@ -121,12 +123,12 @@ def explodes(setting: Setting) -> Evidence | MissingRuns:
     return Evidence(*statistics, used={"depth": tuple(sorted(set(growths["depth"])))})
 
 
-def _balanced(setting: Setting, phases: Sequence[str], limit: float, nets: str, **keys: str) -> Evidence | MissingRuns:
-    """Test that `balance` lies within `limit` powers of ten in these phases of training, at every depth.
+def balanced(setting: Setting, phases: Sequence[str], limit: float, nets: str, arm: Arm) -> Evidence | MissingRuns:
+    """G3, G4: `balance` lies within `limit` powers of ten in these phases of training, at every depth.
 
     In phases after a run diverged it counts as BOUND. A phase that no run reached has no statistic.
     """
-    ratios = setting.measured(BALANCE, **keys)
+    ratios = setting.measured(BALANCE, **arm)
     if ratios.empty:
         return MissingRuns(nets)
     diverged = set(setting.runs["run"][setting.runs["status"] == states.DIVERGED])
@@ -143,16 +145,6 @@ def _balanced(setting: Setting, phases: Sequence[str], limit: float, nets: str, 
     if not statistics:
         return MissingRuns(f"{nets}, of more than {EARLY[1]} steps")
     return Evidence(*statistics, used={"depth": tuple(sorted(set(ratios["depth"])))})
-
-
-def healthy(setting: Setting) -> Evidence | MissingRuns:
-    """G3: `balance` of plain nets with BN, after step 0."""
-    return _balanced(setting, (DURING, LATER), 2, "plain nets with batch normalisation", shortcut="none", norm="batch")
-
-
-def preserved(setting: Setting) -> Evidence | MissingRuns:
-    """G4: `balance` of nets with identity shortcuts, in all phases."""
-    return _balanced(setting, (START, DURING, LATER), 1, "nets with identity shortcuts", shortcut="identity")
 
 
 DEPTHS = (20, 56, 110)
@@ -194,7 +186,7 @@ G3 = Claim(
     protocol=Protocol.ANY,
     keys=("depth", "shortcut", "norm"),
     needs=({"depth": DEPTHS, "shortcut": ("none",), "norm": ("batch",)},),
-    find=healthy,
+    find=partial(balanced, phases=(DURING, LATER), limit=2, nets="plain nets with batch normalisation", arm=PLAIN_BN),
     tables=("layers",),
     measures=(BALANCE,),
 )
@@ -207,7 +199,7 @@ G4 = Claim(
     protocol=Protocol.ANY,
     keys=("depth", "shortcut"),
     needs=({"depth": DEPTHS, "shortcut": ("identity",)},),
-    find=preserved,
+    find=partial(balanced, phases=(START, DURING, LATER), limit=1, nets="nets with identity shortcuts", arm=RESIDUAL),
     tables=("layers",),
     measures=(BALANCE,),
 )
