@@ -14,22 +14,22 @@ from harness.records.value_types import FLAG, NAME, NUMBER, SIZE, TEXT, WHOLE, L
 Sentences = Mapping[str, str]
 """Names in order, each with its description."""
 RUN_FILES: Sentences = {
-    paths.CONFIG: "every choice, resolved, and the `format` of the record; not those that only say where and how the run is "
-    "computed",
+    paths.CONFIG: "every resolved choice, except those that only determine where and how the run is computed; the `format` of "
+    "the record",
     paths.STATUS: "state, step, times, error message, checksums",
     paths.STEPS: "one row per training step: loss and error of its batch, in training mode",
-    paths.EPOCHS: "one row per epoch and evaluation, with `start_from` also one before the first step: means over the batches "
-    "since the last row, and evaluations (empty where not measured)",
+    paths.EPOCHS: "one row per epoch and per evaluation, with `start_from` also one before the first step: means over the "
+    "batches since the previous row, and results of evaluations (empty if not measured)",
     paths.probe_table("layers"): "with `probes=[layers]`: one row per probed step and weighted layer",
     paths.probe_table("blocks"): "with `probes=[blocks]`: one row per probed step and block (0 is the stem)",
-    paths.probe_table("lesions"): "with `probes=[lesions]`: one row per block, after the last step: evaluation on the test "
-    "images without that block's branch",
-    paths.GRADIENT_NORMS: "with `gradient_norms=every`: one vector per weighted layer, by name and in forward order: the "
-    "norm of its gradient at every step (float32); too large for a finding",
+    paths.probe_table("lesions"): "with `probes=[lesions]`: one row per block: evaluation on the test images without that "
+    "block's branch, after the last step",
+    paths.GRADIENT_NORMS: "with `gradient_norms=every`: one vector for each weighted layer, with the norm of its gradient at "
+    "every step (float32); by name and in forward order; too large for a finding",
     paths.ENVIRONMENT: "versions, processor, threads, checksum of the data, git commit, command, time, memory",
     paths.LOG: "the log, with tracebacks",
     paths.WEIGHTS: "weights and running statistics at the end; absent if the run diverged",
-    paths.CHECKPOINT: "only of an unfinished run: the state from which it resumes",
+    paths.CHECKPOINT: "only in an unfinished run: the state from which it resumes",
 }
 """The files of a run, RESULTS/runs/LABEL-HASH/."""
 SWEEP_FILES: Sentences = {
@@ -41,12 +41,12 @@ SWEEP_FILES: Sentences = {
     paths.REPORT_MARKDOWN: "the same report as Markdown, beside its figures",
     paths.REPORT_SUMMARY: "title and first figure of the report, for the index of all sweeps",
     paths.VERIFICATION: "only after `harness.verify`: its results",
-    paths.NOTES: "only of a finding, written by hand: command, what was expected, what was seen, what went against expectation",
+    paths.NOTES: "only in a finding, written by hand: command, what was expected, what was seen, what went against expectation",
 }
 """The files of a sweep, RESULTS/sweeps/LABEL-HASH/, and of a finding."""
 _FORMAT = "version of the record's format; absent from records of format 1"
 _STEP = "number of updates completed"
-_COUNTED = {"nonzero": "number of elements of that gradient that are not zero", "elements": "number of its elements"}
+_COUNTED = {"nonzero": "number of nonzero elements of that gradient", "elements": "number of its elements"}
 _BLOCK = {
     "step": _STEP,
     "block": "number in forward order from 1; 0 is the stem",
@@ -65,14 +65,14 @@ COLUMNS: Mapping[str, Sentences] = {
         "step": _STEP,
         "epoch": "number of epochs completed",
         "learning_rate": "of the last step; empty before the first",
-        "batch_loss": "mean over the batches since the last row, in training mode",
-        "batch_error": "the same, of the error (%)",
-        "train_loss": "of all training images, without augmentation, in evaluation mode; at milestones and the end",
-        "train_error": "the same, of the error (%)",
-        "test_loss": "of all test images, in evaluation mode; every `schedule.eval_every` steps, at milestones and the end",
-        "test_error": "the same, of the error (%)",
-        "holdout_loss": "of the training images held out by `data.split=holdout`, when the test images are",
-        "holdout_error": "the same, of the error (%)",
+        "batch_loss": "mean over the batches since the previous row, in training mode",
+        "batch_error": "the same for the error (%)",
+        "train_loss": "of all training images, without augmentation, in evaluation mode; at milestones and at the end",
+        "train_error": "the same for the error (%)",
+        "test_loss": "of all test images, in evaluation mode; every `schedule.eval_every` steps, at milestones and at the end",
+        "test_error": "the same for the error (%)",
+        "holdout_loss": "of the training images held out by `data.split=holdout`; measured at the same steps as `test_loss`",
+        "holdout_error": "the same for the error (%)",
         "seconds": "since the start of the run, without pauses",
     },
     paths.probe_table("layers"): {
@@ -80,7 +80,7 @@ COLUMNS: Mapping[str, Sentences] = {
         "layer": "number in forward order from 1, as the papers count; empty for a projection or gate",
         "name": "name of the layer's module",
         "kind": "conv, linear, projection or gate",
-        "grad_norm": "norm of the batch loss's gradient with respect to the weights, weight decay not included",
+        "grad_norm": "norm of the gradient of the batch loss with respect to the weights, without weight decay",
         "weight_norm": "norm of the weights before the update",
         "update_norm": "norm of the change made by the update; empty at the end, where no update follows",
         **_COUNTED,
@@ -90,19 +90,19 @@ COLUMNS: Mapping[str, Sentences] = {
     paths.probe_table("blocks"): {
         **_BLOCK,
         "forward_norm": "norm of the block's output over the whole batch",
-        "grad_norm": "norm of the batch loss's gradient with respect to that output",
+        "grad_norm": "norm of the gradient of the batch loss with respect to that output",
         **_COUNTED,
     },
     paths.probe_table("lesions"): {
         **_BLOCK,
         "test_loss": "of all test images, without the block's branch",
-        "test_error": "the same, of the error (%)",
+        "test_error": "the same for the error (%)",
     },
 }
 """Columns of every table of a run, in order."""
 RESULTS: Sentences = {
     "status": "state of the run",
-    "train_error": "at the end (%); that of chance if the run diverged",
+    "train_error": "at the end (%); the error of chance if the run diverged",
     "test_error": "the same, on the test images",
     "batch_error": "mean over the batches of the last 50 steps, in training mode (%)",
     "train_loss": "at the end; the last loss if the run diverged",
@@ -116,7 +116,7 @@ OPTIONAL_RESULTS: Sentences = {
     "warmup_end": "step at which a warm-up with `schedule.warmup=until_error` ended",
     "overflowed": "evaluations at the end (train, test, holdout) that were not finite; their errors are those of chance",
 }
-"""Results whose column exists only if some run has them, after the errors."""
+"""Results whose columns follow the errors, and exist only if a run has a value."""
 _KEYS: Mapping[str, Mapping[str, tuple[Schema, str]]] = {
     paths.STATUS: {
         "format": (WHOLE, _FORMAT),
@@ -128,15 +128,15 @@ _KEYS: Mapping[str, Mapping[str, tuple[Schema, str]]] = {
         "seconds": (SIZE, "time spent on the training"),
         "parameters": (WHOLE, "number of trainable parameters"),
         "loss": (NUMBER, "of the last batch when this was written"),
-        "batch_error": (NUMBER, "the same, of the error (%)"),
+        "batch_error": (NUMBER, "the same for the error (%)"),
         "warmup_end": (WHOLE, "step at which a warm-up with `schedule.warmup=until_error` ended"),
         "overflowed": (
             ListOf(one_of("train", "test", "holdout")),
             "the last evaluations (train, test, holdout) that were not finite; their errors are those of chance",
         ),
         "resumed_from_step": (ListOf(WHOLE), "every step at which the run was resumed"),
-        "resumed_elsewhere": (FLAG, "true if that was with another version of torch or another processor"),
-        "error": (TEXT, "why it failed or was killed"),
+        "resumed_elsewhere": (FLAG, "true if the run was resumed with another version of torch or on another processor"),
+        "error": (TEXT, "reason why the run failed or was killed"),
         "sha256": (MapOf(TEXT, NAME), "checksum of every file of a finished run except its log"),
     },
     paths.ENVIRONMENT: {
@@ -183,21 +183,21 @@ _OPTIONAL_KEYS = {
     paths.SWEEP: {"experiment", "command"},
 }
 KEYS: Mapping[str, Sentences] = {file: {key: text for key, (_, text) in keys.items()} for file, keys in _KEYS.items()}
-"""Keys of the JSON files that hold one object. A status has only those that apply."""
+"""Keys of the JSON files that hold one object. status.json has only the keys that apply to the run."""
 VERDICT: Sentences = {
     "claim": "id of the claim",
     "sentence": "the claim",
-    "source": "paper and place",
+    "source": "paper, and place in the paper",
     "protocol": "paper or any",
     "verdict": "reproduced, contradicted, undecided, consistent, inconsistent or not run",
-    "settings": "values of the keys in which settings differ: one setting if it was judged, several if they lack runs",
+    "settings": "values of the keys in which settings differ: one setting if it was judged, several if their runs are missing",
     "runs": "data, steps and seeds, in words",
     "parts": "each statistic: name, unit, value, interval (low, high), claimed range (above, below), seeds, values by sample",
     "differs": "differences from the paper",
     "needed": "what a firm verdict needs, in words",
     "commands": "commands of the runs that a firm verdict needs",
 }
-"""Keys of each of the `verdicts` in verdicts.json. A number that is unknown or unbounded is null."""
+"""Keys of each element of `verdicts` in verdicts.json. Unknown and unbounded numbers are null."""
 SCHEMAS: Mapping[str, Schema] = {
     **{
         file: Object({key: schema for key, (schema, _) in keys.items()}, _OPTIONAL_KEYS.get(file, ()))
