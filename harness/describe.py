@@ -18,8 +18,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
 from harness.config import network_size
+from harness.config.blocks import SHORTCUT_KEYS
 from harness.config.flat import varying
-from harness.config.network import SHORTCUT_KEYS, Family, NetworkConfig
+from harness.config.network import NetworkConfig
 from harness.config.registry import ChoiceError
 from harness.config.run import Precision, RunConfig
 from harness.config.validation import check_whole
@@ -29,12 +30,10 @@ from harness.system import console
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-IMAGES = {Family.cifar: (3, 32, 10), Family.imagenet: (3, 224, 1000), Family.densenet: (3, 32, 10)}
-"""Channels, side and classes of the images that each family was designed for."""
 IMAGE_KEYS = ("channels", "image_size", "classes")
 OPTIONS = {"--json": "--json", "-h": "--help", "--help": "--help"}
-DEEPEST_DENSENET = 1_000
-"""No two layers of a densenet are equal: this many take some seconds."""
+DEEPEST_TRACED = 1_000
+"""Nets without a repeated block, densenets for instance, are traced layer by layer: this many layers take some seconds."""
 MOST_NETS = 100
 """The most nets of one command: nobody reads a table of more columns."""
 
@@ -81,10 +80,12 @@ def describe(config: RunConfig, images: tuple[int, int, int]) -> Net:
     """
     from harness.models.summary import summarize
 
-    config.check_images(images[1], config.schedule.batch_size)
+    config.rules.check_images(config, images[1], config.schedule.batch_size)
     network_size.check(config, images[1], config.schedule.batch_size)
-    if config.family == Family.densenet and config.depth > DEEPEST_DENSENET:
-        raise ChoiceError(f"depth={config.depth}: a densenet is described layer by layer, up to depth={DEEPEST_DENSENET}")
+    if config.rules.repeating_depths(config) is None and config.depth > DEEPEST_TRACED:
+        raise ChoiceError(
+            f"depth={config.depth}: family {config.family} is described layer by layer, up to depth={DEEPEST_TRACED}"
+        )
     batch, bf16 = config.schedule.batch_size, config.precision is Precision.bf16
     return Net(config, images, summarize(config, *images, batch, bf16, config.execution.activation_checkpointing))
 
@@ -103,8 +104,8 @@ def as_json(net: Net) -> dict[str, Any]:
 
 
 def plain_twin(config: RunConfig) -> RunConfig | None:
-    """Return the same net without shortcuts; None for a plain net, a densenet and a plugin's family."""
-    if config.is_plugin_family or config.family == Family.densenet or config.shortcut == "none":
+    """Return the same net without shortcuts; None for a plain net, and for a family without such nets."""
+    if not config.rules.has_plain_twin or config.shortcut == "none":
         return None
     unused = {key for keys in SHORTCUT_KEYS.values() for key in keys} | {"survival"}
     values = {f.name: getattr(config, f.name) for f in fields(RunConfig) if f.name not in unused}
@@ -135,7 +136,7 @@ def _parse(arguments: Sequence[str]) -> list[tuple[RunConfig, tuple[int, int, in
     for product, images in products:
         for values in product.compose():
             config = from_composed(values)[0]
-            family = dict(zip(IMAGE_KEYS, IMAGES.get(config.family, IMAGES[Family.cifar]), strict=True))
+            family = dict(zip(IMAGE_KEYS, config.rules.images, strict=True))
             nets.append((config, cast(tuple[int, int, int], tuple((family | images).values()))))
     return nets
 
@@ -165,7 +166,7 @@ def _details(net: Net) -> str:
 def _title(net: Net) -> str:
     config, (channels, side, classes) = net.config, net.images
     kind = f"{config.family} net of {config.depth} layers"
-    if config.is_plugin_family:
+    if not config.stage_blocks:
         return f"{kind}; images {channels}x{side}x{side}, {classes} classes"
     kind += f", {cast(Any, config.block).value} blocks {config.stage_blocks}"
     return f"{kind}, shortcut {config.shortcut}; images {channels}x{side}x{side}, {classes} classes"
@@ -184,13 +185,11 @@ def _totals(net: Net) -> list[str]:
 
 def _twin(net: Net) -> str:
     """Return a sentence about the difference from the plain twin."""
-    if net.config.is_plugin_family:
-        return f"A plugin builds family {net.config.family}; it has no plain twin."
     if net.config.shortcut == "none":
         return "It is a plain net: no block has a shortcut."
     twin = plain_twin(net.config)
     if twin is None:
-        return "It has no plain twin: without concatenation a layer's input would have a different number of channels."
+        return f"It has no plain twin: family {net.config.family} does not have shortcut=none."
     other, count = describe(twin, net.images), sum(net.config.stage_blocks)
     own = [row for row in net.summary.rows if ".shortcut" in row.name]
     kinds = ", ".join(f"{sum(row.kind == kind for row in own)} of {kind}" for kind in dict.fromkeys(row.kind for row in own))

@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from harness.config.blocks import applies
 from harness.config.flat import flatten, varying
-from harness.config.network import applies
 from harness.config.run import with_defaults
 from harness.config.schedule import default_milestones
 from harness.records import paths, reader

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
-from harness.config.network import BlockKind, Family, NetworkConfig
+from harness.config.network import NetworkConfig
 from harness.config.registry import ChoiceError
 
 BYTES = 4
@@ -29,28 +28,10 @@ class Extent(NamedTuple):
 def extent(config: NetworkConfig, side: int, batch: int) -> Extent:
     """Return a lower bound of the network's size for images of `side` pixels."""
     weights = values = largest = 0
-    for stage, (count, stage_weights, channels) in enumerate(_stages(config)):
-        halvings = stage + (2 if config.family == Family.imagenet else 0)
-        output = batch * channels * max(1, side // 2**halvings) ** 2
-        weights, values, largest = weights + stage_weights, values + count * output, max(largest, output)
+    for stage in config.rules.sizes(config):
+        output = batch * stage.channels * max(1, side // 2**stage.halvings) ** 2
+        weights, values, largest = weights + stage.weights, values + stage.outputs * output, max(largest, output)
     return Extent(weights, values, largest)
-
-
-def _stages(config: NetworkConfig) -> Iterator[tuple[int, int, int]]:
-    """Yield the number of blocks of each stage, the weights of all their convolutions, and the channels of its output."""
-    if config.family == Family.densenet:
-        growth, channels = config.growth, cast(int, config.width)
-        for count in config.stage_blocks:
-            into = count * channels + growth * (count * (count - 1) // 2)  # input channels of all layers together
-            yield 1, 4 * growth * into + count * 9 * 4 * growth * growth, channels + count * growth
-            channels = (channels + count * growth) // 2
-        return
-    for number, count in enumerate(config.stage_blocks):
-        width = cast(int, config.width) * 2**number
-        if config.block is BlockKind.bottleneck:
-            yield count, (count * (4 + 9 + 4) - 3) * width**2, 4 * width  # the first block's input is narrower
-        else:
-            yield count, (count * 2 * 18 - 9) * width**2 // 2, width
 
 
 def check(config: NetworkConfig, side: int, batch: int) -> Extent:

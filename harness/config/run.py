@@ -18,7 +18,7 @@ from harness.config.data import SCHEDULES, DataConfig, LocatedData, is_fixed
 from harness.config.execution import KEYS as EXECUTION_KEYS
 from harness.config.execution import ExecutionConfig
 from harness.config.flat import flatten, plain, plain_value
-from harness.config.network import Family, NetworkConfig
+from harness.config.network import NetworkConfig
 from harness.config.plugins import load_plugin, plugin_digest
 from harness.config.registry import LR_SCHEDULE, OPTIMIZER, PLUGIN_KEYS, PROBE, ChoiceError, shown, unknown
 from harness.config.schedule import ScheduleConfig
@@ -143,12 +143,12 @@ class RunConfig(NetworkConfig):
             raise ChoiceError(
                 f"update_scaling=layerwise: is for optimizer=sgd, not for optimizer={self.optimizer}; nearest is none"
             )
-        if self.is_plugin_family and self.execution.activation_checkpointing:
+        if not self.rules.staged and self.execution.activation_checkpointing:
             raise ChoiceError(
-                f"activation_checkpointing=true: is for built-in families, not for family={self.family}; nearest is false"
+                f"activation_checkpointing=true: is for families of stages, not for family={self.family}; nearest is false"
             )
         if isinstance(self.start_from, int):
-            self.check_extends(self.start_from)
+            self.rules.check_extends(self, self.start_from)
             if self.norm == "none" and self.shortcut != "none" and self.update_scaling is UpdateScaling.layerwise:
                 raise ChoiceError(
                     f"start_from={self.start_from}: without norms the added branches end in weights of zero, and "
@@ -232,9 +232,11 @@ class RunConfig(NetworkConfig):
 
     def run_name(self) -> str:
         """Return the name of the run's folder: a readable label and the identity."""
-        family = "" if self.family == Family.cifar else f"{self.family}-"
-        start = "" if self.start_from == "none" else f"-from{self.start_from}"
-        return f"{self.data.name}-{family}{self.shortcut}-{self.depth}{start}-seed{self.seed}-{self.identity()}"
+        family = [] if self.family == NetworkConfig.family else [self.family]
+        shortcut = [self.shortcut] if "shortcut" in self.rules.keys else []
+        start = [] if self.start_from == "none" else [f"from{self.start_from}"]
+        words = [self.data.name, *family, *shortcut, str(self.depth), *start, f"seed{self.seed}", self.identity()]
+        return "-".join(words)
 
 
 def with_defaults(choices: Mapping[str, Any]) -> dict[str, Any]:

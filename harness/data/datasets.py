@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,10 @@ from harness.config.data import DataConfig, LocatedData, Split
 from harness.config.registry import DATA, ChoiceError
 from harness.config.run import RunConfig
 from harness.config.seeds import stream_seed
-from harness.data import cifar, filesystem, folders, image_folder
+from harness.data import Images, Labels, cifar, filesystem, folders, image_folder
 from harness.system import memory
 
 T = TypeVar("T")
-Images = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -130,9 +128,9 @@ def check_all(configs: Sequence[RunConfig]) -> list[RunConfig]:
 
 def _check_counts(config: RunConfig, facts: Facts) -> None:
     """Raise ChoiceError if there are too few images for a batch or a holdout, or if they are too small for the net."""
-    held = facts.train // 10 if config.data.split is Split.holdout else 0
-    images, batch = facts.train - held, config.schedule.batch_size
-    config.check_images(facts.size, batch)
+    holdout = facts.train // 10 if config.data.split is Split.holdout else 0
+    images, batch = facts.train - holdout, config.schedule.batch_size
+    config.rules.check_images(config, facts.size, batch)
     network_size.check_memory(config, facts.size, batch, config.device == "cpu", memory.installed())
     if batch > images:
         raise ChoiceError(
@@ -141,7 +139,7 @@ def _check_counts(config: RunConfig, facts: Facts) -> None:
         )
     if (precise := config.schedule.precise_norm or 0) > images:
         raise ChoiceError(f"schedule.precise_norm={precise}: there are {images} training images; nearest is {images}")
-    if config.data.split is Split.holdout and held == 0:
+    if config.data.split is Split.holdout and holdout == 0:
         raise ChoiceError(f"data.split=holdout: a tenth of {facts.train} training images is less than one image")
 
 
@@ -218,7 +216,7 @@ class _Cifar:
 
     @classmethod
     def read(cls, config: LocatedData) -> Arrays:
-        return Arrays(*cifar.locate(cls.name, config.root, download=False).read())
+        return Arrays(*cifar.read(cifar.locate(cls.name, config.root, download=False)))
 
 
 @DATA.register("cifar10")
@@ -239,7 +237,7 @@ class ImageFolder:
 
     @staticmethod
     def facts(config: LocatedData) -> Facts:
-        folder, size = folders.scan(config.root), _size(config)
+        folder, size = folders.scan(config.root), cast(int, config.image_size)
         margin = (image_folder.stored_side(folder, size, config.resize) - size) // 2
         counts = {"train": len(folder.train), "test": len(folder.test), "classes": len(folder.classes)}
         return Facts(**counts, channels=3, size=size, padding=0 if margin else max(1, size // 8), flip=True, margin=margin)
@@ -250,13 +248,7 @@ class ImageFolder:
 
     @staticmethod
     def read(config: LocatedData) -> Arrays:
-        train, train_labels, test, test_labels, content = image_folder.read(
-            folders.scan(config.root), _size(config), config.resize
-        )
+        folder = folders.scan(config.root)
+        arrays, content = image_folder.read(folder, cast(int, config.image_size), config.resize)
         _check_content(config, content)
-        return Arrays(train, train_labels, test, test_labels)
-
-
-def _size(config: LocatedData) -> int:
-    assert config.image_size is not None
-    return config.image_size
+        return Arrays(*arrays)

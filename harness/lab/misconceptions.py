@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.config.network import NetworkConfig, Order
-from harness.config.seeds import stream_seed
+from harness.config.blocks import Order
+from harness.config.network import NetworkConfig
+from harness.lab import residual_block
 from harness.models.blocks import Block, BlockSpec
 from harness.models.initialisation import initialise
-from harness.models.norms import make_norm
 
-CHANNELS, BATCH, SIDE = 8, 16, 6
+CHANNELS = 8
+SHAPE = (16, CHANNELS, 6, 6)
+normal = partial(residual_block.normal, "lab errors")
 EQUAL, WIDER = BlockSpec(CHANNELS, CHANNELS, 1), BlockSpec(CHANNELS, 2 * CHANNELS, 2)
 
 
@@ -26,19 +29,13 @@ def make_block(spec: BlockSpec = EQUAL, shortcut: str = "identity", order: str =
     return block.double()
 
 
-def normal(name: str, *shape: int) -> Tensor:
-    """Return independent normal numbers from the fixed stream `name`, float64."""
-    generator = torch.Generator().manual_seed(stream_seed(0, "lab errors", name))
-    return torch.randn(shape or (BATCH, CHANNELS, SIDE, SIDE), generator=generator, dtype=torch.float64)
-
-
 def position_of_the_addition() -> Mapping[str, float]:
     """Return the largest error of three formulas for a block's output, and the percentage of outputs below the input.
 
     `paper`: ReLU(BN2(...) + x); `after_relu`: ReLU(BN2(...)) + x; `no_relu`: BN2(...) + x. The percentages are `below_paper` and
     `below_after_relu`.
     """
-    block, x = make_block(), normal("x").relu()
+    block, x = make_block(), normal("x", SHAPE).relu()
     with torch.no_grad():
         y = block(x)
         inner = functional.relu(block.get_submodule("norm1")(block.get_submodule("conv1")(x)))
@@ -61,9 +58,10 @@ def gradient_of_the_sum() -> Mapping[str, Slope]:
     """Return dL/dx of y = x + F(x): for F = 0.5x at x = 1 with dL/dy = 1, and for a pre-activation block along a direction."""
     block = make_block(order="preactivation").eval()
     one = torch.ones(1, dtype=torch.float64)
+    x, g, direction = (normal(name, SHAPE) for name in ("x", "g", "v"))
     return {
         "half": _slope(lambda x: 0.5 * x, one, one, one),
-        "block": _slope(lambda x: block(x) - x, normal("x"), normal("g"), normal("v") / normal("v").norm()),
+        "block": _slope(lambda x: block(x) - x, x, g, direction / direction.norm()),
     }
 
 
@@ -79,25 +77,21 @@ class NormGradient(NamedTuple):
 
 def backward_of_batch_norm() -> Mapping[str, NormGradient]:
     """Return the gradient of batch normalisation for a gradient g at its output, in training and in evaluation mode."""
-    norm = make_norm("batch", CHANNELS).double()
-    assert isinstance(norm, nn.BatchNorm2d)
-    norm.weight.data, norm.bias.data = 1 + 0.3 * normal("gamma", CHANNELS), normal("beta", CHANNELS)
+    norm = nn.BatchNorm2d(CHANNELS, dtype=torch.float64)
+    norm.weight.data, norm.bias.data = 1 + 0.3 * normal("gamma", (CHANNELS,)), normal("beta", (CHANNELS,))
     gamma = norm.weight.detach()[:, None, None]
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    x, g = 2 * normal("x") + 1, normal("g")
+    x, g = (2 * normal("x", SHAPE) + 1).requires_grad_(), normal("g", SHAPE)
     gradients = {}
     for mode in ("training", "evaluation"):
         training = mode == "training"
-        variance, mean = torch.var_mean(x, (0, 2, 3), unbiased=False)
+        (gradient,) = torch.autograd.grad(norm.train(training)(x), x, g)
+        variance, mean = torch.var_mean(x.detach(), (0, 2, 3), unbiased=False)
         if not training:
-            mean, variance = norm.running_mean.clone(), norm.running_var.clone()
+            mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
         sigma = torch.sqrt(variance + norm.eps)[:, None, None]
-        normed = (x - mean[:, None, None]) / sigma
+        normed = (x.detach() - mean[:, None, None]) / sigma
         sums, along = g.mean((0, 2, 3), True), (g * normed).mean((0, 2, 3), True)
         right = gamma * (g - sums - normed * along if training else g) / sigma
-        leaf = x.clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(norm.train(training)(leaf), leaf, g)
         largest = (float(of_input.sum((0, 2, 3)).abs().max()) for of_input in (gradient, gradient * normed))
         gradients[mode] = NormGradient(_relative_error(gamma * g, gradient), _relative_error(right, gradient), *largest)
     return gradients
@@ -124,13 +118,13 @@ def unchanged_gradient() -> Mapping[str, Passage]:
 
 def bias_before_norm() -> Mapping[str, tuple[float, float]]:
     """Return (||dL/db||, ||dL/dW||) of a convolution with a bias before batch normalisation, in training and evaluation mode."""
-    conv, norm = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1).double(), make_norm("batch", CHANNELS).double()
-    weight, bias = conv.get_parameter("weight"), conv.get_parameter("bias")
-    weight.data, bias.data = 0.1 * normal("W", CHANNELS, CHANNELS, 3, 3), normal("b", CHANNELS)
+    weight, bias = 0.1 * normal("W", (CHANNELS, CHANNELS, 3, 3)), normal("b", (CHANNELS,))
+    out = functional.conv2d(normal("x", SHAPE), weight.requires_grad_(), bias.requires_grad_(), padding=1)
+    norm = nn.BatchNorm2d(CHANNELS, dtype=torch.float64)
     norms = {}
     for mode in ("training", "evaluation"):
-        out = functional.relu(norm.train(mode == "training")(conv(normal("x"))))
-        of_bias, of_weight = torch.autograd.grad(out, [bias, weight], normal("g"))
+        y = functional.relu(norm.train(mode == "training")(out))
+        of_bias, of_weight = torch.autograd.grad(y, [bias, weight], normal("g", SHAPE), retain_graph=True)
         norms[mode] = float(of_bias.norm()), float(of_weight.norm())
     return norms
 
@@ -138,9 +132,9 @@ def bias_before_norm() -> Mapping[str, tuple[float, float]]:
 def _slope(branch: Callable[[Tensor], Tensor], x: Tensor, g: Tensor, v: Tensor) -> Slope:
     """Return the derivative of <g, x + F(x)> along v at x, where F is `branch`."""
     step = 1e-6
-    leaf, alone = x.clone().requires_grad_(), x.clone().requires_grad_()
+    leaf = x.clone().requires_grad_()
     (of_sum,) = torch.autograd.grad(leaf + branch(leaf), leaf, g)
-    (of_branch,) = torch.autograd.grad(branch(alone), alone, g)
+    (of_branch,) = torch.autograd.grad(branch(leaf), leaf, g)
     with torch.no_grad():
         up, down = (x + h * v + branch(x + h * v) for h in (step, -step))
     note, right, autograd = (float((gradient * v).sum()) for gradient in (g, g + of_branch, of_sum))
@@ -151,9 +145,9 @@ def _passage(block: Block) -> Passage:
     last = block.get_submodule(f"norm{block.depth}")
     last = last if isinstance(last, nn.BatchNorm2d) else block.get_submodule(f"conv{block.depth}")
     nn.init.zeros_(last.get_parameter("weight"))
-    x = normal("x").requires_grad_()
+    x = normal("x", SHAPE).requires_grad_()
     y = block(x)
-    g = normal("g", *y.shape)
+    g = normal("g", y.shape)
     (gradient,) = torch.autograd.grad(y, x, g)
     unchanged = _percent(gradient == g) if g.shape == gradient.shape else 0.0
     return Passage(_percent(gradient == 0), unchanged, float(gradient.norm() / g.norm()))

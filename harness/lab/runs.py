@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from harness.config.blocks import Order
 from harness.config.data import DataConfig
-from harness.config.network import Family, Order
+from harness.config.network import Family
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
 from harness.lab import matching, plugin

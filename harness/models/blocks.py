@@ -24,7 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.config.network import BlockKind, BottleneckStride, NetworkConfig, Order
+from harness.config.blocks import BlockKind, BottleneckStride, Order
+from harness.config.network import NetworkConfig
 from harness.models.convolutions import convolution
 from harness.models.norms import make_norm
 from harness.models.shortcuts import make_shortcut
@@ -46,6 +47,8 @@ class BlockSpec(NamedTuple):
 
 
 class Convolution(NamedTuple):
+    """The shape of a convolution; `kernel` is its side."""
+
     in_channels: int
     out_channels: int
     kernel: int
@@ -54,7 +57,7 @@ class Convolution(NamedTuple):
 
 def convolutions(config: NetworkConfig, spec: BlockSpec) -> Sequence[Convolution]:
     """Return the convolutions of a block (He et al. 2015, Fig. 5)."""
-    into, out, stride = spec.in_channels, spec.out_channels, spec.stride
+    into, out, stride = spec[:3]
     if config.block is BlockKind.basic:
         return Convolution(into, out, 3, stride), Convolution(out, out, 3, 1)
     inner = out // EXPANSION[BlockKind.bottleneck]

@@ -4,6 +4,7 @@ It is called with (config, channels, classes, side) and returns an nn.Module fro
 [N, classes]. Optional attributes say what it is made of:
 
 - `keys` of the function or class: the keys of `NetworkConfig`, beside `depth`, that it uses. Any other key is refused.
+- `rules` of the function or class: `harness.config.families.FamilyRules` of its own, which have the keys, too.
 - `layer_names` of the module: the names of the weighted modules that count as layers, in forward order, the classifier last.
   By default all convolutions and linear layers in the order in which they are registered.
 - `block_names` of the module: the names of its blocks in forward order. By default there are none.
@@ -53,7 +54,7 @@ def build(config: RunConfig, channels: int, classes: int, side: int = 0) -> nn.M
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(config.seed, "constructors"))
         model = architecture(config, channels, classes, side)
-    if not config.is_plugin_family or "init" in getattr(FAMILY[config.family], "keys", ()):
+    if "init" in config.rules.keys:
         initialise(model, config.init, config.seed)
     if isinstance(model, Staged):
         model.recompute = config.execution.activation_checkpointing

@@ -16,10 +16,12 @@ Images of other sizes work the same way.
 
 from __future__ import annotations
 
-from torch import Tensor, nn
-from torch.nn import functional
+from collections import OrderedDict
 
-from harness.config.network import BlockKind, Family, NetworkConfig
+from torch import Tensor, nn
+
+from harness.config.blocks import BlockKind
+from harness.config.network import Family, NetworkConfig
 from harness.models.activation_checkpointing import Staged
 from harness.models.blocks import EXPANSION, Block, BlockSpec, survival_probabilities
 from harness.models.channels_last import global_average
@@ -27,28 +29,12 @@ from harness.models.convolutions import convolution
 from harness.models.norms import make_norm
 
 
-class Stem(nn.Module):
-    """The first convolution, norm and ReLU; in family imagenet max pooling follows."""
-
-    def __init__(self, in_channels: int, config: NetworkConfig) -> None:
-        super().__init__()
-        width, large = int(config.width), config.family == Family.imagenet
-        kernel, stride = (7, 2) if large else (3, 1)
-        self.conv = convolution(in_channels, width, kernel, stride, config.norm)
-        self.norm = make_norm(config.norm, width)
-        self.pool = nn.MaxPool2d(3, 2, 1) if large else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        pooled: Tensor = self.pool(functional.relu(self.norm(self.conv(x))))
-        return pooled
-
-
 class ResidualNet(Staged):
     """A stem, stages of blocks, global average pooling and a linear layer: [B, C, H, W] to logits [B, classes]."""
 
     def __init__(self, config: NetworkConfig, channels: int, classes: int) -> None:
         super().__init__()
-        self.stem = Stem(channels, config)
+        self.stem = make_stem(config, channels)
         specs = block_specs(config)
         self.stages = nn.ModuleList(nn.Sequential(*(Block(config, spec) for spec in stage)) for stage in specs)
         self.linear = nn.Linear(specs[-1][-1].out_channels, classes)
@@ -56,6 +42,16 @@ class ResidualNet(Staged):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.linear(global_average(self.through_stages(self.stem(x))))
         return logits
+
+
+def make_stem(config: NetworkConfig, in_channels: int) -> nn.Sequential:
+    """Return the first convolution, norm and ReLU; in family imagenet max pooling follows."""
+    width, large = int(config.width), config.family == Family.imagenet
+    conv = convolution(in_channels, width, 7 if large else 3, 2 if large else 1, config.norm)
+    stem = nn.Sequential(OrderedDict(conv=conv, norm=make_norm(config.norm, width), relu=nn.ReLU()))
+    if large:
+        stem.add_module("pool", nn.MaxPool2d(3, 2, 1))
+    return stem
 
 
 def block_specs(config: NetworkConfig) -> list[list[BlockSpec]]:

@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.config.network import DEPTHS, BlockKind, DepthFormula, Family, NetworkConfig
+from harness.config.network import NetworkConfig
 from harness.models import introspection
 from harness.models.build import architecture
 
@@ -96,10 +96,8 @@ def summarize(
         recompute: whether the step uses activation checkpointing.
     """
     args = (channels, image_size, classes, batch_size, bf16, recompute)
-    if config.is_plugin_family:
-        return _trace(config, *args)
-    blocks, form = config.stage_blocks[0], DEPTHS[config.family, BlockKind(config.block)]
-    if not isinstance(form, DepthFormula) or config.family == Family.densenet or blocks <= SHALLOW + 1:
+    form = config.rules.repeating_depths(config)
+    if form is None or (blocks := config.stage_blocks[0]) <= SHALLOW + 1:
         return _trace(config, *args)
     keys = {f.name: getattr(config, f.name) for f in fields(NetworkConfig)}
     shallow, next_deeper = (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from experiments import of_sweep
 from harness.analysis.tables import APART, Tables, Unreadable
-from harness.config.network import applies
+from harness.config.blocks import applies
 from harness.plots import HEAT_MAPS
 from harness.plots.run_tags import key
 from harness.records import findings, paths, reader, states, writer
@@ -104,7 +104,7 @@ def _build(tables: Tables) -> Tables:
     with figures.exclusive(folder):
         writer.write_table(folder / paths.RUNS_TABLE, tables.runs_table)
         verdict_sections.write(tables, outcomes)
-        figures.write(folder / paths.FIGURES, files)
+        figures.write(folder, files)
         writer.write_json(folder / paths.REPORT_SUMMARY, {"title": title, "figure": figure})
         writer.write_text(folder / paths.REPORT_MARKDOWN, markdown)
         writer.write_text(folder / paths.REPORT_HTML, html)
@@ -148,7 +148,7 @@ def _request(tables: Tables, question: str) -> Section:
     if varied:
         elements += [Text("What varies:"), document.facts(varied)]
     same = ", ".join(f"{key}={document.format_value(value)}" for key, value in fixed.items())
-    return Section("What was asked", [*elements, Fold("The same in every run", [Text(f"{same}.")])])
+    return Section("Requested runs", [*elements, Fold("The same in every run", [Text(f"{same}.")])])
 
 
 def _runs_table(tables: Tables) -> Table:

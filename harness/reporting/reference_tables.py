@@ -22,7 +22,8 @@ from harness.analysis.published import PUBLISHED
 from harness.config.conf import choices_of, conf_folder, header_comment, key_comments
 from harness.config.execution import KEYS as EXECUTION_KEYS
 from harness.config.execution import ExecutionConfig
-from harness.config.network import DEPTHS
+from harness.config.families import BUILT_IN as FAMILIES
+from harness.config.families import StagedRules
 from harness.config.registry import BUILT_IN
 from harness.config.run import RunConfig
 from harness.records import paths, schema
@@ -105,7 +106,8 @@ def names() -> str:
 
 def depths() -> str:
     """Return the depths of each family, by kind of block."""
-    rows = [[code(family), code(block.value), str(form)] for (family, block), form in DEPTHS.items()]
+    depths = {family: rules.depths for family, rules in FAMILIES.items() if isinstance(rules, StagedRules)}
+    rows = [[code(family), code(block.value), str(form)] for family, forms in depths.items() for block, form in forms.items()]
     return table(["family", "block", "depth"], rows)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments import claims_of
+from experiments import of_sweep
 from harness.analysis import degradation_index, published, stats
 from harness.analysis.request import NO_ARM
 from harness.analysis.stats import Estimate
@@ -18,7 +18,7 @@ from harness.analysis.tables import Tables
 from harness.analysis.verdicts import Allowed, Verdict
 from harness.claims.claim import Evidence, MissingRuns, Statistic
 from harness.claims.judging import DATA, ELSEWHERE, Outcome, defaults, judge_sweep, same, shown
-from harness.config.network import applies
+from harness.config.blocks import applies
 from harness.records import paths, writer
 from harness.reporting.document import Badge, Code, Element, Fold, Link, Section, Table, Tally, Text, facts, format_value
 
@@ -44,7 +44,7 @@ MAX_NETS = 60
 
 def judge(tables: Tables) -> list[Outcome]:
     """Return the outcomes of the claims to judge on a sweep, ordered by claim."""
-    return sorted(judge_sweep(tables, claims_of(tables)), key=lambda outcome: outcome.claim.sort_key)
+    return sorted(judge_sweep(tables, of_sweep(tables).claims), key=lambda outcome: outcome.claim.sort_key)
 
 
 def sections(tables: Tables, outcomes: Sequence[Outcome]) -> list[Section]:

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from harness import describe
-from harness.config.network import NetworkConfig, Order
+from harness.config.blocks import Order
+from harness.config.network import NetworkConfig
 from harness.models import summary
 
 
@@ -29,22 +30,22 @@ def test_a_net_is_printed_layer_by_layer(capsys):
 
 def test_json_holds_layers_and_totals(capsys):
     code, out, _ = printed(capsys, "depth=110", "shortcut=identity", "--json")
-    found = json.loads(out)
+    net = json.loads(out)
     assert code == 0
-    assert (found["parameters"], found["weighted_layers"], found["flops"]) == (1_727_962, 110, 2 * 252_887_680)
-    assert len(found["layers"]) == 110
-    assert sum(layer["parameters"] for layer in found["layers"]) == found["parameters"]
-    assert set(found["layers"][0]) == {"number", "name", "kind", "shape", "parameters", "flops", "receptive_field"}
+    assert (net["parameters"], net["weighted_layers"], net["flops"]) == (1_727_962, 110, 2 * 252_887_680)
+    assert len(net["layers"]) == 110
+    assert sum(layer["parameters"] for layer in net["layers"]) == net["parameters"]
+    assert set(net["layers"][0]) == {"number", "name", "kind", "shape", "parameters", "flops", "receptive_field"}
 
 
 def test_images_follow_the_family_unless_given(capsys):
     _, out, _ = printed(capsys, "family=imagenet", "depth=18", "shortcut=projection", "--json")
     assert json.loads(out)["parameters"] == 11_689_512
     _, out, _ = printed(capsys, "family=imagenet", "depth=18", "channels=1", "image_size=64", "classes=3", "--json")
-    found = json.loads(out)
-    assert found["layers"][0]["shape"] == [64, 32, 32]
-    assert found["layers"][0]["parameters"] == 7 * 7 * 64 + 2 * 64
-    assert found["layers"][-1]["shape"] == [3]
+    net = json.loads(out)
+    assert net["layers"][0]["shape"] == [64, 32, 32]
+    assert net["layers"][0]["parameters"] == 7 * 7 * 64 + 2 * 64
+    assert net["layers"][-1]["shape"] == [3]
 
 
 def test_a_bottleneck_is_set_beside_a_basic_block_of_equal_width_and_depth(capsys):

@@ -83,7 +83,7 @@ def refusal(pair):
     """Return (config, None), or (None, message) if the pair is refused."""
     try:
         config = RunConfig.from_mapping(complete(pair))
-        config.check_images(8, config.schedule.batch_size)
+        config.rules.check_images(config, 8, config.schedule.batch_size)
     except ChoiceError as error:
         return None, str(error)
     return config, None

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.config.network import BlockKind, NetworkConfig, Order
+from harness.config.blocks import BlockKind, Order
+from harness.config.network import NetworkConfig
 from harness.config.run import RunConfig
 from harness.lab import __main__ as command
 from harness.lab import (
-    bottleneck,
     build,
     matching,
     misconceptions,
@@ -25,11 +25,12 @@ from harness.lab import (
     scalar_block,
     tensor_block,
     toy_fit,
+    variants,
     worked_examples,
 )
-from harness.lab.document import Table
 from harness.lab.texts import LANGUAGES
 from harness.models.blocks import Block, BlockSpec
+from harness.reporting.document import Table
 
 ROOT = Path(__file__).resolve().parents[2]
 EVALUATION, ALONE, FOUR_EVALUATION, FOUR = scalar_block.CASES
@@ -115,7 +116,7 @@ def test_the_script_of_the_page_computes_the_same_numbers():
         scalar_block.WEIGHTS | {"gamma2": -3.0},
     ]
     calls = [
-        [weights, scalar_block.RUNNING, scalar_block.EPSILON, case.x0, case.dy, case.training]
+        [weights, scalar_block.RUNNING, residual_block.EPSILON, case.x0, case.dy, case.training]
         for weights in settings
         for case in scalar_block.CASES
     ]
@@ -135,8 +136,7 @@ def test_formula_equals_autograd_on_tensors(training):
     weights, running = tensor_block.parameters(6, torch.float64), tensor_block.untrained(6, torch.float64)
     rows, flips = tensor_block.compare(weights, running, *tensor_block.example((3, 6, 5, 5), torch.float64), training)
     assert flips == 0
-    assert [row.name for row in rows if row.name != "dy"] == [row.name for row in rows]
-    assert {row.name for row in rows} == {*residual_block.FORMULAS} - {"dy", "dF"}
+    assert [row.name for row in rows] == [name for name in residual_block.FORMULAS if name not in ("dy", "dF")]
     assert max(row.difference for row in rows) < 1e-13
     biases = {row.name: row.norm for row in rows if row.name in ("db1", "db2")}
     assert all(norm < 1e-12 for norm in biases.values()) is training
@@ -152,8 +152,8 @@ def test_the_block_of_tensors_is_the_harness_s():
         norm = module.get_submodule(f"norm{n}")
         norm.weight.data, norm.bias.data = weights[f"gamma{n}"], weights[f"beta{n}"]
     for training in (True, False):
-        found = dict(tensor_block.by_formula(weights, running, x0, dy, training))
-        assert torch.allclose(module.train(training)(x0), found["y"], rtol=0, atol=1e-13)
+        quantities = {name: value.clone() for name, value in residual_block.by_formula(weights, running, x0, dy, training)}
+        assert torch.allclose(module.train(training)(x0), quantities["y"], rtol=0, atol=1e-13)
     assert torch.allclose(module.get_submodule("norm2").running_var, running["variance2"], rtol=0, atol=1e-14)
 
 
@@ -213,8 +213,8 @@ def test_nets_of_equal_size():
 
 def test_a_bottleneck_s_share():
     """Two 3x3 convolutions on 256 channels, and 256 to 64, 3x3 on 64, 64 to 256."""
-    assert bottleneck.block_counts(BlockKind.basic) == (2 * 9 * 256**2, 2 * 2 * 9 * 256**2 * 56**2)
-    assert bottleneck.block_counts(BlockKind.bottleneck)[0] == 256 * 64 + 9 * 64 * 64 + 64 * 256
+    assert variants.block_counts(BlockKind.basic) == (2 * 9 * 256**2, 2 * 2 * 9 * 256**2 * 56**2)
+    assert variants.block_counts(BlockKind.bottleneck)[0] == 256 * 64 + 9 * 64 * 64 + 64 * 256
 
 
 def test_random_labels_are_the_digits_labels_shuffled():
@@ -252,7 +252,7 @@ def test_a_toy_fit_starts_where_the_arithmetic_says(monkeypatch):
 
 
 def test_text_is_escaped():
-    html = page.html({"about": [Table(["<script>alert(1)</script>"], [["<img src=x>"]])]}, {}, "en", [])
+    html = page.html({"about": [Table(["<script>alert(1)</script>"], [["<img src=x>"]])]}, "en", [])
     assert "<script>alert" not in html
     assert "<img src=x>" not in html
     assert "&lt;img src=x&gt;" in html

@@ -13,8 +13,9 @@ import torchvision
 import yaml
 from torch.nn import functional
 
+from harness.config.blocks import BlockKind, Order
 from harness.config.execution import ExecutionConfig
-from harness.config.network import BlockKind, Family, NetworkConfig, Order
+from harness.config.network import Family, NetworkConfig
 from harness.config.registry import ChoiceError
 from harness.config.run import RunConfig
 from harness.models import introspection
@@ -65,22 +66,22 @@ DEEP = ("1001", "1202", "250")
 def test_a_variants_parameters_flops_and_layers_are_those_of_its_paper(name):
     row, config = GOLDEN[name], variant(name)
     side, classes = (224, 1000) if config.family == Family.imagenet else (32, 10)
-    found, counted = summarize(config, 3, side, classes, batch_size=2), by_arithmetic(config, side, classes)
-    assert (found.parameters, found.flops, found.weighted_layers) == (
+    summary, counted = summarize(config, 3, side, classes, batch_size=2), by_arithmetic(config, side, classes)
+    assert (summary.parameters, summary.flops, summary.weighted_layers) == (
         int(row["parameters"]),
         2 * int(row["multiply_adds"]),
         int(row["weighted_layers"]),
     )
-    assert (found.parameters, found.flops // 2, found.weighted_layers) == (
+    assert (summary.parameters, summary.flops // 2, summary.weighted_layers) == (
         counted.parameters,
         counted.multiply_adds,
         counted.layers,
     )
-    assert found.weighted_layers == config.depth
+    assert summary.weighted_layers == config.depth
     if published := row["published_parameters"]:
-        assert published in (str(found.parameters), *(f"{found.parameters / 1e6:.{digits}f}M" for digits in (1, 2)))
+        assert published in (str(summary.parameters), *(f"{summary.parameters / 1e6:.{digits}f}M" for digits in (1, 2)))
     if published := row["published_multiply_adds"]:
-        assert found.flops / 2 == pytest.approx(float(published), rel=0.02)  # the paper gives two digits, 3.86 as 3.8
+        assert summary.flops / 2 == pytest.approx(float(published), rel=0.02)  # the paper gives two digits, 3.86 as 3.8
 
 
 @pytest.mark.parametrize(
@@ -100,8 +101,8 @@ def test_a_plain_twin_has_the_parameters_of_its_net_without_the_shortcuts(name):
 @pytest.mark.parametrize(("depth", "field"), [(50, 483), (101, 1027), (152, 1507)])
 def test_receptive_fields_are_the_published_ones(depth, field):
     """Araujo et al. 2019 (Distill, "Computing Receptive Fields of Convolutional Neural Networks"): ResNet v1."""
-    found = summarize(NetworkConfig(depth, "projection", family=Family.imagenet), 3, 224, 1000, 1)
-    assert found.rows[-2].receptive_field == field
+    summary = summarize(NetworkConfig(depth, "projection", family=Family.imagenet), 3, 224, 1000, 1)
+    assert summary.rows[-2].receptive_field == field
 
 
 NAMES = [
@@ -118,8 +119,8 @@ NAMES = [
 def their_name(ours):
     """Return torchvision's name of a tensor; its stages count from 1."""
     for pattern, theirs in NAMES:
-        name, found = re.subn(pattern, theirs, ours)
-        if found:
+        name, count = re.subn(pattern, theirs, ours)
+        if count:
             return re.sub(r"^layer(\d)", lambda match: f"layer{int(match[1]) + 1}", name)
     raise AssertionError(ours)
 
@@ -165,17 +166,17 @@ def block_of(order, shortcut="identity", block="basic", shape=(8, 8, 1), first=F
 def restated(block, order, x, first, last):
     """He et al. 2016, Fig. 4, for a basic block with an identity shortcut."""
     relu = functional.relu
-    one, two = block.conv1, block.conv2
+    conv1, conv2 = block.conv1, block.conv2
     if order is Order.original:
-        return relu(x + block.norm2(two(relu(block.norm1(one(x))))))
+        return relu(x + block.norm2(conv2(relu(block.norm1(conv1(x))))))
     if order is Order.bn_after_addition:
-        return relu(block.after(x + two(relu(block.norm1(one(x))))))
+        return relu(block.after(x + conv2(relu(block.norm1(conv1(x))))))
     if order is Order.relu_before_addition:
-        return x + relu(block.norm2(two(relu(block.norm1(one(x))))))
+        return x + relu(block.norm2(conv2(relu(block.norm1(conv1(x))))))
     if order is Order.relu_only_preactivation:
-        y = x + block.norm2(two(relu(block.norm1(one(x if first else relu(x))))))
+        y = x + block.norm2(conv2(relu(block.norm1(conv1(x if first else relu(x))))))
         return relu(y) if last else y
-    y = x + two(relu(block.norm1(one(x if first else relu(block.before(x))))))
+    y = x + conv2(relu(block.norm1(conv1(x if first else relu(block.before(x))))))
     return relu(block.after(y)) if last else y
 
 
@@ -189,8 +190,8 @@ def test_an_order_of_activation_is_the_papers_equation(order, first, last):
 def test_the_five_orders_differ():
     outputs = [block_of(order) for order in ORDERS]
     values = [block(outputs[0][1]) for block, _ in outputs]
-    for number, one in enumerate(values):
-        assert not any(torch.allclose(one, other) for other in values[number + 1 :])
+    for number, value in enumerate(values):
+        assert not any(torch.allclose(value, other) for other in values[number + 1 :])
 
 
 @pytest.mark.parametrize("block", ["basic", "bottleneck"])
@@ -221,12 +222,12 @@ def sigmoid_gate(shortcut, x):
     return 1 / (1 + torch.exp(-(torch.einsum("oi,bihw->bohw", weight, x) + shortcut.gate.bias[None, :, None, None])))
 
 
-@pytest.mark.parametrize("place", [(8, 8, 1), (8, 16, 2)])
+@pytest.mark.parametrize("shape", [(8, 8, 1), (8, 16, 2)])
 @pytest.mark.parametrize("name", ["scaling", "exclusive_gate", "shortcut_only_gate"])
-def test_an_impeded_shortcut_is_the_papers_equation(name, place):
+def test_an_impeded_shortcut_is_the_papers_equation(name, shape):
     torch.manual_seed(3)
-    into, out, stride = place
-    shortcut = make_shortcut(NetworkConfig(20, name, **CHOSEN[name]), *place).double()
+    into, out, stride = shape
+    shortcut = make_shortcut(NetworkConfig(20, name, **CHOSEN[name]), *shape).double()
     x = torch.randn(2, into, 6, 6, dtype=torch.float64)
     branch = torch.randn(2, out, 6 // stride, 6 // stride, dtype=torch.float64)
     h = torch.zeros_like(branch)
@@ -287,12 +288,12 @@ def test_bottlenecks_are_1x1_3x3_1x1_with_four_times_the_channels():
 
 def test_survival_falls_linearly_to_the_last_block():
     """Huang et al. 2016, section 4: with 54 blocks down to 0.5, about 40 blocks survive on average."""
-    found = survival_probabilities(0.5, 54)
-    assert found[0] == pytest.approx(1 - 0.5 / 54)
-    assert found[-1] == 0.5
-    assert sum(found) == pytest.approx(40.25)
+    probabilities = survival_probabilities(0.5, 54)
+    assert probabilities[0] == pytest.approx(1 - 0.5 / 54)
+    assert probabilities[-1] == 0.5
+    assert sum(probabilities) == pytest.approx(40.25)
     net = build(RunConfig(110, survival=0.5), 3, 10)
-    assert [block.module.survival for block in introspection.blocks(net)[1:]] == found
+    assert [block.module.survival for block in introspection.blocks(net)[1:]] == probabilities
 
 
 def test_a_block_is_dropped_for_the_whole_batch_and_weighted_by_its_survival_probability_in_evaluation():
@@ -410,7 +411,10 @@ def test_activation_checkpointing_is_bit_equal(choices):
         ({"depth": 100, "family": "densnet"}, "allowed: cifar, imagenet, densenet; did you mean densenet?"),
         ({"depth": 20, "family": "densenet"}, "this family has depth 6n+4; nearest are 16 and 22"),
         ({"depth": 22, "family": "densenet", "shortcut": "none"}, "nearest is shortcut=concatenation"),
-        ({"depth": 22, "family": "densenet", "order": "preactivation"}, "an order of its own; leave order out"),
+        (
+            {"depth": 22, "family": "densenet", "order": "preactivation"},
+            "order=preactivation: is for family=cifar or imagenet, not for family=densenet; leave order out",
+        ),
         ({"depth": 22, "family": "densenet", "width": 32}, "nearest are width=auto and growth=16"),
         ({"block": "dense"}, "family cifar has basic or bottleneck blocks; nearest is block=auto"),
         ({"block": "bottelneck"}, "did you mean bottleneck?"),
