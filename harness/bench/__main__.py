@@ -10,23 +10,21 @@ in results/findings/DATE-NAME. Exit code 0, whether targets are met or not, 2 if
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from harness.bench import report, results
 from harness.records import writer
-from harness.records.reader import RecordError
+from harness.records.reader import RecordError, describe_error
 from harness.system import console
 from harness.system.cores import available_cores
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m harness.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = console.parser("harness.bench", __doc__)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -41,20 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             console.begin()
             command = f"python -m harness.bench --device {options.device}" + (" --quick" if options.quick else "")
-            result = measure(options.device, available_cores(), QUICK if options.quick else FULL, command, _progress)
+            progress = partial(print, file=sys.stderr, flush=True)
+            result = measure(options.device, available_cores(), QUICK if options.quick else FULL, command, progress)
         if options.json:
             writer.write_json(options.json, result)
         print(report.terminal(result))
         if options.keep is not None:
             print(f"finding: {results.keep(result, options.keep, Path('results'))}")
     except (RecordError, OSError, ValueError) as error:
-        print(f"harness.bench: {error}", file=sys.stderr)
-        return 2
+        return console.refuse("harness.bench", describe_error(error))
     return 0
-
-
-def _progress(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

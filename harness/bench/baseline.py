@@ -1,13 +1,13 @@
 """A plain training loop, as in most public trainers, with which the harness's step is compared.
 
-Images are PIL images, augmented one by one in the worker processes of a DataLoader; the net is in PyTorch's default layout
-(contiguous NCHW) and fp32; the optimizer is torch.optim.SGD; loss, number of correct answers and the norm of every parameter's
+Images are PIL images, augmented one by one in the worker processes of a DataLoader. The net is in PyTorch's default layout
+(contiguous NCHW) and fp32. The optimizer is torch.optim.SGD. Loss, number of correct answers and the norm of every parameter's
 gradient are fetched by `.item()` at every step. Nets and hyperparameters equal the harness's; no code is shared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import Any
 
 import torch
@@ -105,7 +105,7 @@ class Reference:
             persistent_workers=workers > 0,
             pin_memory=self.device.type == "cuda",
         )
-        self.stream = self._endless()
+        self.stream = chain.from_iterable(repeat(self.loader))
         self.losses: list[float] = []
         self.norms: list[float] = []
         self.correct = 0.0
@@ -134,7 +134,3 @@ class Reference:
         self.optimizer.step()
         self.losses.append(loss.item())
         self.correct += logits.argmax(1).eq(labels).sum().item()
-
-    def _endless(self) -> Iterator[tuple[Tensor, Tensor]]:
-        while True:
-            yield from self.loader

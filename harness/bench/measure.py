@@ -1,6 +1,6 @@
-"""Take all measurements, as plain numbers: seconds a step and rates, one value a round; `metrics` computes ratios from them.
+"""Take all measurements as plain numbers: seconds per step, and rates. `metrics` computes ratios from them.
 
-Lists in one row of a result share their rounds: the i-th values were measured right after each other.
+Every list has one value per round. The i-th values of the lists of a row were measured right after each other.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from harness.training.devices import computes_bf16, deterministic, resolve
 SHORTCUTS = ("none", "identity")
 PRECISIONS = tuple(precision.value for precision in machine.DTYPE)
 HEADROOM = 1.25
-"""Memory that must be available for a step, relative to its least memory."""
+"""Available memory that a step needs, relative to its least memory (`workload.Work`)."""
 Progress = Callable[[str], None]
-"""Receives messages on the progress."""
+"""Receives progress messages."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """How much is measured: image sizes, depths, rounds, seconds per round and operation, depths of the growth, start-ups."""
+    """The extent of a measurement. `seconds` is per round and operation; `growth` has depths; `starts` are fresh processes."""
 
     name: str
     sizes: tuple[int, ...]
@@ -53,10 +53,10 @@ QUICK = Form("quick", (32, 8), (20, 56), 3, 0.1, (20, 56), 3, 1)
 
 
 def steps(cell: Cell, form: Form) -> dict[str, Any]:
-    """Return the rounds of one net: the harness's step in each precision (`ours`), the reference's, and the machine's rates.
+    """Return seconds per step of one net, for the harness in each precision (`ours`) and the reference, and the machine's rates.
 
     `ours` has `step`, `probed`, `norms` (of every layer's weight gradient at every step) and `pipeline` (batches alone). The
-    reference is a process of its own, without the settings that `harness.training.devices.deterministic` makes for ours.
+    reference runs in a separate process, without the settings of `harness.training.devices.deterministic`.
     """
     device, threads = torch.device(cell.device), cell.threads
     cells = {precision: replace(cell, precision=precision) for precision in PRECISIONS}
@@ -71,7 +71,7 @@ def steps(cell: Cell, form: Form) -> dict[str, Any]:
         reference.ready()
         seconds = interleaved(repeats | {"reference": reference.take}, form.rounds, form.seconds)
     works = {precision: work(net.config, net.facts) for precision, net in cells.items()}
-    row = {
+    row: dict[str, Any] = {
         **_about(cell),
         "probed_share": cell.probed_share,
         "flops": {precision: work.flops for precision, work in works.items()},
@@ -80,12 +80,15 @@ def steps(cell: Cell, form: Form) -> dict[str, Any]:
         "ours": {precision: {name: seconds[f"{precision} {name}"] for name in parts} for precision in PRECISIONS},
         "rates": {name: [amount / each for each in seconds[f"rate {name}"]] for name, (_, amount) in rates.items()},
     }
-    figures = {precision: metrics.step_figures(row, precision).items() for precision in PRECISIONS}
-    return row | {"figures": {precision: {name: one._asdict() for name, one in named} for precision, named in figures.items()}}
+    row["figures"] = {}
+    for precision in PRECISIONS:
+        figures = metrics.step_figures(row, precision)
+        row["figures"][precision] = {name: values._asdict() for name, values in figures.items()}
+    return row
 
 
 def start_up(cell: Cell, starts: int) -> dict[str, Any]:
-    """Return the seconds that fresh processes take until the end of their first step, one process after the other."""
+    """Return the seconds until the end of the first step of fresh processes, started one after the other (`Child.start`)."""
     seconds: dict[str, list[float]] = {}
     for _ in range(starts):
         with Child(asdict(cell)) as child:
@@ -96,9 +99,9 @@ def start_up(cell: Cell, starts: int) -> dict[str, Any]:
 
 
 def workers(cell: Cell, form: Form) -> dict[str, Any]:
-    """Return seconds a step of `one` process with all threads, and of `two` together with half of them each.
+    """Return seconds per step of `one` process with all threads, and of `two` concurrent processes with half the threads each.
 
-    The two take their steps at the same time; the later end counts.
+    A round of `two` ends with the slower process, and counts the steps of both.
     """
     half = replace(cell, threads=cell.threads // 2)
     with ExitStack() as stack:
@@ -116,7 +119,7 @@ def workers(cell: Cell, form: Form) -> dict[str, Any]:
 
 
 def growth(cells: Sequence[Cell], form: Form, progress: Progress) -> list[dict[str, Any]]:
-    """Return seconds a step and memory in MiB of nets of growing depth, each in a fresh process, taking turns.
+    """Return seconds per step and memory in MiB of nets of growing depth. Each has a fresh process; the processes take turns.
 
     A net whose steps may not fit into memory is left out, with a message to `progress`.
     """
@@ -165,7 +168,7 @@ def measure(device: str, threads: int, form: Form, command: str, progress: Progr
     deeper = [Cell(max(form.sizes), "identity", depth, device=device, threads=threads) for depth in form.growth]
     try:
         rows["growth"] = growth(deeper, form, note)
-    except ChildProcessError as error:  # perhaps killed for lack of memory; the other measurements are still valid
+    except ChildProcessError as error:  # perhaps out of memory; the other measurements are still valid
         note(f"growth: {error}")
     for size in form.sizes:
         progress(f"start-up: {size}x{size}")

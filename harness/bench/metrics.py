@@ -1,6 +1,6 @@
 """Compute metrics from measurements: images per second, shares of the machine's rates, speed-ups. Plain numbers, no torch.
 
-Every ratio is computed within a round, whose values were measured right after each other, and has the spread of its rounds.
+Every ratio is computed within a round, whose values were measured right after each other; its spread is over the rounds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Row = Mapping[str, Any]
 
 
 def whole_step(ours: Row, probed_share: float) -> list[float]:
-    """Return the seconds of a step, including the probes of the default schedule, which probes `probed_share` of the steps."""
+    """Return the mean seconds of a step when `probed_share` of the steps are probed, as in the default schedule."""
     pairs = zip(ours["step"], ours["probed"], strict=True)
     return [step + probed_share * (probed - step) for step, probed in pairs]
 
@@ -24,10 +24,10 @@ def step_figures(row: Row, precision: str) -> dict[str, Spread]:
 
     - `images_per_second`
     - `matrix_share`, `copy_share`: FLOPs and least memory traffic per second, over the machine's rates
-    - `ratio`, `ratio_norms`: speed-up over the reference loop, and with gradient norms at every step here, too
+    - `ratio`, `ratio_norms`: speed-up over the reference loop, without and with the harness's gradient norms at every step
     - `probed`: time of a probed step over that of an ordinary step
-    - `norms`: time that gradient norms at every step add, as a share of an ordinary step
-    - `pipeline`: time of the batch alone, as a share of an ordinary step
+    - `norms`: time added by gradient norms at every step, as a share of an ordinary step
+    - `pipeline`: time to prepare the batch, as a share of an ordinary step
     """
     ours = row["ours"][precision]
     whole, step = whole_step(ours, row["probed_share"]), ours["step"]
@@ -51,11 +51,11 @@ def two_workers(row: Row) -> Spread:
 
 
 def sweep_ratio(steps: Sequence[Row], workers: Sequence[Row]) -> float | None:
-    """Return the speed-up of two workers over the reference loop, summed over the nets of `workers` with equal steps of each.
+    """Return the speed-up of two workers over the reference loop, for equally many steps of each net of `workers`.
 
-    The reference is compared with one process in `steps`, and one process with two in `workers`, so all ratios are of values
-    measured close in time. Includes the probes of the default schedule, but not evaluation, start and end of runs. None without
-    rows.
+    `steps` compares the reference with one process, and `workers` compares one process with two, so each ratio is of values
+    measured close in time. Includes the probes of the default schedule, but not evaluation or the start and end of runs.
+    Returns None if there are no rows.
     """
     reference, ours = 0.0, 0.0
     for row in workers:

@@ -2,8 +2,8 @@
 
     python -m harness.bench.process CELL ours|reference        (started by harness.bench; CELL is JSON)
 
-The process prints the times of its start after the first step. Then it reads numbers of steps from standard input, takes each,
-and prints the seconds and the memory.
+After the first step, the process prints the times of its start. Then it reads numbers of steps from standard input. It takes
+each number of steps, and prints the seconds and the memory.
 """
 
 from __future__ import annotations
@@ -14,9 +14,14 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from harness.launching.parent_watch import kill_after_input_ends
+
+if TYPE_CHECKING:
+    from harness.bench.baseline import Reference
+    from harness.bench.workload import Ours
 
 PATIENCE = 30.0
 """Seconds that a process may take to end."""
@@ -25,8 +30,8 @@ PATIENCE = 30.0
 class Child:
     """A child process that takes steps of the harness (`ours`) or of the `reference`; a context that ends it.
 
-    `start` has the seconds of `import`, `build` (data and net), `first_step` and `total`, from the request to the end of the
-    first step. Raises ChildProcessError if the process has ended too early.
+    `start` has the seconds of `import`, `build` (data and net), `first_step`, and `total`, which is from the start of the process
+    to the end of the first step. Methods raise ChildProcessError if the process has ended too early.
     """
 
     def __init__(self, cell: Mapping[str, Any], kind: str = "ours") -> None:
@@ -42,7 +47,7 @@ class Child:
 
     def __exit__(self, *error: object) -> None:
         try:
-            self._process.communicate(timeout=PATIENCE)  # it ends with its input, and its own children with it
+            self._process.communicate(timeout=PATIENCE)  # the process and its children end when its input ends
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()
@@ -55,12 +60,12 @@ class Child:
     def ask(self, times: int) -> None:
         """Request a number of steps."""
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # the answer will be missing
+        with suppress(BrokenPipeError):  # `answer` reports the end of the process
             self._process.stdin.write(f"{times}\n")
             self._process.stdin.flush()
 
     def answer(self) -> dict[str, float]:
-        """Wait for the steps; return their `seconds`, and the `memory` in MiB that all steps so far took."""
+        """Wait for the requested steps; return their `seconds`, and the peak `memory` in MiB of all steps so far."""
         assert self._process.stdout is not None
         if not (line := self._process.stdout.readline()):
             raise ChildProcessError(f"the process of {self._cell} ended by {self._process.wait()}")
@@ -68,12 +73,12 @@ class Child:
         return answer
 
     def take(self, times: int) -> dict[str, float]:
-        """Request a number of steps, and return the answer."""
+        """Request a number of steps, wait for them, and return the answer."""
         self.ask(times)
         return self.answer()
 
 
-def main() -> int:
+def main() -> None:
     """Take steps as standard input requests them."""
     kill_after_input_ends()
     text, kind = sys.argv[1:]
@@ -91,10 +96,10 @@ def main() -> int:
         from harness.bench.baseline import Reference
 
         _serve(Reference(cell), times)
-    return 0
 
 
-def _serve(steps: Any, times: list[float]) -> None:
+def _serve(steps: Ours | Reference, times: list[float]) -> None:
+    """Take the first step, then the requested ones. `times` has the times before and after the import."""
     from harness.training import environment
 
     def peak() -> float:
@@ -108,7 +113,7 @@ def _serve(steps: Any, times: list[float]) -> None:
     steps.step(1)
     times.append(time.perf_counter())
     names = ("import", "build", "first_step")
-    print(json.dumps({name: times[i + 1] - times[i] for i, name in enumerate(names)}), flush=True)
+    print(json.dumps({name: end - start for name, (start, end) in zip(names, pairwise(times), strict=True)}), flush=True)
     for line in sys.stdin:
         started = time.perf_counter()
         steps.step(int(line))
@@ -116,4 +121,4 @@ def _serve(steps: Any, times: list[float]) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -11,7 +11,7 @@ from harness.config.registry import DATA
 from harness.data.datasets import Arrays, Facts, Source
 
 RANDOM = "random_32x32"
-"""The name of the data set with as many images as CIFAR-10; importing this module registers it."""
+"""Name of the data set with as many training images as CIFAR-10. Importing this module registers it."""
 
 
 def random_images(train: int, test: int) -> type[Source]:

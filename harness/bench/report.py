@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.bench import metrics
@@ -31,14 +31,13 @@ NET = ("images", "shortcut", "depth")
 def sections(result: Result) -> list[Section]:
     """Return the report: targets, measurements, the machine."""
     steps, workers, growth = result["steps"], result["workers"], result["growth"]
-    in_two = [Section("Two workers with half of the threads each", [_workers(workers)])] if workers else []
     about_growth = Text("32x32, fp32; memory is what the steps took.")
     return [
         Section("Targets", [_targets(result["targets"])]),
         Section("Steps", [Text(ABOUT_STEPS), Text(ABOUT_SPREAD), _steps(steps)]),
         Section("Parts of a step", [Text("Relative to an ordinary step, without probes and norms."), _parts(steps)]),
         Section("Rates of the machine during the steps", [_rates(steps)]),
-        *in_two,
+        *([Section("Two workers with half of the threads each", [_workers(workers)])] if workers else []),
         *([Section("Growth with depth", [about_growth, _growth(growth)])] if growth else []),
         Section("Start-up in a fresh process", [Text("Seconds."), _start_up(result["start_up"])]),
         Section("How it was measured", [Code(result["command"]), *_machine(result)]),
@@ -60,32 +59,36 @@ def markdown(result: Result) -> str:
 
 
 def _targets(targets: Sequence[Result]) -> Table:
+    outcomes = {True: "met", False: "not met", None: "not measured"}
     rows = []
     for target in targets:
         bound = f"{'at least' if target['at_least'] else 'at most'} {_number(target['bound'], target['unit'])}"
         measured = "" if target["measured"] is None else _number(target["measured"], target["unit"])
-        rows.append([target["what"], bound, measured, {True: "met", False: "not met", None: "not measured"}[target["met"]]])
+        rows.append([target["what"], bound, measured, outcomes[target["met"]]])
     return Table(["target", "bound", "measured", ""], rows)
+
+
+def _figures(rows: Sequence[Result]) -> Iterator[tuple[list[str], Result, Mapping[str, Spread]]]:
+    """Yield the first cells, the seconds and the figures of each net and precision."""
+    for row in rows:
+        for precision, ours in row["ours"].items():
+            yield [*_net(row), precision], ours, metrics.step_figures(row, precision)
 
 
 def _steps(rows: Sequence[Result]) -> Table:
     lines = []
-    for row in rows:
-        for precision in row["ours"]:
-            figures = metrics.step_figures(row, precision)
-            rate, reference = _spread(figures["images_per_second"]), _spread(figures["ratio"])
-            shares = [_spread(figures[name], 100) for name in ("matrix_share", "copy_share")]
-            lines.append([*_net(row), precision, rate, *shares, f"{reference} ({figures['ratio_norms'].median:.2f})"])
+    for net, _, figures in _figures(rows):
+        shares = [_spread(figures[name], 100) for name in ("matrix_share", "copy_share")]
+        reference = f"{_spread(figures['ratio'])} ({figures['ratio_norms'].median:.2f})"
+        lines.append([*net, _spread(figures["images_per_second"]), *shares, reference])
     return Table([*NET, "precision", "images/s", "matrix share %", "copy share %", "reference"], lines)
 
 
 def _parts(rows: Sequence[Result]) -> Table:
     lines = []
-    for row in rows:
-        for precision, ours in row["ours"].items():
-            figures = metrics.step_figures(row, precision)
-            parts = [_spread(figures["probed"]), _spread(figures["norms"], 100), _spread(figures["pipeline"], 100)]
-            lines.append([*_net(row), precision, _spread(spread(ours["step"]), 1000), *parts])
+    for net, ours, figures in _figures(rows):
+        parts = [_spread(figures["probed"]), _spread(figures["norms"], 100), _spread(figures["pipeline"], 100)]
+        lines.append([*net, _spread(spread(ours["step"]), 1000), *parts])
     units = ("ordinary step (ms)", "probed step (times)", "norms add (%)", "batch alone (%)")
     return Table([*NET, "precision", *units], lines)
 

@@ -1,9 +1,13 @@
 """Read the results of a bench, and keep them as findings.
 
-A result is JSON: `schema` (SCHEMA), `form`, `when` (UTC), `seconds` (in total), `command`, `cores`, `bf16_arithmetic` (whether
-the device has it), `machine` and `code` (`harness.training.environment`), `notes`; `steps`, `workers`, `growth` and `start_up`
-with a value a round (`harness.bench.measure`), the rows of `steps` with their `figures` by precision: min, median and max
-(`harness.bench.metrics`); and `targets`.
+A result is a JSON object:
+
+- `schema` (SCHEMA), `form`, `when` (UTC), `seconds` (in total), `command`, `cores`, `notes`
+- `bf16_arithmetic`: whether the device computes in bfloat16
+- `machine`, `code`: see `harness.training.environment`
+- `steps`, `workers`, `growth`, `start_up`: rows with one value per round, see `harness.bench.measure`. Rows of `steps` also have
+  `figures` by precision: min, median and max, see `harness.bench.metrics`
+- `targets`: see `harness.bench.targets`
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ BENCH = "bench.json"
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return a result; raises RecordError if the file holds none of which a report can be made."""
+    """Return a result. Raises RecordError if the file is not a result that can be reported."""
     result = reader.read_json(path)
     if result.get("schema") != SCHEMA:
         raise RecordError(f"{path}: must be a result of harness.bench with schema {SCHEMA}")
@@ -32,7 +36,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def keep(result: Mapping[str, Any], name: str, results: Path) -> Path:
-    """Write a result and its report to findings/DATE-NAME; return that folder. Raises FileExistsError if it is taken."""
+    """Write a result and its report to findings/DATE-NAME; return that folder. Raises FileExistsError if it exists."""
     with findings.new_finding(results, name) as (aside, finding):
         writer.write_json(aside / BENCH, result)
         writer.write_text(aside / paths.REPORT_MARKDOWN, report.markdown(result))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.bench import metrics
 
@@ -15,25 +14,23 @@ DEEPEST = 1202
 """Depth up to which time and memory should grow linearly."""
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     what: str
     unit: str
     bound: float
     measure: Measure
     at_least: bool = True
 
-    def judge(self, result: Result) -> dict[str, Any]:
-        """Return the target as JSON: what, unit, bound, at_least, measured and met, which is None if nothing was measured."""
-        measured = self.measure(result)
-        met = None if measured is None else measured >= self.bound if self.at_least else measured <= self.bound
-        target = {"what": self.what, "unit": self.unit, "bound": self.bound, "at_least": self.at_least}
-        return target | {"measured": measured, "met": met}
-
 
 def judge(result: Result) -> list[dict[str, Any]]:
-    """Return every target with its measured number."""
-    return [target.judge(result) for target in TARGETS]
+    """Return every target as JSON: what, unit, bound, at_least, measured, and met, which is None if nothing was measured."""
+    judged = []
+    for target in TARGETS:
+        measured = target.measure(result)
+        met = None if measured is None else measured >= target.bound if target.at_least else measured <= target.bound
+        numbers = {"bound": target.bound, "at_least": target.at_least, "measured": measured, "met": met}
+        judged.append({"what": target.what, "unit": target.unit, **numbers})
+    return judged
 
 
 def _worst(figure: str, worst: Callable[..., float | None], depth: int | None = None, precision: str = "") -> Measure:

@@ -1,4 +1,4 @@
-"""Time what is compared in turn, several times, so that a disturbance of the machine affects all of it."""
+"""Time several operations in turn, round after round, so that a disturbance of the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 PAUSE = 0.02
-"""Seconds between two timings, in which background work of the first ends, such as processes that read ahead."""
+"""Seconds between two timings, so that background work of the first can end, such as processes that read ahead."""
 Repeat = Callable[[int], object]
-"""Does something a number of times, and returns when the device has finished."""
+"""Repeats an operation the given number of times; returns when the device has finished."""
 
 
 class Spread(NamedTuple):
@@ -23,25 +23,25 @@ class Spread(NamedTuple):
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Return the spread of at least one value."""
+    """Return the spread of the values; there must be at least one."""
     return Spread(min(values), statistics.median(values), max(values), len(values))
 
 
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
-    """Return the ratio of each round, whose two values were measured right after each other."""
+    """Return the ratio of each round."""
     return [numerator / denominator for numerator, denominator in zip(numerators, denominators, strict=True)]
 
 
 def interleaved(repeats: Mapping[str, Repeat], rounds: int, seconds: float) -> dict[str, list[float]]:
     """Return the seconds of a single repetition by name, one value a round.
 
-    A round repeats each of them for about `seconds`, at least once, and starts with another one each time. Before the first
-    round each runs once unmeasured, and once to find the number of repetitions.
+    A round repeats each operation for about `seconds`, at least once. Each round starts with the next operation. Before the first
+    round each operation runs once to warm up, and once to determine the number of repetitions.
     """
     names = list(repeats)
-    for name in names:
-        repeats[name](1)
-    times = {name: max(1, int(seconds / timed(repeats[name], 1))) for name in names}
+    for repeat in repeats.values():
+        repeat(1)
+    times = {name: max(1, int(seconds / timed(repeat, 1))) for name, repeat in repeats.items()}
     results: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds):
         first = number % len(names)

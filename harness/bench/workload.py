@@ -1,4 +1,4 @@
-"""The nets that are timed, and the harness's training step on them, as `harness.training.loop.Training` takes it in a run."""
+"""The timed nets, and the harness's training step on them, as `harness.training.loop.Training` takes it in a run."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ DATA = {32: RANDOM, 8: "digits"}
 """The data set by image size."""
 SCHEDULE = {32: ScheduleConfig(), 8: SCHEDULES["digits"]}
 LEARNING_RATE = 1e-4
-"""So small that weights hardly change: no loss overflows, and no gradient becomes subnormal, which slows arithmetic down."""
+"""Weights hardly change, so no loss overflows and no gradient becomes subnormal, which would slow arithmetic down."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A net of `depth` layers on images of `size` by `size`, at the default batch size; `threads` are those of the CPU."""
+    """A net of `depth` layers on images of `size` by `size` pixels, at the default batch size, with a number of CPU threads."""
 
     size: int
     shortcut: str
@@ -47,7 +47,7 @@ class Cell:
 
     @property
     def config(self) -> RunConfig:
-        """The run whose steps are timed, with defaults except for `LEARNING_RATE`."""
+        """The run whose steps are timed, with default keys except for `LEARNING_RATE`."""
         schedule = replace(SCHEDULE[self.size], learning_rate=LEARNING_RATE)
         choices = {key: value for key, value in asdict(self).items() if key != "size"}
         return RunConfig(**choices, data=self.data, schedule=schedule)
@@ -62,13 +62,13 @@ class Cell:
 
     @property
     def probed_share(self) -> float:
-        """Probed steps as a share of all steps of the default schedule."""
+        """The share of probed steps in the default schedule."""
         steps = SCHEDULE[self.size].steps
         return len(probe_steps(steps)) / steps
 
 
 class Work(NamedTuple):
-    """The least work of a training step: FLOPs, a multiply-add counting as two, bytes moved to and from memory, bytes held."""
+    """The least work of a training step: FLOPs (a multiply-add counts as two), bytes moved to and from memory, bytes held."""
 
     flops: float
     bytes: float
@@ -78,8 +78,8 @@ class Work(NamedTuple):
 def work(config: RunConfig, facts: Facts) -> Work:
     """Return the work of a training step of a run on images of this shape.
 
-    The backward pass takes the products of the forward pass twice: for the gradients of the inputs and of the weights. What
-    the passes keep is written once and read once; weights, their gradients and momentum are read, weights and momentum written.
+    The backward pass computes as many products as two forward passes: for the gradients of the inputs and of the weights. Kept
+    activations are written once and read once. Weights, gradients and momentum are read; weights and momentum are written.
     """
     batch, bf16 = config.schedule.batch_size, config.precision is Precision.bf16
     net = summarize(config, facts.channels, facts.size, facts.classes, batch, bf16)
@@ -88,9 +88,9 @@ def work(config: RunConfig, facts: Facts) -> Work:
 
 
 class Ours:
-    """The harness's training step on demand, to be used within `harness.training.devices.deterministic`, as in a run.
+    """The harness's training step on demand. Use it within `harness.training.devices.deterministic`, as in a run.
 
-    Each method repeats one operation and waits for the device.
+    Each method repeats one operation, then waits for the device.
     """
 
     def __init__(self, cell: Cell) -> None:
@@ -115,7 +115,7 @@ class Ours:
         self._steps(self.training, times, probed=True)
 
     def with_norms(self, times: int) -> None:
-        """Take ordinary steps with the norm of every layer's weight gradient at each."""
+        """Take ordinary steps, each with the norm of every layer's weight gradient."""
         self._steps(self.watching, times, probed=False)
 
     def batches(self, times: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -23,6 +24,8 @@ class Source:
     """The per-run measures that `frame` uses. A report computes those of all its pictures in one pass."""
     by_step: bool = False
     """Whether it has a row for each run, probed step and layer, which the report also shows step by step."""
+    summary: Literal["mean", "median"] = "median"
+    """The statistic over seeds that its figures draw. The report embeds it instead of the frame if that is too long."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ class Picture:
     """Key on the horizontal axis if it varies; otherwise the axis that the sweep's figures share."""
 
 
-FINISHED = Source("finished", lambda tables: tables.finished)
-EPOCHS = Source("epochs", lambda tables: tables.epochs)
+FINISHED = Source("finished", lambda tables: tables.finished, summary="mean")
+EPOCHS = Source("epochs", lambda tables: tables.epochs, summary="mean")
 LAYERS = Source("layers", lambda tables: tables.layers, (LAYER_MOMENTS,))
 BLOCKS = Source("blocks", lambda tables: tables.blocks, (BLOCK_MOMENTS,))
 

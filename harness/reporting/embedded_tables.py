@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,6 @@ KEYS = ("arm", "x", "moment", "step", "layer", "block")
 """Columns that a summary over seeds keeps apart."""
 DIGITS = 7
 """Significant digits, enough for float32."""
-MEANS = ("epochs",)
-"""Tables whose figures draw means over seeds; the others draw medians."""
 
 
 def pack(frame: pd.DataFrame, digits: int = DIGITS) -> str:
@@ -26,15 +25,14 @@ def pack(frame: pd.DataFrame, digits: int = DIGITS) -> str:
     return base64.b64encode(gzip.compress(csv.encode(), mtime=0)).decode()
 
 
-def shorten(name: str, frame: pd.DataFrame) -> tuple[str, pd.DataFrame] | None:
+def shorten(name: str, frame: pd.DataFrame, statistic: Literal["mean", "median"]) -> tuple[str, pd.DataFrame] | None:
     """Return a table of at most MAX_ROWS rows and its name: the frame, or its summary over seeds, or None if neither fits."""
     if len(frame) <= MAX_ROWS:
         return name, frame
     keys = [key for key in KEYS if key in frame]
     numbers = [column for column in frame.select_dtypes("number") if column not in (*keys, "seed")]
-    groups = frame.groupby(keys, sort=False, dropna=False)[numbers]
-    statistic, summary = ("means", groups.mean()) if name in MEANS else ("medians", groups.median())
-    return (f"{name}-{statistic}", summary.reset_index()) if len(summary) <= MAX_ROWS else None
+    summary = frame.groupby(keys, sort=False, dropna=False)[numbers].agg(statistic)
+    return (f"{name}-{statistic}s", summary.reset_index()) if len(summary) <= MAX_ROWS else None
 
 
 def thin_out(norms: pd.DataFrame) -> pd.DataFrame:

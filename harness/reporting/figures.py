@@ -24,7 +24,8 @@ from harness.plots import Picture
 from harness.plots.alt_text import describe
 from harness.plots.run_tags import key, runs_in
 from harness.plots.style import save, short
-from harness.records import writer
+from harness.records import paths, reader, writer
+from harness.records.reader import RecordError
 from harness.reporting import embedded_tables
 from harness.reporting.document import Drawing, Element, Section, Switches, Text, Widget
 
@@ -87,7 +88,7 @@ def _embed(picture: Picture, frame: pd.DataFrame, x: str, usual_x: str) -> tuple
     name = picture.source.name + ("" if x == usual_x else f"-by-{short(x)}")
     if picture.source.by_step:
         return name, {name: embedded_tables.pack(embedded_tables.thin_out(frame), digits=5)}
-    if (shortened := embedded_tables.shorten(name, frame)) is None:
+    if (shortened := embedded_tables.shorten(name, frame, picture.source.summary)) is None:
         return "", {}
     name, table = shortened
     return name, {name: embedded_tables.pack(table)}
@@ -124,13 +125,20 @@ def exclusive(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write figures into their folder and remove stale ones. Files that no report writes are kept."""
+def write(sweep: Path, files: Mapping[str, bytes]) -> None:
+    """Write figures into a sweep's folder and remove stale ones. Files that no report wrote are kept.
+
+    Stale are figures of the built-in pictures and those shown by the previous report, such as a plugin's.
+    """
+    folder = sweep / paths.FIGURES
     folder.mkdir(exist_ok=True)
     for name, content in files.items():
         writer.write_bytes(folder / name, content)
     pictures = [*plots.ALL, plots.BY_ARM, *(picture for experiment in registry().values() for picture in experiment.pictures)]
-    figure = rf"({'|'.join(re.escape(name) for name in sorted({picture.name for picture in pictures}))})(-\d+)?\.(svg|png)"
+    names = {picture.name for picture in pictures}
+    with suppress(RecordError):
+        names.update(re.findall('<figure data-file="([^"]+)"', reader.read_text(sweep / paths.REPORT_HTML)))
+    figure = rf"({'|'.join(map(re.escape, names))})(-\d+)?\.(svg|png)"
     for path in folder.iterdir():
         written_by_report = re.fullmatch(rf"{figure}|\.{figure}\.\w{{8}}", path.name)
         if written_by_report and path.name not in files and not path.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -29,9 +30,8 @@ def render(document: Document) -> tuple[str, str]:
         sections=document.sections,
         embedded=document.embedded,
     )
-    markdown = _environment(jinja2.PackageLoader(PACKAGE), autoescape=False)
-    markdown.filters["cell"] = _cell
-    return html, markdown.get_template("report.md").render(title=document.title, sections=document.sections)
+    markdown = _environment(PACKAGE).get_template("report.md")
+    return html, markdown.render(title=document.title, sections=document.sections)
 
 
 def render_template(
@@ -47,18 +47,19 @@ def render_template(
 
     Templates and scripts are looked up in templates/ of this package, then of `package`.
     """
-    loader = jinja2.ChoiceLoader([jinja2.PackageLoader(PACKAGE), jinja2.PackageLoader(package)])
-    html = _environment(loader, autoescape=True)
-    html.filters["inline"] = lambda drawing, prefix: Markup(svg.inline(drawing, prefix))
-    html.tests |= {"badge": lambda value: isinstance(value, Badge), "link": lambda value: isinstance(value, Link)}
-    html.globals["asset"] = lambda name: Markup(loader.get_source(html, name)[0])
     page = {"title": title, "language": language, "scripts": [*SCRIPTS, *scripts], "colours": Markup(svg.definitions(svgs))}
-    return html.get_template(template).render(page | variables)
+    return _environment(package).get_template(template).render(page | variables)
 
 
-def _environment(loader: jinja2.BaseLoader, autoescape: bool) -> jinja2.Environment:
+def _environment(package: str) -> jinja2.Environment:
+    loader = jinja2.ChoiceLoader([jinja2.PackageLoader(PACKAGE), jinja2.PackageLoader(package)])
+    autoescape = jinja2.select_autoescape()  # in .html
     environment = jinja2.Environment(loader=loader, autoescape=autoescape, trim_blocks=True, lstrip_blocks=True)
     environment.filters["kind"] = lambda element: type(element).__name__.lower()
+    environment.filters["cell"] = _cell
+    environment.filters["inline"] = lambda drawing, prefix: Markup(svg.inline(drawing, prefix))
+    environment.tests |= {"badge": lambda value: isinstance(value, Badge), "link": lambda value: isinstance(value, Link)}
+    environment.globals["asset"] = lambda name: Markup(loader.get_source(environment, name)[0])
     return environment
 
 
@@ -78,6 +79,5 @@ def frame(table: pd.DataFrame) -> Table:
 
 def _cell(text: str) -> str:
     """Escape text so that Markdown shows it literally, on one line, also in a table's cell."""
-    for mark, escaped in (("\\", "\\\\"), ("|", "\\|"), ("$", "\\$"), ("](", "]\\("), ("<", "&lt;")):
-        text = text.replace(mark, escaped)
-    return " ".join(text.splitlines())
+    escaped = re.sub(r"[\\|$]|(?<=])\(", r"\\\g<0>", text).replace("<", "&lt;")
+    return " ".join(escaped.splitlines())

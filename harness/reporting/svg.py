@@ -35,12 +35,13 @@ def definitions(svgs: Iterable[str]) -> str:
 
 def dark_counterpart(colour: str) -> str:
     """Return the colour (RRGGBB) for a dark page: the same hue, as close to the background as on a light page."""
-    channels = _channels(colour)
-    hue, lightness, saturation = colorsys.rgb_to_hls(*channels)
+    hue, lightness, saturation = colorsys.rgb_to_hls(*_channels(colour))
     if saturation < 0.05:
-        mixed = [ink + (paper - ink) * lightness for ink, paper in zip(_channels(INK), _channels(PAPER), strict=True)]
-        return _hex(mixed)
-    return _hex(colorsys.hls_to_rgb(hue, min(max(1 - lightness, MIN_LIGHTNESS), MAX_LIGHTNESS), 0.85 * saturation))
+        channels = [ink + (paper - ink) * lightness for ink, paper in zip(_channels(INK), _channels(PAPER), strict=True)]
+    else:
+        lightness = min(max(1 - lightness, MIN_LIGHTNESS), MAX_LIGHTNESS)
+        channels = list(colorsys.hls_to_rgb(hue, lightness, 0.85 * saturation))
+    return bytes(round(255 * value) for value in channels).hex()
 
 
 def _with_width(match: re.Match[str]) -> str:
@@ -48,8 +49,4 @@ def _with_width(match: re.Match[str]) -> str:
 
 
 def _channels(colour: str) -> list[float]:
-    return [int(colour[start : start + 2], 16) / 255 for start in (0, 2, 4)]
-
-
-def _hex(channels: Iterable[float]) -> str:
-    return "".join(f"{round(255 * value):02x}" for value in channels)
+    return [value / 255 for value in bytes.fromhex(colour)]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness import plots
 from harness.analysis.tables import Tables
 from harness.plots.alt_text import describe
 from harness.plots.branches import branch_over_input
@@ -53,13 +54,13 @@ def test_embedded_tables_have_seven_digits():
 
 def test_long_tables_are_embedded_as_summaries_over_seeds_and_longer_ones_not_at_all():
     few = layers(3)
-    assert embedded_tables.shorten("layers", few) == ("layers", few)
-    name, short = embedded_tables.shorten("layers", layers(401))
+    assert embedded_tables.shorten("layers", few, "median") == ("layers", few)
+    name, short = embedded_tables.shorten("layers", layers(401), "median")
     assert name == "layers-medians"
     assert len(short) == 110
     assert set(short["grad_norm"]) == {200.0}
-    assert embedded_tables.shorten("epochs", layers(401))[0] == "epochs-means"
-    assert embedded_tables.shorten("layers", layers(1, embedded_tables.MAX_ROWS + 1)) is None
+    assert embedded_tables.shorten("epochs", layers(401), plots.EPOCHS.summary)[0] == "epochs-means"
+    assert embedded_tables.shorten("layers", layers(1, embedded_tables.MAX_ROWS + 1), "median") is None
 
 
 def test_embedded_maps_keep_the_first_and_the_last_of_many_probed_steps():

@@ -15,6 +15,7 @@ from harness.analysis.tables import Tables
 from harness.plots import style
 from harness.plots.errors import error_against
 from harness.plots.gradients import by_layer
+from harness.plots.run_tags import key, runs_in
 from harness.records import paths, states, writer
 from harness.records.run import Run, write_status
 from harness.reporting import document, render
@@ -42,7 +43,7 @@ def test_html_and_markdown_say_the_same(folder):
     html, markdown = (folder / paths.REPORT_HTML).read_text(), (folder / paths.REPORT_MARKDOWN).read_text()
     titles = [unescape(title) for title in re.findall(r"<h2>(.*?)</h2>", html)]
     assert titles == re.findall(r"^## (.*)$", markdown, flags=re.MULTILINE)
-    assert titles[:2] == ["Verdicts", "What was asked"]
+    assert titles[:2] == ["Verdicts", "Requested runs"]
     assert titles[titles.index("Runs") + 1] == "Error against depth"
     assert titles[-1] == "Reproducibility"
     for row in pd.read_csv(folder / paths.RUNS_TABLE)["run"]:
@@ -71,6 +72,15 @@ def test_every_picture_is_there_as_svg_and_png(folder):
     for picture in plots.ALL:
         assert {f"{picture.name}.svg", f"{picture.name}.png"} <= names
     assert "heat-maps-2.svg" not in names  # 4 arms and depths of 2 seeds: one map each, 6 per figure
+
+
+def test_every_line_of_a_figure_is_tagged_with_its_runs(folder):
+    """The runs of every arm and depth, so that the page can hide them; heat maps are drawn run by run instead."""
+    runs = {key(run) for run in pd.read_csv(folder / paths.RUNS_TABLE)["run"]}
+    residual = {key(run) for run in pd.read_csv(folder / paths.RUNS_TABLE).query("shortcut == 'identity'")["run"]}
+    for picture in set(plots.ALL) - {plots.HEAT_MAPS}:
+        svg = (folder / paths.FIGURES / f"{picture.name}.svg").read_text()
+        assert runs_in(svg) == (residual if picture is plots.BRANCHES else runs), picture.name
 
 
 def test_rebuilding_from_the_folders_alone_gives_the_same_bytes(folder, tmp_path):

@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness import report, run, status, verify
+from harness import plots, report, run, status, verify
 from harness.analysis.tables import Tables
+from harness.claims.claim import Experiment
 from harness.records import findings, paths, states, writer
 from harness.records.run import Run, write_status
 from harness.reporting import build, figures, index
@@ -81,6 +83,19 @@ def test_files_that_no_report_writes_stay(folder):
     assert not any(path.exists() for path in stale)
     assert (place / ".ipynb_checkpoints").is_dir()
     assert (place / "gradients.svg").is_dir()
+
+
+def test_a_figure_that_a_plugin_draws_no_longer_is_removed(folder, monkeypatch):
+    """Its name is known from the previous report alone."""
+    figures_before = set((folder / paths.FIGURES).iterdir())
+    own = replace(plots.ERROR, name="own")
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "of_sweep", lambda tables: Experiment("", (own,)))
+        build.build(folder)
+    assert {path.name for path in set((folder / paths.FIGURES).iterdir()) - figures_before} == {"own.svg", "own.png"}
+    (folder / paths.FIGURES / "owner.svg").touch()
+    build.build(folder)
+    assert set((folder / paths.FIGURES).iterdir()) - figures_before == {folder / paths.FIGURES / "owner.svg"}
 
 
 # --- what cannot be written or read ---
