@@ -8,64 +8,78 @@ from pathlib import Path
 from statistics import fmean, median
 
 from harness.lab import charts
-from harness.lab.document import Chart, Element, Message, Row, Table, columns, message
+from harness.lab.document import Element, Message, chart, columns
 from harness.lab.runs import SCHEDULE, Records
 from harness.lab.summaries import PHASES, BySeed, compare, error_cells, errors, gradient_ratio, magnitudes, spread
 from harness.records import paths, reader
+from harness.reporting.document import Table
 
 FINDING = Path(__file__).resolve().parents[2] / "results" / paths.FINDINGS / "2026-11-23-demo"
-"""A committed finding; an installed package does not have it."""
+"""A committed finding with nets of up to 110 layers; an installed package does not have it."""
 DEPTHS = (20, 56)
+ERRORS = ("net", "depth", "train_error", "test_error")
 
 
 def shortcut(records: Records) -> Iterator[Element]:
     """What does a shortcut do?"""
-    plain, residual = records["none-56"], records["identity-56"]
-    plain_error, residual_error = errors(plain, "train_error"), errors(residual, "train_error")
-    yield message("shortcut.idea")
+    plain, residual = (errors(records[f"{shortcut}-56"], "train_error") for shortcut in charts.ARMS)
+    yield Message("shortcut.idea")
     yield compare(
         "shortcut.measured",
-        plain_error,
-        residual_error,
-        parameters=f"{plain[0].status['parameters']:,}",
-        steps=str(SCHEDULE.steps),
-        plain=spread(plain_error.values()),
-        residual=spread(residual_error.values()),
+        plain,
+        residual,
+        parameters=f"{records['none-56'][0].status['parameters']:,}",
+        steps=SCHEDULE.steps,
+        plain=spread(plain.values()),
+        residual=spread(residual.values()),
     )
-    yield Chart("curves", message("shortcut.chart"), charts.curves(records))
+    yield chart("curves", "shortcut.chart", charts.curves(records))
 
 
 def improved(records: Records) -> Iterator[Element]:
     """What did residual nets improve, and which problem did they solve?"""
-    yield message("improved.problem")
-    arms = [(shortcut, depth) for shortcut in charts.ARMS for depth in DEPTHS]
-    rows: list[Row] = [[charts.ARMS[shortcut], depth, *error_cells(records[f"{shortcut}-{depth}"])] for shortcut, depth in arms]
-    yield Table(columns("net", "depth", "train_error", "test_error"), rows)
+    yield Message("improved.problem")
+    rows = [
+        [arm, str(depth), *error_cells(records[f"{shortcut}-{depth}"])]
+        for shortcut, arm in charts.ARMS.items()
+        for depth in DEPTHS
+    ]
+    yield Table(columns(*ERRORS), rows)
     plain, residual = (_rise(records, shortcut, "train_error") for shortcut in charts.ARMS)
     yield compare("improved.measured", plain, residual, plain=spread(plain.values()), residual=spread(residual.values()))
     train, test = fmean(plain.values()), fmean(_rise(records, "none", "test_error").values())
-    yield message(f"improved.{'training' if train > 0.5 * test else 'test'}", train=f"{train:.1f}", test=f"{test:.1f}")
-    yield message("improved.limits", steps=SCHEDULE.steps)
-    yield from _committed()
+    yield Message(f"improved.{'training' if train > 0.5 * test else 'test'}", train=f"{train:.1f}", test=f"{test:.1f}")
+    yield Message("improved.limits", steps=SCHEDULE.steps)
+    table = FINDING / paths.RUNS_TABLE
+    if not table.is_file():
+        return
+    runs = reader.read_table(table).sort_values(["shortcut", "depth"], ascending=[False, True])
+    steps, seeds = f"{runs['schedule.steps'].iloc[0]:,}", runs["seed"].nunique()
+    yield Message("improved.finding", name=FINDING.name, steps=steps, seeds=seeds)
+    rows = [
+        [f"shortcut={run.shortcut}", str(run.depth), f"{run.train_error:.1f}", f"{run.test_error:.1f}"]
+        for run in runs.itertuples()
+    ]
+    yield Table(columns(*ERRORS), rows)
 
 
 def survive(records: Records) -> Iterator[Element]:
     """Why do gradients survive: derivation, then measurement."""
     for key in ("plain", "residual", "original", "norm"):
-        yield message(f"survive.{key}")
-    rows: list[Row] = []
+        yield Message(f"survive.{key}")
+    rows = []
     initial = {}
     for suffix, norm in (("", "norm=batch"), ("-bare", "norm=none")):
         for shortcut, arm in charts.ARMS.items():
             for depth in DEPTHS:
                 runs = records[f"{shortcut}-{depth}{suffix}"].values()
                 ratios = [[gradient_ratio(run, steps) for run in runs] for steps in PHASES]
-                rows.append([f"{arm}, {norm}", depth, *map(magnitudes, ratios)])
+                rows.append([f"{arm}, {norm}", str(depth), *map(magnitudes, ratios)])
                 initial[f"{shortcut}{suffix}"] = ratios[0]  # of 56 layers
     yield Table(columns("net", "depth", "ratio_initial", "ratio_early"), rows)
     for suffix in ("-bare", ""):
         yield from _survived(initial[f"none{suffix}"], initial[f"identity{suffix}"], suffix)
-    yield Chart("gradients", message("survive.chart"), charts.gradients(records))
+    yield chart("gradients", "survive.chart", charts.gradients(records))
 
 
 def _rise(records: Records, shortcut: str, column: str) -> BySeed:
@@ -76,38 +90,18 @@ def _rise(records: Records, shortcut: str, column: str) -> BySeed:
 
 def _survived(plain: Sequence[float], residual: Sequence[float], suffix: str) -> Iterator[Message]:
     """Say what becomes of gradients at 56 layers before training, and in which nets the ratio is nearer to 1."""
-    yield message(
-        f"survive.measured{suffix}",
-        plain=magnitudes(plain),
-        residual=magnitudes(residual),
-        plain_fate=_fate(plain),
-        residual_fate=_fate(residual),
-    )
+    values = {"plain": magnitudes(plain), "residual": magnitudes(residual)}
+    yield Message(f"survive.measured{suffix}", **values, plain_fate=_fate(plain), residual_fate=_fate(residual))
     decades = [abs(math.log10(median(ratios))) for ratios in (plain, residual)]
     nearer = "nearer" if decades[1] < decades[0] else "farther"
-    yield message(f"survive.{nearer}", plain=f"{decades[0]:.1f}", residual=f"{decades[1]:.1f}")
+    yield Message(f"survive.{nearer}", plain=f"{decades[0]:.1f}", residual=f"{decades[1]:.1f}")
     if suffix and median(residual) > 10:
-        yield message("survive.grows")
+        yield Message("survive.grows")
     elif not suffix and median(plain) >= 0.1:
-        yield message("survive.no_vanishing")
+        yield Message("survive.no_vanishing")
 
 
 def _fate(ratios: Sequence[float]) -> Message:
     """Say whether gradients vanish (below a tenth), explode (above ten) or stay in between."""
     ratio = median(ratios)
-    return message(f"survive.{'vanishes' if ratio < 0.1 else 'explodes' if ratio > 10 else 'stays'}")
-
-
-def _committed() -> Iterator[Element]:
-    """Show the errors of the committed finding, which has 110 layers, too; nothing where this code is installed without it."""
-    table = FINDING / paths.RUNS_TABLE
-    if not table.is_file():
-        return
-    runs = reader.read_table(table).sort_values(["shortcut", "depth"], ascending=[False, True])
-    yield message(
-        "improved.finding", name=FINDING.name, steps=f"{runs['schedule.steps'].iloc[0]:,}", seeds=runs["seed"].nunique()
-    )
-    rows: list[Row] = [
-        [f"shortcut={run.shortcut}", run.depth, f"{run.train_error:.1f}", f"{run.test_error:.1f}"] for run in runs.itertuples()
-    ]
-    yield Table(columns("net", "depth", "train_error", "test_error"), rows)
+    return Message(f"survive.{'vanishes' if ratio < 0.1 else 'explodes' if ratio > 10 else 'stays'}")

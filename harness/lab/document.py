@@ -1,46 +1,27 @@
-"""The contents of the lab's page in no language: messages by key, with the numbers that fill them in."""
+"""The contents of the lab's page in no language: elements of a report whose texts are messages, translated by `page`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from matplotlib.figure import Figure
+
+from harness.plots.style import save
+from harness.reporting.document import Drawing, Heading, Table
 
 Value = str | int | float
 
 
-@dataclass(frozen=True)
-class Message:
-    """A text by its key in texts/, with the values of its placeholders; a value may itself be a message."""
+class Message(str):
+    """A key of texts/, with the values of the text's placeholders; a value may itself be a message."""
 
-    key: str
-    values: Mapping[str, Value | Message] = field(default_factory=dict)
+    values: Mapping[str, Value]
 
-
-Cell = Message | Value
-"""A message, or what every language writes alike: symbols, names of keys, numbers."""
-Row = Sequence[Cell]
-
-
-@dataclass(frozen=True)
-class Subheading:
-    title: Message
-
-
-@dataclass(frozen=True)
-class Table:
-    header: Row
-    rows: Sequence[Row]
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure under the name of its file; its labels are symbols and names of keys, which need no translation."""
-
-    name: str
-    caption: Message
-    figure: Figure
+    def __new__(cls, key: str, /, **values: Value) -> Message:
+        message = super().__new__(cls, key)
+        message.values = values
+        return message
 
 
 @dataclass(frozen=True)
@@ -48,16 +29,17 @@ class Sliders:
     """The block of numbers with its weights on sliders."""
 
 
-Element = Message | Subheading | Table | Chart | Sliders
-"""A message by itself is a paragraph."""
+Element = Message | Heading | Table | Drawing | Sliders
+"""A message by itself is a paragraph. Other strings are symbols, names of keys and numbers, which need no translation."""
 Chapters = Mapping[str, Sequence[Element]]
 """The sections of the page by key, in order; a section's title is the message KEY.title."""
 
 
-def message(key: str, **values: Value | Message) -> Message:
-    return Message(key, values)
+def chart(name: str, caption: str, figure: Figure) -> Drawing:
+    """Return a figure under the name of its file; `caption` is the key of a message."""
+    return Drawing(name, Message(caption), save(figure)["svg"].decode())
 
 
-def columns(*names: str) -> list[Cell]:
-    """Return the headings col.NAME of a table's columns."""
-    return [message(f"col.{name}") for name in names]
+def columns(*names: str) -> list[str]:
+    """Return the messages col.NAME, headings of a table's columns."""
+    return [Message(f"col.{name}") for name in names]

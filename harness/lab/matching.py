@@ -4,41 +4,32 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import cache
-from typing import NamedTuple
 
 from harness.config.network import Family
 from harness.config.run import RunConfig
 from harness.data.datasets import source
-from harness.models.summary import summarize
+from harness.models.summary import Summary, summarize
 
 DEPTH = 22
 """Layers of the DenseNets that are sized by their growth: three stages of three layers, near the 20 of the residual net."""
 MAX_GROWTH = 64
 
 
-class Size(NamedTuple):
-    """Parameters, and FLOPs of a forward pass of one image, a multiply-add counting as two."""
-
-    parameters: int
-    flops: int
-
-    @property
-    def cells(self) -> tuple[str, str]:
-        """Parameters and MFLOPs as table cells."""
-        return f"{self.parameters:,}", f"{self.flops / 1e6:.2f}"
-
-
-def size(config: RunConfig) -> Size:
-    """Return the size of a run's net on the images of its data."""
+@cache
+def size(config: RunConfig) -> Summary:
+    """Return the summary of a run's net on the images of its data, with its parameters and FLOPs."""
     facts = source(config.data).facts(config.located_data())
-    summary = summarize(config, facts.channels, facts.size, facts.classes, batch_size=1)
-    return Size(summary.parameters, summary.flops)
+    return summarize(config, facts.channels, facts.size, facts.classes, batch_size=1)
+
+
+def size_cells(config: RunConfig) -> tuple[str, str]:
+    """Return the table cells of a net's parameters and MFLOPs for one image."""
+    return f"{size(config).parameters:,}", f"{size(config).flops / 1e6:.2f}"
 
 
 def nearest_growth(like: RunConfig, quantity: str) -> int:
     """Return the growth of the DenseNet-BC of DEPTH layers whose `parameters` or `flops` are nearest to those of `like`."""
 
-    @cache
     def amount(growth: int) -> int:
         return int(getattr(size(dense(like, growth)), quantity))
 

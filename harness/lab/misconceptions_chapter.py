@@ -2,54 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from harness.lab import charts, misconceptions
-from harness.lab.document import Chart, Element, Row, Subheading, Table, columns, message
+from harness.lab.document import Element, Message, chart, columns
 from harness.lab.runs import Records
+from harness.reporting.document import Heading, Table
 
 STEPS = (0, 1, 2, 5, 10, 20, 50, 101, 202)
-"""Steps that the table of training and evaluation mode shows if they were probed, beside the last."""
+"""Probed steps in the table of training and evaluation mode, besides the last."""
+ADDITIONS = {"paper": "ReLU(BN₂(·) + x)", "after_relu": "ReLU(BN₂(·)) + x", "no_relu": "BN₂(·) + x"}
 
 
 def chapter(records: Records) -> Iterator[Element]:
-    yield from _addition()
-    yield from _sum()
-    yield from _norm()
-    yield from _modes(records)
-    yield from _unchanged()
-    yield from _bias()
+    """Measure each error; the last section, on biases, quotes no explanation."""
+    addition = misconceptions.position_of_the_addition()
+    rows = [[formula, Message(f"addition.{name}"), f"{addition[name]:.3g}"] for name, formula in ADDITIONS.items()]
+    yield from _claim("addition", columns("formula", "sentence", "off_by"), rows)
+    yield Message("addition.answer", **{name: f"{addition[name]:.1f}" for name in ("below_paper", "below_after_relu")})
 
+    slopes = misconceptions.gradient_of_the_sum()
+    rows = [[Message(f"sum.{name}"), *(f"{value:.8g}" for value in slope)] for name, slope in slopes.items()]
+    yield from _claim("sum", columns("block", "slope_note", "slope_right", "by_autograd", "slope_measured"), rows)
+    yield Message("sum.answer")
 
-def _addition() -> Iterator[Element]:
-    numbers = misconceptions.position_of_the_addition()
-    formulas = {"paper": "ReLU(BN₂(·) + x)", "after_relu": "ReLU(BN₂(·)) + x", "no_relu": "BN₂(·) + x"}
-    yield Subheading(message("addition.title"))
-    yield message("addition.claim")
-    rows: list[Row] = [[formula, message(f"addition.{name}"), f"{numbers[name]:.3g}"] for name, formula in formulas.items()]
-    yield Table(columns("formula", "sentence", "off_by"), rows)
-    yield message("addition.answer", **{name: f"{numbers[name]:.1f}" for name in ("below_paper", "below_after_relu")})
-
-
-def _sum() -> Iterator[Element]:
-    yield Subheading(message("sum.title"))
-    yield message("sum.claim")
-    slopes = misconceptions.gradient_of_the_sum().items()
-    rows: list[Row] = [[message(f"sum.{name}"), *(f"{value:.8g}" for value in slope)] for name, slope in slopes]
-    yield Table(columns("block", "slope_note", "slope_right", "by_autograd", "slope_measured"), rows)
-    yield message("sum.answer")
-
-
-def _norm() -> Iterator[Element]:
     gradients = misconceptions.backward_of_batch_norm()
-    yield Subheading(message("norm.title"))
-    yield message("norm.claim")
-    rows: list[Row] = [
-        [message(f"col.{mode}"), f"{g.note:.3g}", f"{g.right:.1g}", f"{g.batch_sum:.2g}", f"{g.along:.2g}"]
+    rows = [
+        [Message(f"col.{mode}"), f"{g.note:.3g}", f"{g.right:.1g}", f"{g.batch_sum:.2g}", f"{g.along:.2g}"]
         for mode, g in gradients.items()
     ]
-    yield Table(columns("mode", "norm_note", "norm_right", "batch_sum", "along"), rows)
-    yield message("norm.answer", note=f"{100 * gradients['training'].note:.0f}")
+    yield from _claim("norm", columns("mode", "norm_note", "norm_right", "batch_sum", "along"), rows)
+    yield Message("norm.answer", note=f"{100 * gradients['training'].note:.0f}")
+
+    yield from _modes(records)
+
+    rows = [
+        [Message(f"unchanged.{name}"), f"{passage.unchanged:.1f}", f"{passage.zero:.1f}", f"{passage.ratio:.3f}"]
+        for name, passage in misconceptions.unchanged_gradient().items()
+    ]
+    yield from _claim("unchanged", columns("block", "unchanged", "zero", "gradient_ratio"), rows)
+    yield Message("unchanged.answer")
+
+    norms = misconceptions.bias_before_norm()
+    rows = [[Message(f"col.{mode}"), f"{bias:.2g}", f"{weight:.4g}"] for mode, (bias, weight) in norms.items()]
+    yield Heading(Message("bias.title"))
+    yield Table([*columns("mode"), "‖∂L/∂b‖", "‖∂L/∂W‖"], rows)
+    yield Message("bias.answer")
+
+
+def _claim(key: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[Element]:
+    """Quote a common explanation, and show the measurements."""
+    yield Heading(Message(f"{key}.title"))
+    yield Message(f"{key}.claim")
+    yield Table(header, rows)
 
 
 def _modes(records: Records) -> Iterator[Element]:
@@ -57,30 +62,9 @@ def _modes(records: Records) -> Iterator[Element]:
     last = int(losses.index.max())
     gap = (losses["evaluation"] - losses["training"]).abs()
     worst = int(gap.loc[gap.index <= 50].idxmax())
-    yield Subheading(message("modes.title"))
-    yield message("modes.claim")
-    shown = losses.loc[[step for step in losses.index if step in (*STEPS, last)], ["training", "evaluation"]]
-    rows: list[Row] = [[str(step), *(f"{loss:.3f}" for loss in pair)] for step, *pair in shown.itertuples()]
-    yield Table(columns("step", "training", "evaluation"), rows)
-    verdict = "shrinks" if gap[last] < gap[worst] / 2 else "stays"
-    yield message(f"modes.{verdict}", step=worst, early=f"{gap[worst]:.2f}", last=last, late=f"{gap[last]:.2f}")
-    yield Chart("modes", message("modes.chart"), charts.modes(records))
-
-
-def _unchanged() -> Iterator[Element]:
-    yield Subheading(message("unchanged.title"))
-    yield message("unchanged.claim")
-    rows: list[Row] = [
-        [message(f"unchanged.{name}"), f"{passage.unchanged:.1f}", f"{passage.zero:.1f}", f"{passage.ratio:.3f}"]
-        for name, passage in misconceptions.unchanged_gradient().items()
-    ]
-    yield Table(columns("block", "unchanged", "zero", "gradient_ratio"), rows)
-    yield message("unchanged.answer")
-
-
-def _bias() -> Iterator[Element]:
-    norms = misconceptions.bias_before_norm()
-    yield Subheading(message("bias.title"))
-    rows: list[Row] = [[message(f"col.{mode}"), f"{bias:.2g}", f"{weight:.4g}"] for mode, (bias, weight) in norms.items()]
-    yield Table([*columns("mode"), "‖∂L/∂b‖", "‖∂L/∂W‖"], rows)
-    yield message("bias.answer")
+    table = losses.loc[losses.index.isin((*STEPS, last)), ["training", "evaluation"]]
+    rows = [[str(step), f"{training:.3f}", f"{evaluation:.3f}"] for step, training, evaluation in table.itertuples()]
+    yield from _claim("modes", columns("step", "training", "evaluation"), rows)
+    outcome = "shrinks" if gap[last] < gap[worst] / 2 else "stays"
+    yield Message(f"modes.{outcome}", step=worst, early=f"{gap[worst]:.2f}", last=last, late=f"{gap[last]:.2f}")
+    yield chart("modes", "modes.chart", charts.modes(records))

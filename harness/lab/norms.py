@@ -6,39 +6,43 @@ import math
 from collections.abc import Iterator
 from statistics import median
 
-from harness.lab.document import Cell, Element, Row, Table, columns, message
+from harness.lab.document import Element, Message, columns
 from harness.lab.runs import RATES, SCHEDULE, Records
 from harness.lab.summaries import steps_to
 from harness.records.run import Run
 from harness.records.states import DIVERGED
+from harness.reporting.document import Table
 
 LOSS = 0.5
 
 
 def chapter(records: Records) -> Iterator[Element]:
     """Tabulate the steps, and compare both norms at their best rate."""
-    rows: list[Row] = []
-    steps: dict[str, list[float]] = {"batch": [], "none": []}
-    for norm, medians in steps.items():
+    rows = []
+    medians: dict[str, list[float]] = {"batch": [], "none": []}
+    for norm, by_rate in medians.items():
         for rate in RATES:
-            runs = list(records[f"norm={norm}, rate={rate:g}"].values())
-            rows.append([f"norm={norm}", f"{rate:g}", *map(_reached, runs)])
-            medians.append(median(steps_to(run, LOSS) for run in runs))
-    best = {norm: min(medians) for norm, medians in steps.items()}
-    usable = {f"usable_{norm}": sum(map(math.isfinite, medians)) for norm, medians in steps.items()}
-    numbers = {norm: f"{number:.0f}" if math.isfinite(number) else "∞" for norm, number in best.items()}
-    outcome = "never" if math.isinf(best["none"]) else "faster" if best["batch"] < best["none"] else "slower"
+            runs = records[f"norm={norm}, rate={rate:g}"].values()
+            rows.append([f"norm={norm}", f"{rate:g}", *map(_cell, runs)])
+            by_rate.append(median(steps_to(run, LOSS) for run in runs))
+    batch, none = (min(by_rate) for by_rate in medians.values())
+    usable = {f"usable_{norm}": sum(map(math.isfinite, by_rate)) for norm, by_rate in medians.items()}
+    outcome = "never" if math.isinf(none) else "faster" if batch < none else "slower"
     seeds = records[f"norm=batch, rate={RATES[0]:g}"]
-    yield message("norms.how", loss=f"{LOSS:g}", steps=SCHEDULE.steps)
-    yield Table([*columns("net", "rate"), *(message("col.seed", seed=seed) for seed in seeds)], rows)
-    yield message(f"norms.{outcome}", **numbers)
-    yield message("norms.rates", rates=len(RATES), **usable)
-    yield message("norms.why")
+    yield Message("norms.how", loss=f"{LOSS:g}", steps=SCHEDULE.steps)
+    yield Table([*columns("net", "rate"), *(Message("col.seed", seed=seed) for seed in seeds)], rows)
+    yield Message(f"norms.{outcome}", batch=_steps(batch), none=_steps(none))
+    yield Message("norms.rates", rates=len(RATES), **usable)
+    yield Message("norms.why")
 
 
-def _reached(run: Run) -> Cell:
+def _steps(steps: float) -> str:
+    return f"{steps:.0f}" if math.isfinite(steps) else "∞"
+
+
+def _cell(run: Run) -> str:
     """Return after how many steps a run reached the loss, or why it did not."""
     steps = steps_to(run, LOSS)
     if math.isfinite(steps):
         return f"{steps:.0f}"
-    return message("norms.diverged" if run.state == DIVERGED else "norms.not_reached")
+    return Message("norms.diverged" if run.state == DIVERGED else "norms.not_reached")

@@ -2,65 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 from markupsafe import Markup
 
 from harness.lab import scalar_block
-from harness.lab.document import Chapters, Chart, Element, Message, Row, Subheading, Table, message
-from harness.lab.residual_block import BACKWARD, FORMULAS, FORWARD
+from harness.lab.document import Chapters, Element, Message, Sliders
+from harness.lab.residual_block import BACKWARD, EPSILON, FORMULAS, FORWARD
 from harness.lab.texts import LANGUAGES, translate
-from harness.lab.worked_examples import scalar_symbol
-from harness.reporting import document, render
+from harness.reporting import render
+from harness.reporting.document import Document, Drawing, Heading, Section, Table, Text, Widget
+from harness.reporting.document import Element as Translated
 
 
-def html(chapters: Chapters, svgs: Mapping[str, str], language: str, others: Sequence[str]) -> str:
-    """Return the page; `svgs` are its charts by name, `others` the languages that it links to."""
+def html(chapters: Chapters, language: str, others: Sequence[str]) -> str:
+    """Return the page; `others` are the languages that it links to."""
     sections = [
-        document.Section(_text(f"{key}.title", language), [_translated(element, svgs, language) for element in elements])
+        Section(_text(f"{key}.title", language), [_translated(element, language) for element in elements])
         for key, elements in chapters.items()
     ]
     if others:
-        sections[0] = document.Section(sections[0].title, [_links(others), *sections[0].elements])
-    page = document.Document(_text("page.title", language), sections, language, scripts=["lab.js"], package=__package__)
-    return render.render(page)[0]
+        sections[0] = replace(sections[0], elements=[_links(others), *sections[0].elements])
+    return render.render(Document(_text("page.title", language), sections, language, scripts=["lab.js"], package=__package__))[0]
 
 
-def _translated(element: Element, svgs: Mapping[str, str], language: str) -> document.Element:
-    if isinstance(element, Message):
-        return document.Text(translate(element, language))
-    if isinstance(element, Subheading):
-        return document.Heading(translate(element.title, language))
-    if isinstance(element, Table):
-        return document.Table(_row(element.header, language), [_row(row, language) for row in element.rows])
-    if isinstance(element, Chart):
-        return document.Drawing(element.name, translate(element.caption, language), svgs[element.name])
-    return _sliders(language)
+def _translated(element: Element, language: str) -> Translated:
+    match element:
+        case Message():
+            return Text(translate(element, language))
+        case Heading():
+            return Heading(translate(element.text, language))
+        case Table():
+            header, *rows = ([translate(cell, language) for cell in row] for row in (element.header, *element.rows))
+            return Table(header, rows)
+        case Drawing():
+            return replace(element, caption=translate(element.caption, language))
+        case Sliders():
+            return _sliders(language)
 
 
-def _row(cells: Row, language: str) -> list[str]:
-    return [translate(cell, language) for cell in cells]
-
-
-def _sliders(language: str) -> document.Widget:
+def _sliders(language: str) -> Widget:
+    block = {"weights": scalar_block.WEIGHTS, "running": scalar_block.RUNNING, "epsilon": EPSILON}
     widget = render.render_template(
         "lab_sliders.html",
         _text("sliders.title", language),
         package=__package__,
-        initial=scalar_block.for_sliders(),
-        names={name: scalar_symbol(name) for name in scalar_block.WEIGHTS},
+        initial=block | {"cases": [asdict(case) for case in scalar_block.CASES]},
+        names={name: scalar_block.SYMBOLS[name] for name in scalar_block.WEIGHTS},
         cases={case.name: _text(f"numbers.{case.name}", language) for case in scalar_block.CASES},
         columns=[[(name, FORMULAS[name][0]) for name in names] for names in (FORWARD, BACKWARD)],
         words={key: _text(f"sliders.{key}", language) for key in ("case", "reset", "values", "gradients")},
     )
-    return document.Widget(Markup(widget))
+    return Widget(Markup(widget))
 
 
-def _links(others: Sequence[str]) -> document.Widget:
+def _links(others: Sequence[str]) -> Widget:
     link = Markup('<a href="{}" lang="{}" hreflang="{}">{}</a>')
     links = (link.format(LANGUAGES[other], other, other, _text("page.language", other)) for other in others)
-    return document.Widget(Markup("<p>{}</p>").format(Markup(" ").join(links)))
+    return Widget(Markup("<p>{}</p>").format(Markup(" ").join(links)))
 
 
 def _text(key: str, language: str) -> str:
-    return translate(message(key), language)
+    return translate(Message(key), language)

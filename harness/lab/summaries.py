@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.analysis import stats
 from harness.analysis.phases import EARLY
-from harness.lab.document import Message, Value, message
+from harness.lab.document import Message, Value
 from harness.records.run import Run
 
 BySeed = Mapping[int, float]
@@ -41,7 +41,7 @@ def magnitudes(values: Iterable[float]) -> str:
     return f"{median(numbers):.2g} [{min(numbers):.2g}, {max(numbers):.2g}]" if numbers else ""
 
 
-def compare(key: str, first: BySeed, second: BySeed, /, **values: Value | Message) -> Message:
+def compare(key: str, first: BySeed, second: BySeed, /, **values: Value) -> Message:
     """Return the message KEY.more, KEY.less or KEY.same for `first` minus `second`, the mean of differences paired by seed.
 
     It is `same` unless the 95 % interval (paired t) excludes zero. Both stand in {difference}.
@@ -49,7 +49,7 @@ def compare(key: str, first: BySeed, second: BySeed, /, **values: Value | Messag
     estimate = stats.paired_difference(first, second)
     ending = "more" if estimate.low > 0 else "less" if estimate.high < 0 else "same"
     difference = f"{estimate.value:+.1f} [{estimate.low:+.1f}, {estimate.high:+.1f}]"
-    return message(f"{key}.{ending}", difference=difference, **values)
+    return Message(f"{key}.{ending}", difference=difference, **values)
 
 
 def gradient_ratio(run: Run, steps: tuple[int, int]) -> float:

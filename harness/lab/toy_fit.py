@@ -8,25 +8,25 @@ the mean squared error over the same 128 normal vectors, each at the learning ra
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from harness.config.seeds import stream_seed
-from harness.lab import charts
-from harness.lab.document import Chart, Element, Row, Table, columns, message
+from harness.lab import charts, residual_block
+from harness.lab.document import Element, Message, chart, columns
+from harness.reporting.document import Table
 
 SEEDS, INPUTS, HIDDEN, EXAMPLES, STEPS = 5, 16, 64, 128, 500
 RATES = (0.3, 1.0, 3.0)
-SHOWN = (0, 10, 100, STEPS)
-"""Steps whose loss the table shows."""
+TABLE_STEPS = (0, 10, 100, STEPS)
 ARMS = {"plain": 0.0, "residual": 1.0}
 """The factor of x."""
+normal = partial(residual_block.normal, "lab toy")
 
 
-@dataclass(frozen=True)
-class Fit:
+class Fit(NamedTuple):
     """The best learning rate of an arm, and its losses [STEPS + 1, SEEDS]."""
 
     rate: float
@@ -35,28 +35,28 @@ class Fit:
 
 def chapter() -> Iterator[Element]:
     """Compare the losses of both arms on every target."""
-    rows: list[Row] = []
-    verdicts, fitted = [], fits()
-    for target, arms in fitted.items():
-        title = message(f"easier.target_{target}")
-        for arm, fit in arms.items():
-            medians = [f"{float(fit.losses[step].median()):.2g}" for step in SHOWN]
-            rows.append([title, message(f"easier.{arm}"), f"{fit.rate:g}", *medians])
-        lower = {step: int((arms["residual"].losses[step] < arms["plain"].losses[step]).sum()) for step in SHOWN}
-        start, early, late = lower[0], lower[100], lower[STEPS]
+    rows, verdicts = [], []
+    fits = fit_targets()
+    for target, arms in fits.items():
+        title = Message(f"easier.target_{target}")
+        for arm, (rate, losses) in arms.items():
+            medians = [f"{float(losses[step].median()):.2g}" for step in TABLE_STEPS]
+            rows.append([title, Message(f"easier.{arm}"), f"{rate:g}", *medians])
+        lower = (arms["residual"].losses < arms["plain"].losses).sum(1)
+        start, early, late = (int(lower[step]) for step in (0, 100, STEPS))
         verdict = "easier" if min(early, late) == SEEDS else "harder" if max(early, late) == 0 else "mixed"
-        verdicts.append(message(f"easier.{verdict}", target=title, start=start, early=early, late=late, seeds=SEEDS))
-    yield message("easier.how")
-    yield Table([*columns("target", "arm", "rate"), *(message("col.loss_at", step=step) for step in SHOWN)], rows)
+        verdicts.append(Message(f"easier.{verdict}", target=title, start=start, early=early, late=late, seeds=SEEDS))
+    yield Message("easier.how")
+    yield Table([*columns("target", "arm", "rate"), *(Message("col.loss_at", step=step) for step in TABLE_STEPS)], rows)
     yield from verdicts
-    losses = {target: {arm: fit.losses for arm, fit in arms.items()} for target, arms in fitted.items()}
-    yield Chart("easier", message("easier.chart"), charts.fits(losses))
+    curves = {target: {arm: fit.losses for arm, fit in arms.items()} for target, arms in fits.items()}
+    yield chart("easier", "easier.chart", charts.fits(curves))
 
 
-def fits() -> Mapping[str, Mapping[str, Fit]]:
+def fit_targets() -> Mapping[str, Mapping[str, Fit]]:
     """Return the fit by target and arm."""
-    x = _normal("x", SEEDS, EXAMPLES, INPUTS)
-    rotated = x @ torch.linalg.qr(_normal("Q", SEEDS, INPUTS, INPUTS))[0]
+    x = normal("x", (SEEDS, EXAMPLES, INPUTS))
+    rotated = x @ torch.linalg.qr(normal("Q", (SEEDS, INPUTS, INPUTS)))[0]
     targets = {"identity": x, "near": x + 0.1 * rotated, "rotation": rotated}
     return {name: {arm: _best(x, target, factor) for arm, factor in ARMS.items()} for name, target in targets.items()}
 
@@ -69,26 +69,20 @@ def _best(x: Tensor, target: Tensor, factor: float) -> Fit:
 def _descend(x: Tensor, target: Tensor, factor: float, rate: float) -> Tensor:
     """Return the loss of every seed before each step and after the last, [STEPS + 1, SEEDS], all seeds at once."""
     weights = [
-        _normal("W1", SEEDS, INPUTS, HIDDEN) * (2 / INPUTS) ** 0.5,
+        normal("W1", (SEEDS, INPUTS, HIDDEN)) * (2 / INPUTS) ** 0.5,
         torch.zeros(SEEDS, 1, HIDDEN, dtype=x.dtype),
-        _normal("W2", SEEDS, HIDDEN, INPUTS) * (1 / HIDDEN) ** 0.5,
+        normal("W2", (SEEDS, HIDDEN, INPUTS)) * (1 / HIDDEN) ** 0.5,
         torch.zeros(SEEDS, 1, INPUTS, dtype=x.dtype),
     ]
     for weight in weights:
         weight.requires_grad_()
+    optimizer = torch.optim.SGD(weights, lr=rate)
     losses = []
     for _ in range(STEPS + 1):
         hidden = torch.relu(x @ weights[0] + weights[1])
         loss = (factor * x + hidden @ weights[2] + weights[3] - target).square().mean((1, 2))
         losses.append(loss.detach())
-        gradients = torch.autograd.grad(loss.sum(), weights)
-        with torch.no_grad():
-            for weight, gradient in zip(weights, gradients, strict=True):
-                weight -= rate * gradient
+        optimizer.zero_grad()
+        loss.sum().backward()
+        optimizer.step()
     return torch.stack(losses)
-
-
-def _normal(name: str, *shape: int) -> Tensor:
-    """Return independent normal numbers from the fixed stream `name`, float64."""
-    generator = torch.Generator().manual_seed(stream_seed(0, "lab toy", name))
-    return torch.randn(shape, generator=generator, dtype=torch.float64)

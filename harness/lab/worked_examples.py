@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from harness.lab import scalar_block, tensor_block
-from harness.lab.document import Element, Row, Sliders, Subheading, Table, columns, message
+from harness.lab.document import Element, Message, Sliders, columns
 from harness.lab.residual_block import FORMULAS, FORWARD
 from harness.lab.tensor_block import Quantity
+from harness.reporting.document import Heading, Table
 from harness.system import memory
 
 SHAPE = (64, 256, 56, 56)
@@ -20,67 +21,56 @@ COPIES = 18
 def numbers() -> Iterator[Element]:
     """Work the scalar block in every case, by formula and by autograd side by side."""
     weights, running = scalar_block.WEIGHTS, scalar_block.RUNNING
-    yield message("numbers.block")
-    yield message("numbers.given")
-    constants = {**weights, **running}
-    yield Table([scalar_symbol(name) for name in constants], [[f"{value:g}" for value in constants.values()]])
-    yield message("numbers.norm")
+    yield Message("numbers.block")
+    yield Message("numbers.given")
+    constants = weights | running
+    yield Table([scalar_block.SYMBOLS[name] for name in constants], [[f"{value:g}" for value in constants.values()]])
+    yield Message("numbers.norm")
     for case in scalar_block.CASES:
         formula, autograd = (f(weights, running, case) for f in (scalar_block.by_formula, scalar_block.by_autograd))
-        rows: list[Row] = [
-            [
-                *(*FORMULAS[name], _listed(formula[name]), _listed(autograd[name])),
-                f"{scalar_block.difference(formula[name], autograd[name]):.1g}",
-            ]
-            for name in FORMULAS
-        ]
-        yield Subheading(message(f"numbers.{case.name}"))
+        rows = []
+        for name, (symbol, expression) in FORMULAS.items():
+            difference = scalar_block.difference(formula[name], autograd[name])
+            rows.append([symbol, expression, _listed(formula[name]), _listed(autograd[name]), f"{difference:.1g}"])
         quoted = ("F", "dx0_shortcut", "dx0_branch", "dx0", "dW1", "dW2", "dx3")
-        yield message(f"numbers.about_{case.name}", **{name: _listed(formula[name]) for name in quoted})
+        yield Heading(Message(f"numbers.{case.name}"))
+        yield Message(f"numbers.about_{case.name}", **{name: _listed(formula[name]) for name in quoted})
         yield Table(columns("quantity", "formula", "by_formula", "by_autograd", "difference"), rows)
 
 
 def sliders() -> Iterator[Element]:
-    yield message("sliders.how")
+    yield Message("sliders.how")
     yield Sliders()
 
 
 def tensors(shape: tuple[int, int, int, int] = SHAPE) -> Iterator[Element]:
-    """Work the block of the note's shape in training and in evaluation mode, with a smaller batch where memory is short."""
-    batch, *per_example = shape
-    while batch > 1 and COPIES * 4 * batch * math.prod(per_example) > memory.SHARE * memory.available():
+    """Work the block of the note's shape in training and in evaluation mode, with a smaller batch if memory is short."""
+    batch, channels, height, width = shape
+    while batch > 1 and COPIES * 4 * batch * channels * height * width > memory.SHARE * memory.available():
         batch //= 2
-    _, channels, height, width = shape
     weights, running = tensor_block.parameters(channels), tensor_block.untrained(channels)
     x0, dy = tensor_block.example((batch, channels, height, width))
-    yield message("tensors.block", shape=str(list(x0.shape)), values=f"{x0.numel():,}")
+    yield Message("tensors.block", shape=str(list(x0.shape)), values=f"{x0.numel():,}")
     if batch < SHAPE[0] and channels == SHAPE[1]:
-        yield message("tensors.less_memory", batch=batch)
+        yield Message("tensors.less_memory", batch=batch)
     for mode in ("training", "evaluation"):
         quantities, flips = tensor_block.compare(weights, running, x0, dy, mode == "training")
-        yield Subheading(message(f"tensors.{mode}"))
+        yield Heading(Message(f"tensors.{mode}"))
         header = columns("quantity", "shape", "mean", "std", "norm", "norm_autograd", "apart")
         yield Table(header, [_cells(quantity) for quantity in quantities])
-        yield message(f"tensors.about_{mode}", **_quoted(quantities, flips))
+        yield Message(f"tensors.about_{mode}", **_placeholders(quantities, flips))
 
 
-def scalar_symbol(name: str) -> str:
-    """Return a parameter's name as formulas write it: W₁, γ₂, and μ₁, σ²₁ for running statistics."""
-    symbols = {"gamma": "γ", "beta": "β", "mean": "μ", "variance": "σ²"}
-    letters, number = name[:-1], name[-1]
-    return symbols.get(letters, letters) + {"1": "₁", "2": "₂"}[number]
-
-
-def _quoted(quantities: Sequence[Quantity], flips: int) -> dict[str, str]:
-    """Return the placeholders of the text on a mode."""
+def _placeholders(quantities: Sequence[Quantity], flips: int) -> dict[str, str]:
+    """Return the values in the text on a mode."""
     by_name = {quantity.name: quantity for quantity in quantities}
-    biases = (by_name["db1"], by_name["db2"])
+    bias_norms = [norm for name in ("db1", "db2") for norm in (by_name[name].norm, by_name[name].norm_autograd)]
     return {
         "values": f"{max(by_name[name].difference for name in FORWARD):.1g}",
         "gradients": f"{max(quantity.difference for quantity in quantities):.1g}",
         "flips": f"{flips:,}",
         "elements": f"{2 * math.prod(by_name['y'].shape):,}",
-        "bias": f"{max(norm for bias in biases for norm in (bias.norm, bias.norm_autograd)):.1g}",
+        "bias": f"{max(bias_norms):.1g}",
         "weight": f"{by_name['dW2'].norm:.3g}",
         "shortcut": f"{by_name['dx0_shortcut'].norm:.4g}",
         "branch": f"{by_name['dx0_branch'].norm:.4g}",

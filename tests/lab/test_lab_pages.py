@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 def test_sliders_recompute_the_block(browser, tmp_path, language, width):
     path = tmp_path / LANGUAGES[language]
     chapters = {"numbers": worked_examples.numbers(), "sliders": worked_examples.sliders()}
-    path.write_text(page.html(chapters, {}, language, []), encoding="utf-8")
+    path.write_text(page.html(chapters, language, []), encoding="utf-8")
     with open_page(browser, path, width) as opened:
         sliders = opened.locator(".sliders")
         for settings, case in (({}, scalar_block.CASES[0]), ({"W1": -1.5, "gamma2": 2.25, "beta2": 0.5}, scalar_block.CASES[3])):

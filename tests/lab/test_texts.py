@@ -5,7 +5,7 @@ import string
 
 import pytest
 
-from harness.lab.document import message
+from harness.lab.document import Message
 from harness.lab.texts import LANGUAGES, load, translate
 
 
@@ -30,8 +30,8 @@ def test_chinese_is_chinese_and_english_has_none_of_it():
 
 
 def test_a_message_in_a_message_and_a_missing_placeholder():
-    sentence = message("budgets.best.more", budget=message("budgets.small"), first="A", second="B", difference="+1")
+    sentence = Message("budgets.best.more", budget=Message("budgets.small"), first="A", second="B", difference="+1")
     assert "small" in translate(sentence, "en")
     assert "小" in translate(sentence, "zh-TW")
     with pytest.raises(KeyError):
-        translate(message("budgets.best.more", first="A"), "en")
+        translate(Message("budgets.best.more", first="A"), "en")

@@ -12,7 +12,7 @@ from typing import cast
 
 from omegaconf import OmegaConf
 
-from harness.lab.document import Cell, Message
+from harness.lab.document import Message, Value
 from harness.reporting.document import format_value
 
 LANGUAGES: Mapping[str, str] = {"en": "index.html", "zh-TW": "index.zh-TW.html"}
@@ -26,8 +26,8 @@ def load(language: str) -> Mapping[str, str]:
     return cast(Mapping[str, str], OmegaConf.to_container(OmegaConf.create(content)))
 
 
-def translate(cell: Cell, language: str) -> str:
-    """Return a cell's text in a language; raises KeyError for an unknown key or a missing placeholder value."""
-    if not isinstance(cell, Message):
-        return format_value(cell)
-    return load(language)[cell.key].format(**{name: translate(value, language) for name, value in cell.values.items()})
+def translate(value: Value, language: str) -> str:
+    """Return the text of a message or value in a language; raises KeyError for an unknown key or a missing placeholder value."""
+    if not isinstance(value, Message):
+        return format_value(value)
+    return load(language)[value].format(**{name: translate(inner, language) for name, inner in value.values.items()})
