@@ -21,7 +21,8 @@ from torch.nn import functional
 from harness.config.data import LocatedData, Split
 from harness.config.registry import ChoiceError
 from harness.config.seeds import stream_seed
-from harness.data.datasets import Facts, Images, Labels, call, proportional, source, stratified_split
+from harness.data import Images, Labels
+from harness.data.datasets import Facts, call, proportional, source, stratified_split
 
 
 class Batch(NamedTuple):
@@ -39,7 +40,7 @@ class Subset:
         images: uint8 [N, C, H+2M, W+2M].
         labels: int64 [N].
         mean: mean of the training images, per pixel [C, H+2M, W+2M], which is subtracted (He et al. 2015, 4.2).
-        std: standard deviation of all training pixels, by which inputs are divided. This is ours, not the paper's.
+        std: standard deviation of all training pixels, by which inputs are divided; the paper does not divide.
         margin: M.
     """
 
@@ -90,8 +91,8 @@ def load(config: LocatedData, device: torch.device) -> Data:
     facts, arrays = call(data_set.facts, config), call(data_set.read, config)
     images, labels, holdout = arrays.train_images, arrays.train_labels, None
     if config.split is Split.holdout:
-        kept, held = stratified_split(labels, proportional(labels, len(labels) // 10), "holdout")
-        images, labels, holdout = images[kept], labels[kept], (images[held], labels[held])
+        rest, tenth = stratified_split(labels, proportional(labels, len(labels) // 10), "holdout")
+        images, labels, holdout = images[rest], labels[rest], (images[tenth], labels[tenth])
     if all(np.array_equal(image, images[0]) for image in images):
         raise ChoiceError(f"data={config.name}: all {len(images)} training images are identical, pixel for pixel")
     pixel_mean, std = _moments(images)
@@ -154,7 +155,7 @@ class Batches:
         self._epoch = epoch
 
     def cut(self, step: Tensor) -> Batch:
-        """Return the batch of `step`, an integer tensor on the device, without the host; its epoch must be prepared.
+        """Return the batch of `step`, an integer tensor on the device, without synchronisation; its epoch must be prepared.
 
         Images and mean are cropped alike, so padding is zero after normalisation.
         """

@@ -12,15 +12,14 @@ import os
 import pickle
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.config.registry import ChoiceError
-from harness.data import filesystem
+from harness.data import Images, Labels, filesystem
 from harness.records import reader
 
 PYTHON = {
@@ -51,39 +50,32 @@ FOLDERS: Mapping[str, Mapping[str, str]] = {
 }
 DISTRIBUTIONS = {"CIFAR10": ("cifar-10-batches-py", "cifar-10-batches-bin"), "CIFAR100": ("cifar-100-python",)}
 """The alternative folders of a data set, by the name of its class in torchvision."""
-NO_IMAGES = ("meta",)
 RECORD = 1 + 3 * 32 * 32
 """Bytes of a label and an image in a binary batch."""
 LARGEST = 256 * reader.MIB
 """Upper bound of a file's size in bytes: CIFAR-10's archive has 163 MiB, CIFAR-100's `train` 148."""
 
 
-@dataclass(frozen=True)
-class Distribution:
-    """A distribution on disk."""
-
-    folder: Path
-
-    def check(self) -> None:
-        """Raise ChoiceError naming the first file that is missing, damaged, or not a regular file."""
-        for name, expected in FOLDERS[self.folder.name].items():
-            path = self.folder / name
-            if (md5 := _md5(path)) != expected:
-                raise ChoiceError(f"data.root: {path} is damaged: its MD5 is {md5}, the official file's is {expected}")
-
-    def read(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-        """Return training images uint8 [50000, 3, 32, 32], their labels int64 [50000], and the same for 10,000 test images.
-
-        Labels of CIFAR-100 are the fine ones, 0 to 99.
-        """
-        files = FOLDERS[self.folder.name]
-        read = _read_binary if files is BINARY else _read_python
-        batches = [read(self.folder / name) for name in files if name not in NO_IMAGES]
-        images, labels = zip(*batches[:-1], strict=True)
-        return np.concatenate(images), np.concatenate(labels), *batches[-1]
+def check(folder: Path) -> None:
+    """Raise ChoiceError naming the first file of a distribution that is missing, damaged, or not a regular file."""
+    for name, expected in FOLDERS[folder.name].items():
+        if (md5 := _md5(folder / name)) != expected:
+            raise ChoiceError(f"data.root: {folder / name} is damaged: its MD5 is {md5}, the official file's is {expected}")
 
 
-def locate(data_set: str, root: str | None, download: bool) -> Distribution:
+def read(folder: Path) -> tuple[Images, Labels, Images, Labels]:
+    """Return training images uint8 [50000, 3, 32, 32], their labels int64 [50000], and the same for 10,000 test images.
+
+    Labels of CIFAR-100 are the fine ones, 0 to 99.
+    """
+    files = FOLDERS[folder.name]
+    read_batch = _read_binary if files is BINARY else _read_python
+    batches = [read_batch(folder / name) for name in files if name != "meta"]
+    images, labels = zip(*batches[:-1], strict=True)
+    return np.concatenate(images), np.concatenate(labels), *batches[-1]
+
+
+def locate(data_set: str, root: str | None, download: bool) -> Path:
     """Return the first distribution of CIFAR10 or CIFAR100 below `root` that is complete, according to its MD5 sums.
 
     If there is none and `download` is set, torchvision downloads it. Raises ChoiceError otherwise, or if the download fails.
@@ -94,17 +86,17 @@ def locate(data_set: str, root: str | None, download: bool) -> Distribution:
         raise ChoiceError(f"data.root is not given: data={data_set.lower()} needs data.root=FOLDER")
     path = filesystem.root_folder(root, remedy, may_be_missing=download)
     faults = []
-    with filesystem.reading(f"data.root={root}"):
-        distributions = [Distribution(path / name) for name in folders if _exists(path / name)]
-    for distribution in distributions:
-        try:
-            distribution.check()
-            return distribution
-        except ChoiceError as error:
-            faults.append(str(error))
+    for name in folders:
+        with filesystem.reading(f"data.root={root}"), suppress(FileNotFoundError):
+            (path / name).lstat()  # finds broken links, too
+            try:
+                check(path / name)
+                return path / name
+            except ChoiceError as error:
+                faults.append(str(error))
     if download:
         _download(data_set, path)
-        return Distribution(path / folders[0])
+        return path / folders[0]
     if faults:
         raise ChoiceError(f"{'; '.join(faults)}; {remedy}")
     raise ChoiceError(f"data.root={root}: holds {'neither ' if folders[1:] else 'no '}{' nor '.join(folders)}; {remedy}")
@@ -125,7 +117,7 @@ def _download(data_set: str, root: Path) -> None:
             if archive and (root / archive).is_file() and _md5(root / archive) == torchvision_class.tgz_md5:
                 (temporary / archive).symlink_to((root / archive).resolve())
             torchvision_class(str(temporary), download=True)
-            Distribution(temporary / folder).check()
+            check(temporary / folder)
             (root / folder).mkdir(exist_ok=True)
             for path in sorted((temporary / folder).iterdir()):
                 path.replace(root / folder / path.name)
@@ -141,16 +133,7 @@ def _md5(path: Path) -> str:
     return hashlib.md5(filesystem.read_bytes(path, LARGEST), usedforsecurity=False).hexdigest()
 
 
-def _exists(path: Path) -> bool:
-    """Return whether a path exists, even as a broken link; unlike `os.path.lexists`, raises OSError if that is unknown."""
-    try:
-        path.lstat()
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _read_binary(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def _read_binary(path: Path) -> tuple[Images, Labels]:
     records = np.frombuffer(filesystem.read_bytes(path, LARGEST), np.uint8).reshape(-1, RECORD)
     return records[:, 1:].reshape(-1, 3, 32, 32).copy(), records[:, 0].astype(np.int64)
 
@@ -164,7 +147,7 @@ class _ArrayUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a batch file")
 
 
-def _read_python(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def _read_python(path: Path) -> tuple[Images, Labels]:
     batch = _ArrayUnpickler(io.BytesIO(filesystem.read_bytes(path, LARGEST)), encoding="bytes").load()
     labels = batch[b"fine_labels"] if b"fine_labels" in batch else batch[b"labels"]
     return batch[b"data"].reshape(-1, 3, 32, 32), np.asarray(labels, np.int64)

@@ -11,7 +11,6 @@ labels. Everything that is not part of the data set is ignored, and listed in `i
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +63,7 @@ def scan(root: str | None) -> Folder:
         train, test, others = _splits(root, path)
         _check_classes(root, train, test)
         images = [_images(split) for split in (train, test)]
-    ignored = _describe([*others, *train.others, *test.others], path, train.classes)
+    ignored = _describe([*others, *train.others, *test.others], path, {*train.classes})
     return Folder(path, tuple(train.classes), images[0], images[1], ignored)
 
 
@@ -100,24 +99,15 @@ def _check_classes(root: str, train: _Split, test: _Split) -> None:
         raise ChoiceError(f"data.root: {train.path} holds {holds}; at least two folders of images are needed")
     name = test.path.name
     if not {*train.classes} & {*test.classes}:
-        holds = f"none of the classes of train ({abbreviate(train.classes)})"
-        raise ChoiceError(f"data.root={root}: {name} holds {holds}: {_how_to_sort(test)}")
-    for one, other in ((train, test), (test, train)):
-        if lacking := sorted({*one.classes} - {*other.classes}):
-            raise ChoiceError(
-                f"data.root={root}: {one.path.name} and {other.path.name} differ in their classes: "
-                f"{abbreviate(lacking)} only in {one.path.name}"
-            )
-
-
-def _how_to_sort(test: _Split) -> str:
-    name = test.path.name
-    if (test.path / ANNOTATIONS).is_file():
-        return (
-            f"its images are labelled in {name}/{ANNOTATIONS}, as in Tiny ImageNet; "
-            f"move each into {name}/CLASS/, as docs/guide.md says"
-        )
-    return f"its images must lie in {name}/CLASS/, with the classes named as in train"
+        remedy = f"its images must lie in {name}/CLASS/, with the classes named as in train"
+        if (test.path / ANNOTATIONS).is_file():
+            labelled = f"its images are labelled in {name}/{ANNOTATIONS}, as in Tiny ImageNet"
+            remedy = f"{labelled}; move each into {name}/CLASS/, as docs/guide.md says"
+        raise ChoiceError(f"data.root={root}: {name} holds none of the classes of train ({abbreviate(train.classes)}): {remedy}")
+    for split, other in ((train, test), (test, train)):
+        if extra := sorted({*split.classes} - {*other.classes}):
+            differ = f"{split.path.name} and {other.path.name} differ in their classes"
+            raise ChoiceError(f"data.root={root}: {differ}: {abbreviate(extra)} only in {split.path.name}")
 
 
 def _images(split: _Split) -> tuple[tuple[Path, int], ...]:
@@ -167,17 +157,15 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _describe(paths: Iterable[Path], root: Path, classes: list[str]) -> str:
-    """Return a list of ignored paths in words: the first path of each kind, and how many there are.
+def _describe(paths: Iterable[Path], root: Path, classes: set[str]) -> str:
+    """Describe the ignored paths: the first path of each kind, and how many of that kind there are.
 
     Paths are of the same kind if their file names are equal, or differ only in containing the name of their class.
     """
-    known, counts = set(classes), Counter[str]()
-    first: dict[str, Path] = {}
+    kinds: dict[str, list[Path]] = {}
     for path in paths:
-        inside = path.relative_to(root)
-        class_name = next((part for part in inside.parts[1:2] if part in known), None)
-        kind = path.name.replace(class_name, "\0") if class_name else path.name if len(inside.parts) > 1 else str(inside)
-        counts[kind] += 1
-        first.setdefault(kind, inside)
-    return abbreviate([f"{path}{f' ({counts[kind]} such)' if counts[kind] > 1 else ''}" for kind, path in first.items()], KINDS)
+        relative = path.relative_to(root)
+        class_name = relative.parts[1] if len(relative.parts) > 1 else ""
+        kind = path.name.replace(class_name, "\0") if class_name in classes else path.name
+        kinds.setdefault(kind, []).append(relative)
+    return abbreviate([f"{same[0]} ({len(same)} such)" if len(same) > 1 else str(same[0]) for same in kinds.values()], KINDS)

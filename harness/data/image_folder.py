@@ -20,11 +20,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from harness.config.registry import ChoiceError
-from harness.data import pixels
+from harness.data import Images, Labels, pixels
 from harness.data.folders import Folder, abbreviate
 from harness.records import reader
 from harness.records.value_types import printable
@@ -33,9 +32,9 @@ from harness.system.cores import available_cores
 log = logging.getLogger("harness")
 
 READING = b"2"
-"""Part of the hash of the images; increased when a code change makes other pixels of the same files."""
+"""Part of the hash of the images; increased when a code change decodes the same files to different pixels."""
 DARK = 63
-"""Brightest of 255 levels up to which a warning doubts that images of 16 bits use their full range."""
+"""A warning is logged if no image of more than 8 bits is brighter than this level (of 255)."""
 LARGEST = 512 * reader.MIB
 """Upper bound of an image file's size in bytes: the largest number of pixels that is decoded, at 6 bytes each."""
 
@@ -57,8 +56,8 @@ def stored_side(folder: Folder, image_size: int, resize: int | None) -> int:
 def check(folder: Folder) -> str:
     """Decode every image and return their hash: the first 16 digits of a SHA-256 over all names and contents, in order.
 
-    Logs a warning about ignored files and about images that may not be what they seem. Raises ChoiceError if images cannot be
-    read, naming the first ones and their number, or if all training or all test images are identical.
+    Logs warnings about ignored files, images with several frames, and dark images of more than 8 bits. Raises ChoiceError if
+    images cannot be read, naming the first ones and their number, or if all training or all test images are identical.
     """
     fingerprints: tuple[set[object], set[object]] = set(), set()
     several_frames: list[int] = []
@@ -99,10 +98,8 @@ def _warn(folder: Folder, message: str) -> None:
     log.warning("%s", printable(f"data.root={folder.root}: {message}"))
 
 
-def read(
-    folder: Folder, image_size: int, resize: int | None
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.uint8], npt.NDArray[np.int64], str]:
-    """Return training images uint8 [N, 3, side, side], their labels int64 [N], the same for the test images, and their hash.
+def read(folder: Folder, image_size: int, resize: int | None) -> tuple[tuple[Images, Labels, Images, Labels], str]:
+    """Return (training images uint8 [N, 3, side, side], their labels int64 [N], the same for the test images), and their hash.
 
     `side` is `stored_side`, and the hash that of `check`. Raises ChoiceError if images cannot be read.
     """
@@ -116,13 +113,15 @@ def read(
         if resize is None and rgb.size == (image_size, image_size):
             array[row] = _with_border(rgb, side)
         else:
-            array[row] = _crop_center(resized_square(rgb, resize or side), side)
+            square = resized_square(rgb, resize or side)
+            first = (square.shape[-1] - side) // 2  # half a pixel to the upper left of the centre if the difference is odd
+            array[row] = square[:, first : first + side, first : first + side]
 
     content = _for_each(folder, store)
-    return train, train_labels, test, test_labels, content
+    return (train, train_labels, test, test_labels), content
 
 
-def resized_square(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
+def resized_square(image: Image.Image, side: int) -> Images:
     """Return the central square of an RGB image, resized to uint8 [3, side, side]."""
     short = min(image.size)
     left, top = (image.width - short) / 2, (image.height - short) / 2
@@ -130,21 +129,15 @@ def resized_square(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
     return _channels_first(image.resize((side, side), Image.Resampling.BILINEAR, box))
 
 
-def _channels_first(image: Image.Image) -> npt.NDArray[np.uint8]:
-    array: npt.NDArray[np.uint8] = np.asarray(image).transpose(2, 0, 1)
+def _channels_first(image: Image.Image) -> Images:
+    array: Images = np.asarray(image).transpose(2, 0, 1)
     return array
 
 
-def _with_border(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
+def _with_border(image: Image.Image, side: int) -> Images:
     """Return an image in the middle of [3, side, side]; the border repeats its outermost pixels."""
     border = (side - image.width) // 2
     return np.pad(_channels_first(image), ((0, 0), (border, border), (border, border)), mode="edge")
-
-
-def _crop_center(square: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
-    """Return the central [3, side, side] of a square, half a pixel to the upper left if the difference is odd."""
-    first = (square.shape[-1] - side) // 2
-    return square[:, first : first + side, first : first + side]
 
 
 def _size(file: Path) -> tuple[int, int] | None:

@@ -3,8 +3,8 @@
 - Grey integers of more than 8 bits are scaled by their range (16 bits: v / 257) and rounded. Of 16-bit colours, Pillow keeps the
   upper 8 bits. Numbers without a known range (floating point, 32 bits, signed) are refused.
 - The EXIF orientation is applied.
-- Transparent images are composed onto white, the usual background of such pictures; their transparent pixels are often black, as
-  are the lines drawn beside them.
+- Transparent images are composed onto white, the background of most drawings: transparent pixels and drawn lines are often both
+  black.
 - Of several frames or pages, the first is used.
 """
 
@@ -82,7 +82,7 @@ def open_image(data: bytes) -> Image.Image:
 
 
 def _check_complete(data: bytes) -> None:
-    """Raise UnsupportedImage if a PNG has less pixel data than its header declares; Pillow would fill up with black."""
+    """Raise UnsupportedImage if a PNG has less pixel data than its header declares; Pillow would fill the rest with black."""
     width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", data[16:29])
     bits = depth * SAMPLES.get(colour, 1)
     sizes = [(-((x - width) // dx), -((y - height) // dy)) for x, y, dx, dy in (ADAM7 if interlace else ((0, 0, 1, 1),))]

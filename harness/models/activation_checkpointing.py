@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from harness.models.hooks import forward_hooks_disabled
+from harness.models.evaluation import forward_hooks_disabled
 
 CHUNK = 2**26
 """Bytes allocated at once for block inputs; allocations of this size are mapped and returned to the system in one piece."""
@@ -33,21 +33,20 @@ class Staged(nn.Module):
         for stage in self.stages:
             assert isinstance(stage, nn.Sequential)
             for block in stage:
-                x = pool.copy(checkpoint_block(block, x)) if recompute else block(x)
+                if recompute:
+                    y = checkpoint(block, x, use_reentrant=False, context_fn=partial(_contexts, block))
+                    x = _Copy.apply(y, pool)
+                else:
+                    x = block(x)
         return x
 
 
 class ChunkPool:
-    """Copies of tensors in large chunks of memory: between short-lived tensors they would fragment the heap."""
+    """Allocates tensors in large chunks of memory; between short-lived tensors they would fragment the heap."""
 
     def __init__(self) -> None:
         self._chunk = torch.empty(0)
         self._used = 0
-
-    def copy(self, x: Tensor) -> Tensor:
-        """Return a differentiable copy of x in the pool."""
-        copy: Tensor = _Copy.apply(x, self)
-        return copy
 
     def allocate_like(self, x: Tensor) -> Tensor:
         """Return an uninitialised tensor with the shape, strides and type of x; the memory of x must have no gaps."""
@@ -59,6 +58,8 @@ class ChunkPool:
 
 
 class _Copy(torch.autograd.Function):
+    """A differentiable copy of a tensor in a pool."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, pool: ChunkPool) -> Tensor:
         return pool.allocate_like(x).copy_(x)
@@ -66,12 +67,6 @@ class _Copy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         return gradients[0], None
-
-
-def checkpoint_block(block: nn.Module, x: Tensor) -> Tensor:
-    """Return block(x), keeping only x for the backward pass: [B, C, H, W] to the block's output shape."""
-    y: Tensor = checkpoint(block, x, use_reentrant=False, context_fn=partial(_contexts, block))
-    return y
 
 
 def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

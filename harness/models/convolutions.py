@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.models.channels_last import subsample
-from harness.models.norms import make_norm, needs_bias
+from harness.models.norms import make_norm
 
 BLOCK = 16
 """Channels that oneDNN processes at once in float32: 16 with AVX-512, 8 with AVX2."""
@@ -30,9 +30,9 @@ class Conv2d(nn.Conv2d):
 
 
 def convolution(in_channels: int, out_channels: int, kernel: int, stride: int, norm: str) -> Conv2d:
-    """Return a convolution padded to keep the map's side at stride 1, with a bias only in nets without normalisation.
+    """Return a convolution padded to keep the map's side at stride 1, with a bias only if `norm` makes an `nn.Identity`.
 
     Nets with normalisation have no biases (He et al. 2015, 3.4), whether the norm comes after the convolution or before it.
     """
-    bias = needs_bias(make_norm(norm, out_channels))
+    bias = isinstance(make_norm(norm, out_channels), nn.Identity)
     return Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=bias)

@@ -12,6 +12,8 @@ Depth 6n+4. 769,162 parameters at depth 100, growth 12, 10 classes (0.8M in Tabl
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,18 +28,6 @@ BOTTLENECK = 4
 """Output channels of the 1x1 convolution divided by the growth (section 3, "Bottleneck layers")."""
 COMPRESSION = 2
 """Input channels of a transition divided by its output channels (section 3, "Compression": theta = 0.5)."""
-
-
-class Stem(nn.Module):
-    """The first convolution; the layers after it begin with norm and ReLU."""
-
-    def __init__(self, in_channels: int, config: NetworkConfig) -> None:
-        super().__init__()
-        self.conv = convolution(in_channels, int(config.width), 3, 1, config.norm)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv(x)
-        return out
 
 
 class DenseLayer(nn.Module):
@@ -58,18 +48,11 @@ class DenseLayer(nn.Module):
         return joined
 
 
-class Transition(nn.Module):
-    """[B, C, H, W] to [B, C/2, H/2, W/2]."""
-
-    def __init__(self, config: NetworkConfig, in_channels: int) -> None:
-        super().__init__()
-        self.before = make_norm(config.norm, in_channels)
-        self.conv1 = convolution(in_channels, in_channels // COMPRESSION, 1, 1, config.norm)
-        self.pool = nn.AvgPool2d(2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.pool(self.conv1(functional.relu(self.before(x))))
-        return out
+def transition(config: NetworkConfig, in_channels: int) -> nn.Sequential:
+    """Return a transition: [B, C, H, W] to [B, C/2, H/2, W/2]."""
+    conv = convolution(in_channels, in_channels // COMPRESSION, 1, 1, config.norm)
+    before = make_norm(config.norm, in_channels)
+    return nn.Sequential(OrderedDict(before=before, relu=nn.ReLU(), conv1=conv, pool=nn.AvgPool2d(2)))
 
 
 class DenseNet(Staged):
@@ -77,12 +60,12 @@ class DenseNet(Staged):
 
     def __init__(self, config: NetworkConfig, channels: int, classes: int) -> None:
         super().__init__()
-        self.stem = Stem(channels, config)
         stages, width = [], int(config.width)
+        self.stem = nn.Sequential(OrderedDict(conv=convolution(channels, width, 3, 1, config.norm)))
         for number, count in enumerate(config.stage_blocks):
             blocks: list[nn.Module] = []
             if number:
-                blocks.append(Transition(config, width))
+                blocks.append(transition(config, width))
                 width //= COMPRESSION
             for _ in range(count):
                 blocks.append(DenseLayer(config, width))

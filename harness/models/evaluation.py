@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -12,8 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.models.hooks import forward_hooks_disabled
-
 BATCH = 500
 LARGE = 64
 """Side in pixels above which an evaluation batch has fewer images."""
@@ -21,7 +20,7 @@ LARGE = 64
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean cross-entropy in nats, and error in percent, which means nothing if the loss is not finite."""
+    """Mean cross-entropy in nats, and error in percent, which is meaningless if the loss is not finite."""
 
     loss: float
     error: float
@@ -45,7 +44,7 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precisi
     if any logit is not. `precision` is entered around each forward pass.
     """
     losses, wrong, count = [], [], 0
-    with forward_hooks_disabled(model), _evaluation_mode(model):
+    with _evaluation_mode(model):
         for images, labels in batches:
             with precision:
                 logits = model(images)
@@ -66,7 +65,7 @@ def estimate_norms(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], p
     """
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     momenta = [norm.momentum for norm in norms]
-    with forward_hooks_disabled(model), _evaluation_mode(model):
+    with _evaluation_mode(model):
         try:
             for norm in norms:
                 norm.reset_running_stats()
@@ -85,10 +84,28 @@ def _evaluation_mode(model: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        yield
+        with forward_hooks_disabled(model):
+            yield
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def forward_hooks_disabled(model: nn.Module) -> Iterator[None]:
+    """Disable the forward hooks of `model` and its submodules, so that probes see only training passes.
+
+    PyTorch offers no switch for hooks that other code has registered. Their private dictionary `Module._forward_hooks`,
+    which every call of a module reads in torch 2.5 to 2.14, is therefore replaced by an empty one.
+    """
+    hooks = [(module, module._forward_hooks) for module in model.modules()]
+    for module, _ in hooks:
+        module._forward_hooks = OrderedDict()
+    try:
+        yield
+    finally:
+        for module, registered in hooks:
+            module._forward_hooks = registered
 
 
 def wrong_answers(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,13 +1,14 @@
 """The weighted layers and blocks of a net, in forward order, numbered as in the papers.
 
 A plugin's network names them in `layer_names` and `block_names` (`harness.models.build`). In built-in nets they follow from the
-module tree: `stem` and `stages` hold the blocks, convolution `convK` responds after its sibling `normK` if there is one, and
-convolutions inside a `shortcut` are projections or gates.
+module tree: `stem` and `stages` hold the blocks, the response of convolution `convK` is the output of its sibling `normK` if any,
+and convolutions inside a `shortcut` are projections or gates.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 from typing import cast
 
 from torch import nn
@@ -47,16 +48,14 @@ def layers(model: nn.Module) -> list[LayerInfo]:
         name for name, module in modules.items() if isinstance(module, nn.Conv2d | nn.Linear)
     ]
     infos: list[LayerInfo] = []
-    count = 0
+    numbers = count(1)
     for name in names:
         module = modules[name]
         parent, _, attribute = name.rpartition(".")
-        number: int | None
-        if ".shortcut" in name:
-            number, kind = None, "gate" if attribute == "gate" else "projection"
-        else:
-            count += 1
-            number, kind = count, "linear" if isinstance(module, nn.Linear) else "conv"
+        kind = "linear" if isinstance(module, nn.Linear) else "conv"
+        if on_shortcut := ".shortcut" in name:
+            kind = "gate" if attribute == "gate" else "projection"
+        number = None if on_shortcut else next(numbers)
         response = cast(nn.Module, getattr(modules[parent], attribute.replace("conv", "norm"), module))
         infos.append(LayerInfo(number, name, kind, module.get_parameter("weight"), response))
     return infos

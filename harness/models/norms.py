@@ -23,8 +23,3 @@ def make_norm(name: str, channels: int) -> nn.Module:
     """Return the norm `name` for `channels`."""
     norm: nn.Module = NORM[name](channels)
     return norm
-
-
-def needs_bias(norm: nn.Module) -> bool:
-    """Return whether the convolution before `norm` needs a bias: only if the norm is an `nn.Identity`."""
-    return isinstance(norm, nn.Identity)

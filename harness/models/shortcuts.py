@@ -1,17 +1,7 @@
 """Shortcuts: how a block joins its input x and its residual branch F; h is x in the branch's shape, by option A.
 
-| name | before the addition's ReLU | parameters | source |
-|---|---|---|---|
-| none | F | | the plain net |
-| identity | F + h | | option A (He et al. 2015, 3.3) |
-| projection | F + norm(W x), F + x | where the shape changes | option B |
-| projection_all | F + norm(W x) | at every block | option C; the 1x1 convolution of He et al. 2016, Table 1 |
-| scaling | b F + s h | | constant scaling (2016, Table 1) |
-| exclusive_gate | g F + (1 - g) h | g's 1x1 convolution and bias, at every block | exclusive gating (ibid.) |
-| shortcut_only_gate | F + (1 - g) h | the same | shortcut-only gating (ibid.) |
-| dropout | F + dropout(h) | | dropout shortcut (ibid.) |
-
-A new shortcut is one subclass of `Shortcut` registered under its name.
+Options A, B and C are from He et al. 2015, 3.3; the other shortcuts are from He et al. 2016, 3.1 and Table 1, unless they name
+another source. A new shortcut is one subclass of `Shortcut` registered under its name.
 """
 
 from __future__ import annotations
@@ -56,7 +46,7 @@ class Shortcut(nn.Module):
 
 @SHORTCUT.register("none")
 class NoShortcut(Shortcut):
-    """The plain net: the branch alone."""
+    """F: the plain net."""
 
     passes = False
 
@@ -66,49 +56,40 @@ class NoShortcut(Shortcut):
 
 @SHORTCUT.register("identity")
 class Identity(Shortcut):
-    """Option A: no parameters."""
+    """F + h: option A, without parameters."""
 
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
         return branch + self.match(x)
 
 
-class Projecting(Shortcut):
-    """An identity or, where `projects_here()`, a 1x1 convolution `conv` and its `norm`."""
+@SHORTCUT.register("projection")
+class Projection(Shortcut):
+    """F + norm(W x), a 1x1 convolution and its norm, where the shape changes; F + x elsewhere: option B."""
+
+    everywhere = False
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, norm: str) -> None:
         super().__init__(in_channels, out_channels, stride, norm)
-        self.projects = self.projects_here()
+        self.projects = self.everywhere or self.changes_shape
         if self.projects:
             self.conv = convolution(in_channels, out_channels, 1, stride, norm)
             self.norm = make_norm(norm, out_channels)
-
-    def projects_here(self) -> bool:
-        raise NotImplementedError
 
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
         projected: Tensor = self.norm(self.conv(x)) if self.projects else x
         return branch + projected
 
 
-@SHORTCUT.register("projection")
-class Projection(Projecting):
-    """Option B: a projection where the shape changes, identity elsewhere."""
-
-    def projects_here(self) -> bool:
-        return self.changes_shape
-
-
 @SHORTCUT.register("projection_all")
-class ProjectionAll(Projecting):
-    """Option C: a projection at every block."""
+class ProjectionAll(Projection):
+    """F + norm(W x) at every block: option C; the 1x1 convolution of He et al. 2016, Table 1."""
 
-    def projects_here(self) -> bool:
-        return True
+    everywhere = True
 
 
 @SHORTCUT.register("scaling")
 class Scaling(Shortcut):
-    """Constant scaling of both paths (He et al. 2016, 3.1)."""
+    """b F + s h: constant scaling."""
 
     def __init__(self, *args: Any, shortcut_scale: float, branch_scale: float) -> None:
         super().__init__(*args)
@@ -119,7 +100,7 @@ class Scaling(Shortcut):
 
 
 class Gate(Conv2d):
-    """The 1x1 convolution before a gate's sigmoid; its bias starts at `initial_bias` (He et al. 2016, 3.1)."""
+    """The 1x1 convolution before a gate's sigmoid; its bias starts at `initial_bias`."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, initial_bias: float) -> None:
         super().__init__(in_channels, out_channels, 1, stride)
@@ -136,7 +117,7 @@ class Gated(Shortcut):
 
 @SHORTCUT.register("exclusive_gate")
 class ExclusiveGate(Gated):
-    """The gate g scales the branch, 1 - g the shortcut, as in a highway net."""
+    """g F + (1 - g) h: exclusive gating, as in a highway net."""
 
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
         gate = torch.sigmoid(self.gate(x))
@@ -145,7 +126,7 @@ class ExclusiveGate(Gated):
 
 @SHORTCUT.register("shortcut_only_gate")
 class ShortcutOnlyGate(Gated):
-    """The gate scales only the shortcut, by 1 - g."""
+    """F + (1 - g) h: shortcut-only gating."""
 
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
         return branch + (1 - torch.sigmoid(self.gate(x))) * self.match(x)
@@ -153,7 +134,7 @@ class ShortcutOnlyGate(Gated):
 
 @SHORTCUT.register("dropout")
 class Dropout(Shortcut):
-    """Dropout on the output of the identity shortcut (He et al. 2016, 3.1); kept values are divided by 1 - rate."""
+    """F + dropout(h): dropout shortcut; kept values are divided by 1 - rate."""
 
     def __init__(self, *args: Any, shortcut_dropout: float) -> None:
         super().__init__(*args)
@@ -165,7 +146,7 @@ class Dropout(Shortcut):
 
 @SHORTCUT.register("concatenation")
 class Concatenation(Shortcut):
-    """The channels of input and branch, concatenated (Huang et al. 2017, eq. 2)."""
+    """The channels of x, then those of F (Huang et al. 2017, eq. 2)."""
 
     def forward(self, x: Tensor, branch: Tensor) -> Tensor:
         return torch.cat([x, branch], dim=1)
@@ -173,6 +154,6 @@ class Concatenation(Shortcut):
 
 def make_shortcut(config: NetworkConfig, in_channels: int, out_channels: int, stride: int) -> Shortcut:
     """Return the shortcut that `config` names, with the values of its keys."""
-    shortcut_class = SHORTCUT[config.shortcut]
-    shortcut: Shortcut = shortcut_class(in_channels, out_channels, stride, config.norm, **config.shortcut_settings())
+    settings = config.shortcut_settings()
+    shortcut: Shortcut = SHORTCUT[config.shortcut](in_channels, out_channels, stride, config.norm, **settings)
     return shortcut

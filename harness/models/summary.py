@@ -103,8 +103,8 @@ def summarize(
     shallow, next_deeper = (
         _trace(NetworkConfig(**(keys | {"depth": form.step * n + form.rest})), *args) for n in (SHALLOW, SHALLOW + 1)
     )
-    per_block = (b - a for a, b in zip(astuple(shallow.memory), astuple(next_deeper.memory), strict=True))
-    memory = [a + (blocks - SHALLOW) * b for a, b in zip(astuple(shallow.memory), per_block, strict=True)]
+    before, after = astuple(shallow.memory), astuple(next_deeper.memory)
+    memory = [a + (blocks - SHALLOW) * (b - a) for a, b in zip(before, after, strict=True)]
     return Summary(extrapolate(shallow.rows, blocks), Memory(*memory))
 
 
@@ -165,7 +165,7 @@ def _own_parameters(module: nn.Module) -> int:
 
 
 class Trace:
-    """Records one forward pass of a model through hooks, which stay: the model is for this pass only.
+    """Records one forward pass of a model. Its hooks are not removed, so the model is for this pass only.
 
     `shapes` are output shapes without the batch, by module name. `receptive_fields` are those of leaf modules, in pixels, along
     the residual branch, which is the longest path.
@@ -180,7 +180,7 @@ class Trace:
         self._block = 0  # number of the block that is running, 0 outside of blocks
         self._kept: dict[int, dict[int, int]] = {0: {}}  # bytes of the storages kept for backward, by block
         self._inputs: dict[int, int] = {}  # bytes of the blocks' inputs
-        self._alive: list[Tensor] = []  # no storage may be freed, so that none is mistaken for another
+        self._alive: list[Tensor] = []  # a freed storage's address could be reused
         for block in introspection.blocks(model):
             block.module.register_forward_pre_hook(partial(self._enter_block, block.number))
             block.module.register_forward_hook(self._leave_block)

@@ -1,7 +1,7 @@
 """The probe `lesions`: the trained net without one block at a time (Veit et al. 2016, arXiv:1605.06431, section 4.1).
 
-A residual block keeps its shortcut; a plain block is replaced by the identity in the branch's shape (option A). What follows the
-addition stays in both cases. A transition of family densenet has no branch, and is left in.
+A residual block keeps its shortcut; a plain block is replaced by the identity in the branch's shape (option A). Operations
+after the addition stay in both cases. A transition of family densenet has no branch and stays.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from harness.config.registry import PROBE
 from harness.probes.base import Context, ProbeRow
@@ -35,25 +36,12 @@ class Lesions:
                 rows.append(row | {"test_loss": evaluation.loss, "test_error": evaluation.error})
 
 
-class ShortcutOnly(nn.Module):
-    """A shortcut without its branch."""
+def without_branch(block: nn.Module) -> RemovableHandle:
+    """Return a context manager that removes the branch of a block, and restores it on exit."""
 
-    def __init__(self, shortcut: Any) -> None:
-        super().__init__()
-        self.shortcut, self.projects = shortcut, shortcut.projects
+    def replace_branch(shortcut: Any, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return zeros in place of the branch or, if the shortcut does not pass x, x in the branch's shape."""
+        x, branch = inputs
+        return x, torch.zeros_like(branch) if shortcut.passes else shortcut.match(x)
 
-    def forward(self, x: Tensor, branch: Tensor) -> Tensor:
-        """Return the shortcut's output for a zero branch or, if the shortcut does not pass x, x in the branch's shape."""
-        output: Tensor = self.shortcut(x, torch.zeros_like(branch)) if self.shortcut.passes else self.shortcut.match(x)
-        return output
-
-
-@contextmanager
-def without_branch(block: nn.Module) -> Iterator[None]:
-    """Remove the branch of a block, and restore it on exit."""
-    shortcut = block.shortcut
-    block.shortcut = ShortcutOnly(shortcut)
-    try:
-        yield
-    finally:
-        block.shortcut = shortcut
+    return block.get_submodule("shortcut").register_forward_pre_hook(replace_branch)

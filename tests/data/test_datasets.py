@@ -87,13 +87,13 @@ def test_an_epoch_shows_every_image_at_most_once_and_the_last_partial_batch_is_d
 
 
 def test_batches_depend_on_seed_and_step_and_on_nothing_else(digits):
-    one, again, other = batches(digits), batches(digits), batches(digits, seed=1)
-    later = one.at(30).images
+    first, again, other = batches(digits), batches(digits), batches(digits, seed=1)
+    later = first.at(30).images
     for step in (3, 17, 29):
         again.at(step)
     assert torch.equal(again.at(30).images, later)
     assert not torch.equal(other.at(30).images, later)
-    assert not torch.equal(one.at(19).images, later)  # the same position in the epoch before
+    assert not torch.equal(first.at(19).images, later)  # the same position in the epoch before
 
 
 def test_without_augmentation_the_order_is_the_same(digits):
@@ -105,9 +105,9 @@ def test_each_image_gets_its_own_crop_of_the_padded_normalised_image_and_digits_
     padded = torch.nn.functional.pad(plain, (1, 1, 1, 1))
     offsets = Counter()
     for before, after in zip(padded, cropped, strict=True):
-        places = [(r, c) for r in range(3) for c in range(3) if torch.equal(before[:, r : r + 8, c : c + 8], after)]
-        assert places
-        offsets[places[0]] += 1
+        positions = [(r, c) for r in range(3) for c in range(3) if torch.equal(before[:, r : r + 8, c : c + 8], after)]
+        assert positions
+        offsets[positions[0]] += 1
     assert len(offsets) == 9  # every offset occurs among 128 images
 
 
@@ -131,16 +131,16 @@ def test_a_crop_of_images_with_a_margin_is_a_window_of_image_and_mean_alike():
     windows = {(r, c): normalised[:, r : r + 8, c : c + 8] for r in range(3) for c in range(3)}
     seen = Counter()
     for crop in Batches(part, facts, 90, 0, True).at(0).images:
-        (found,) = [
-            (place, mirrored)
-            for place, window in windows.items()
+        (window_and_flip,) = [
+            (position, mirrored)
+            for position, window in windows.items()
             for mirrored in (False, True)
             if torch.equal(crop, window.flip(-1) if mirrored else window)
         ]
-        seen[found] += 1
+        seen[window_and_flip] += 1
     assert len(seen) == 18  # nine positions, each mirrored or not, among 90 images
     (unchanged,) = part.in_batches(90)
-    assert all(torch.equal(one, windows[1, 1]) for one in unchanged.images)
+    assert all(torch.equal(image, windows[1, 1]) for image in unchanged.images)
     assert torch.equal(Batches(part, facts, 90, 0, False).at(0).images, unchanged.images)
 
 
@@ -195,10 +195,10 @@ def write_fake(root, monkeypatch):
     for name in cifar.FOLDERS:
         (root / name).mkdir(parents=True)
     content = {}
-    for place, (python, binary) in enumerate(zip(cifar.PYTHON, cifar.BINARY, strict=True)):
+    for number, (python, binary) in enumerate(zip(cifar.PYTHON, cifar.BINARY, strict=True)):
         images = generator.integers(0, 256, (20, 3072), dtype=np.uint8)
         labels = generator.integers(0, 10, 20)
-        content[place] = images, labels
+        content[number] = images, labels
         (root / "cifar-10-batches-py" / python).write_bytes(pickled({b"data": images, b"labels": labels.tolist()}))
         records = np.concatenate([labels.astype(np.uint8)[:, None], images], axis=1)
         (root / "cifar-10-batches-bin" / binary).write_bytes(records.tobytes())
@@ -217,11 +217,10 @@ def test_both_distributions_give_the_same_arrays(tmp_path, monkeypatch):
     content = write_fake(tmp_path, monkeypatch)
     read = {}
     for name in cifar.DISTRIBUTIONS["CIFAR10"]:
-        distribution = cifar.Distribution(tmp_path / name)
-        distribution.check()
-        read[name] = distribution.read()
-    for one, other in zip(*read.values(), strict=True):
-        assert np.array_equal(one, other)
+        cifar.check(tmp_path / name)
+        read[name] = cifar.read(tmp_path / name)
+    for python, binary in zip(*read.values(), strict=True):
+        assert np.array_equal(python, binary)
     images, labels, _, test_labels = read["cifar-10-batches-py"]
     assert images.shape == (100, 3, 32, 32)
     assert np.array_equal(images[20:40].reshape(20, -1), content[1][0])
@@ -255,7 +254,7 @@ def test_a_batch_file_that_would_run_code_is_refused(tmp_path, monkeypatch):
     write_fake(tmp_path, monkeypatch)
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(pickle.dumps(print))
     with pytest.raises(pickle.UnpicklingError, match="not allowed"):
-        cifar.Distribution(tmp_path / "cifar-10-batches-py").read()
+        cifar.read(tmp_path / "cifar-10-batches-py")
 
 
 @pytest.mark.parametrize("file", ["cifar-10-batches-bin/data_batch_3.bin", "cifar-100-python/train", "cifar-100-python/meta"])
@@ -264,10 +263,10 @@ def test_a_damaged_or_missing_batch_is_named(tmp_path, monkeypatch, file):
     damaged = tmp_path / file
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"\x07")
     with pytest.raises(ChoiceError, match=rf"{file} is damaged: its MD5 is [0-9a-f]{{32}}"):
-        cifar.Distribution(damaged.parent).check()
+        cifar.check(damaged.parent)
     damaged.unlink()
     with pytest.raises(ChoiceError, match=rf"{file}: missing"):
-        cifar.Distribution(damaged.parent).check()
+        cifar.check(damaged.parent)
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
@@ -285,17 +284,17 @@ def test_a_download_that_fails_says_so_and_leaves_nothing(tmp_path, monkeypatch,
 @pytest.mark.parametrize(
     ("prepare", "words"),
     [
-        (lambda place: None, "there is no such folder"),
-        (lambda place: place.mkdir(), r"holds (neither cifar-10-batches-py nor cifar-10-batches-bin|no cifar-100-python);"),
-        (lambda place: place.write_text(""), "is a file"),
+        (lambda root: None, "there is no such folder"),
+        (lambda root: root.mkdir(), r"holds (neither cifar-10-batches-py nor cifar-10-batches-bin|no cifar-100-python);"),
+        (lambda root: root.write_text(""), "is a file"),
     ],
 )
 def test_a_root_without_data_is_refused(tmp_path, prepare, words):
-    place = tmp_path / "root"
-    prepare(place)
+    root = tmp_path / "root"
+    prepare(root)
     for name in ("cifar10", "cifar100"):
         with pytest.raises(ChoiceError, match=words):
-            source(DataConfig(name)).check(LocatedData(name, root=str(place)))
+            source(DataConfig(name)).check(LocatedData(name, root=str(root)))
         with pytest.raises(ChoiceError, match=rf"data\.root is not given: data={name} "):
             source(DataConfig(name)).check(LocatedData(name))
 
@@ -315,14 +314,14 @@ def fetching(tmp_path, monkeypatch, data_set):
         monkeypatch.setitem(cifar.FOLDERS[folder], meta, md5[meta])
     with tarfile.open(served / kind.filename, "w:gz") as archive:
         archive.add(tmp_path / "official" / folder, folder)
-    asked = []
+    methods = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *arguments):
             super().__init__(*arguments, directory=str(served))
 
         def log_message(self, words, *values):
-            asked.append(self.command)
+            methods.append(self.command)
 
         def copyfile(self, source, output):
             with suppress(OSError):  # the client is gone
@@ -335,7 +334,7 @@ def fetching(tmp_path, monkeypatch, data_set):
     monkeypatch.setattr(kind, "train_list", [[name, md5[name]] for name, _ in kind.train_list])
     monkeypatch.setattr(kind, "test_list", [[name, md5[name]] for name, _ in kind.test_list])
     monkeypatch.setattr(kind, "meta", kind.meta | {"md5": md5[meta]})
-    return server, asked
+    return server, methods
 
 
 def part_of_the_archive(root, folder, archive):
@@ -366,7 +365,7 @@ def whole_archive(root, folder, archive):
 @pytest.mark.parametrize("left", [None, part_of_the_archive, empty_folder, one_file_cut_short, a_pipe, whole_archive])
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_a_download_repairs_the_remains_of_an_earlier_one(tmp_path, monkeypatch, name, left):
-    server, asked = fetching(tmp_path, monkeypatch, name.upper())
+    server, methods = fetching(tmp_path, monkeypatch, name.upper())
     folder = cifar.DISTRIBUTIONS[name.upper()][0]
     root = tmp_path / "root"
     if left:
@@ -377,14 +376,14 @@ def test_a_download_repairs_the_remains_of_an_earlier_one(tmp_path, monkeypatch,
     config = LocatedData(name, root=str(root), download=True)
     try:
         source(config).check(config)
-        assert ("GET" in asked) == (left is not whole_archive)
-        asked.clear()
+        assert ("GET" in methods) == (left is not whole_archive)
+        methods.clear()
         source(config).check(config)
     finally:
         server.shutdown()
         server.server_close()
-    assert asked == []  # nothing is downloaded twice
-    cifar.Distribution(root / folder).check()
+    assert methods == []  # nothing is downloaded twice
+    cifar.check(root / folder)
     assert not [path for path in root.iterdir() if path.name.startswith(".")]
     assert len(source(config).read(config).train_labels) in (100, 20)
 
@@ -392,9 +391,9 @@ def test_a_download_repairs_the_remains_of_an_earlier_one(tmp_path, monkeypatch,
 def test_a_download_of_other_bytes_is_refused_and_changes_nothing(tmp_path, monkeypatch):
     server, _ = fetching(tmp_path, monkeypatch, "CIFAR10")
     root = tmp_path / "root"
-    one = root / "cifar-10-batches-py" / "data_batch_1"
-    one.parent.mkdir(parents=True)
-    one.write_bytes(b"mine")
+    own_file = root / "cifar-10-batches-py" / "data_batch_1"
+    own_file.parent.mkdir(parents=True)
+    own_file.write_bytes(b"mine")
     (archive,) = (tmp_path / "served").iterdir()
     archive.write_bytes(archive.read_bytes()[:1000])
     config = LocatedData("cifar10", root=str(root), download=True)
@@ -403,7 +402,7 @@ def test_a_download_of_other_bytes_is_refused_and_changes_nothing(tmp_path, monk
     server.shutdown()
     server.server_close()
     assert "\n" not in str(refused.value)
-    assert [path for path in root.rglob("*") if path.is_file()] == [one]
+    assert [path for path in root.rglob("*") if path.is_file()] == [own_file]
 
 
 @pytest.mark.parametrize("broken", ["cifar-10-batches-py", "cifar-10-batches-bin"])
@@ -422,8 +421,8 @@ def test_a_broken_distribution_does_not_hide_a_complete_one(tmp_path, monkeypatc
 
 def test_two_broken_distributions_are_both_named(tmp_path, monkeypatch):
     write_fake(tmp_path, monkeypatch)
-    for place in ("cifar-10-batches-py/data_batch_2", "cifar-10-batches-bin/test_batch.bin"):
-        (tmp_path / place).unlink()
+    for file in ("cifar-10-batches-py/data_batch_2", "cifar-10-batches-bin/test_batch.bin"):
+        (tmp_path / file).unlink()
     config = LocatedData("cifar10", root=str(tmp_path))
     with pytest.raises(ChoiceError, match=r"py/data_batch_2: missing; .*bin/test_batch\.bin: missing; .*data\.download=true"):
         source(config).check(config)
@@ -464,14 +463,14 @@ def test_anything_but_a_batch_file_is_refused_by_name(tmp_path, monkeypatch, mak
             ask(config)
 
 
-def link_in_a_circle(place):
-    (place / "x").symlink_to("x")
-    return place / "x"
+def link_in_a_circle(folder):
+    (folder / "x").symlink_to("x")
+    return folder / "x"
 
 
-def below_a_file(place):
-    (place / "x").write_text("")
-    return place / "x" / "y"
+def below_a_file(folder):
+    (folder / "x").write_text("")
+    return folder / "x" / "y"
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "image_folder"])
@@ -479,12 +478,12 @@ def below_a_file(place):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda place: "~nosuchuser/x", "data.root=~nosuchuser/x: cannot be read: "),
-        (lambda place: "a\0b", r"data.root=a\x00b: cannot be read: "),
+        (lambda folder: "~nosuchuser/x", "data.root=~nosuchuser/x: cannot be read: "),
+        (lambda folder: "a\0b", r"data.root=a\x00b: cannot be read: "),
         (link_in_a_circle, "Too many levels of symbolic links"),
         (below_a_file, "Not a directory"),
-        (lambda place: "x" * 5000, "File name too long"),
-        (lambda place: __file__, "is a file, not a folder"),
+        (lambda folder: "x" * 5000, "File name too long"),
+        (lambda folder: __file__, "is a file, not a folder"),
     ],
 )
 def test_an_invalid_root_is_refused_in_one_sentence(tmp_path, monkeypatch, name, download, make, words):

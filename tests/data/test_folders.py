@@ -90,9 +90,9 @@ def test_nothing_is_logged_if_nothing_is_ignored(root, caplog):
 def test_val_replaces_a_test_without_labels(root, unlabelled):
     (root / "test").rename(root / "val")
     put(root, unlabelled)
-    found = scan(str(root))
-    assert {path.parent.parent.name for path, _ in found.test} == {"val"}
-    assert found.ignored == "test"
+    folder = scan(str(root))
+    assert {path.parent.parent.name for path, _ in folder.test} == {"val"}
+    assert folder.ignored == "test"
 
 
 def test_the_layout_of_tiny_imagenet_is_explained(root):
@@ -160,15 +160,15 @@ def test_names_that_are_not_unicode_are_read(root):
     os.rename(os.fsencode(root / "train/cat/1.png"), os.fsencode(root / "train/cat") + b"/\xff\n.png")  # noqa: PTH104  # a Path holds no bytes
     for part in ("train", "test"):
         os.rename(os.fsencode(root / part / "cat"), os.fsencode(root / part) + b"/c\xe9")  # noqa: PTH104  # a Path holds no bytes
-    found = scan(str(root))
-    assert image_folder.check(found).startswith("sha256:")
-    assert [label for _, label in found.train] == [0, 1]
+    folder = scan(str(root))
+    assert image_folder.check(folder).startswith("sha256:")
+    assert [label for _, label in folder.train] == [0, 1]
 
 
-@pytest.mark.parametrize("place", [".", "train", "train/cat"])
-def test_a_folder_that_may_not_be_read_is_named(root, place, monkeypatch):
+@pytest.mark.parametrize("subfolder", [".", "train", "train/cat"])
+def test_a_folder_that_may_not_be_read_is_named(root, subfolder, monkeypatch):
     """The refusal is simulated, since the superuser may read everything."""
-    forbidden, listed = (root / place).resolve(), os.scandir
+    forbidden, listed = (root / subfolder).resolve(), os.scandir
 
     def refuse(path="."):
         if os.path.realpath(path) == str(forbidden):
@@ -182,4 +182,4 @@ def test_a_folder_that_may_not_be_read_is_named(root, place, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     monkeypatch.setattr(os, "listdir", names)
     words = refusal(root)
-    assert words.startswith(f"data.root={root}: cannot be read: {root / place}: Permission denied")
+    assert words.startswith(f"data.root={root}: cannot be read: {root / subfolder}: Permission denied")

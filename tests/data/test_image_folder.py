@@ -27,7 +27,9 @@ from harness.launching import sweep
 from harness.records import paths, states
 from harness.records.run import Run, create
 from harness.system import memory
-from harness.training.train import train, train_run
+from harness.system.signals import Stop
+from harness.training.interleaving import interleave
+from harness.training.train import train, train_interleaved
 from support.helpers import KEYS, tiny
 from support.images import png
 
@@ -66,7 +68,7 @@ def own(root, **more):
 
 def arguments(root, results, *more):
     """Return the command line of a run on the images."""
-    given = {one.split("=")[0] for one in more}
+    given = {argument.split("=")[0] for argument in more}
     keys = [key for key in ["data.image_size=32", "depth=8", *KEYS] if key.split("=")[0] not in given]
     return ["data=image_folder", f"data.root={root}", *more, *keys, f"results={results}"]
 
@@ -127,7 +129,7 @@ BAD = {
     "a file": (lambda root: (shutil.rmtree(root), root.write_text("")), ["is a file, not a folder"]),
     "no train": (lambda root: (root / "train").rename(root / "training"), ["holds no folder train"]),
     "no test": (lambda root: (root / "test").rename(root / "tests"), ["holds no folder test (nor val)"]),
-    "no class": (lambda root: [shutil.rmtree(one) for one in (root / "train").iterdir()], ["/train holds no class"]),
+    "no class": (lambda root: [shutil.rmtree(folder) for folder in (root / "train").iterdir()], ["/train holds no class"]),
     "one class alone": (only_one_class, ["/train holds only one class, red"]),
     "other classes": (
         lambda root: (root / "test" / "red").rename(root / "test" / "rose"),
@@ -372,7 +374,7 @@ def test_images_damaged_before_training_end_the_run_in_one_sentence(images, tmp_
     config = check(tiny(data=own(images)))
     run = create(config, tmp_path)
     (images / "train" / "red" / "00.jpg").write_bytes(b"")
-    assert train_run(config, run, "test") == states.FAILED
+    assert interleave([train_interleaved(config, run, "test", Stop())]) == [states.FAILED]
     assert "1 of 48 images cannot be read: train/red/00.jpg: is not an image" in run.status["error"]
     assert "Traceback" not in caplog.text
 
@@ -385,14 +387,14 @@ def test_16_bit_images_are_read_like_their_8_bit_copies(kind, suffix, tmp_path):
     for part, count in (("train", 8), ("test", 4)):
         for number in range(count):
             samples = generator.integers(0, 2**16, (16, 16), dtype=np.uint16)
-            place = f"{part}/{'ab'[number // (count // 2)]}/{number}"
-            (tmp_path / "deep" / f"{place}.png").unlink()
-            deep = tmp_path / "deep" / f"{place}.{suffix}"
+            stem = f"{part}/{'ab'[number // (count // 2)]}/{number}"
+            (tmp_path / "deep" / f"{stem}.png").unlink()
+            deep = tmp_path / "deep" / f"{stem}.{suffix}"
             if kind == "PPM":
                 deep.write_bytes(b"P5\n16 16\n65535\n" + samples.astype(">u2").tobytes())
             else:
                 Image.fromarray(samples).save(deep, kind)
-            Image.fromarray(np.round(samples / 257).astype(np.uint8)).save(tmp_path / "shallow" / f"{place}.png")
+            Image.fromarray(np.round(samples / 257).astype(np.uint8)).save(tmp_path / "shallow" / f"{stem}.png")
     deep, shallow = (source(own(tmp_path / name)).read(own(tmp_path / name, image_size=16)) for name in ("deep", "shallow"))
     assert deep.checksum() == shallow.checksum()
     assert deep.train_images.std() > 50

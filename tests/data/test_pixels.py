@@ -26,9 +26,9 @@ def decoded(data):
 
 def grey(data):
     """Return the levels [H, W], as lists, of a file whose pixels are all grey."""
-    found = decoded(data)
-    assert (found == found[..., :1]).all()
-    return found[..., 0].tolist()
+    rgb = decoded(data)
+    assert (rgb == rgb[..., :1]).all()
+    return rgb[..., 0].tolist()
 
 
 def saved(image, kind, **more):
@@ -39,10 +39,10 @@ def saved(image, kind, **more):
 
 def interlaced(rows):
     """Return a grey PNG of 3x3 pixels in Adam7's order: 1x1, 1x1, 2x1, 1x2 and 3x1 of them in five of its seven passes."""
-    found = bytearray(png(3, 3, 8, 0, rows))
-    found[28] = 1
-    found[29:33] = struct.pack(">I", zlib.crc32(found[12:29]))
-    return bytes(found)
+    data = bytearray(png(3, 3, 8, 0, rows))
+    data[28] = 1
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return bytes(data)
 
 
 def tiff(order, photometric, bits, kind, data, width, height):
@@ -146,12 +146,12 @@ TURNED = {1: "ab/cd/ef", 2: "ba/dc/fe", 3: "fe/dc/ba", 4: "ef/cd/ab", 5: "ace/bd
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
 def test_the_exif_orientation_is_applied(orientation, kind):
     levels = dict(zip("abcdef", [10, 50, 90, 130, 170, 210], strict=True))
-    blocks = np.kron([[levels[one] for one in row] for row in TURNED[1].split("/")], np.ones((16, 16))).astype(np.uint8)
+    blocks = np.kron([[levels[letter] for letter in row] for row in TURNED[1].split("/")], np.ones((16, 16))).astype(np.uint8)
     exif = Image.Exif()
     exif[0x0112] = orientation
     more = {"JPEG": {"quality": 100, "exif": exif}, "WEBP": {"lossless": True, "exif": exif}}.get(kind, {"exif": exif})
     seen = decoded(saved(Image.fromarray(blocks), kind, **more))[8::16, 8::16, 0]
-    expected = [[levels[one] for one in row] for row in TURNED[orientation].split("/")]
+    expected = [[levels[letter] for letter in row] for row in TURNED[orientation].split("/")]
     assert np.abs(seen.astype(int) - expected).max() <= 1
 
 

@@ -47,14 +47,14 @@ for channels, batch, norm in itertools.product((8, 12, 15), (1, 7, 16, 32), ("ba
     theirs = torch.nn.Conv2d(channels, 6, 1, stride=2, bias=norm == "none").to(memory_format=torch.channels_last)
     theirs.load_state_dict(ours.state_dict())
     images = torch.randn(batch, channels, 8, 8).to(memory_format=torch.channels_last)
-    found = []
+    results = []
     for layer in (ours, theirs):
         given = images.clone(memory_format=torch.preserve_format).requires_grad_()
         output = layer(given)
         assert output.is_contiguous(memory_format=torch.channels_last)
         output.square().sum().backward()
-        found.append([output, given.grad, *(parameter.grad for parameter in layer.parameters())])
-    assert all(torch.equal(one, other) for one, other in zip(*found)), (channels, batch, norm)
+        results.append([output, given.grad, *(parameter.grad for parameter in layer.parameters())])
+    assert all(torch.equal(result, other) for result, other in zip(*results)), (channels, batch, norm)
 """
 
 

@@ -44,35 +44,35 @@ class Echo(nn.Module):
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("place", [(0, 0), (1, 1), (1, 0)])
-def test_one_logit_that_is_not_finite_makes_the_evaluation_not_finite(wrong, place):
+@pytest.mark.parametrize("position", [(0, 0), (1, 1), (1, 0)])
+def test_one_logit_that_is_not_finite_makes_the_evaluation_not_finite(wrong, position):
     logits = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
     labels = torch.tensor([0, 1])
     assert evaluate(Echo(), [(logits, labels)], PLAIN).loss == pytest.approx(math.log1p(math.exp(-2)))
-    logits[place] = wrong
-    found = evaluate(Echo(), [(logits, labels)], PLAIN)
-    assert not found.finite
+    logits[position] = wrong
+    evaluation = evaluate(Echo(), [(logits, labels)], PLAIN)
+    assert not evaluation.finite
 
 
 def test_a_loss_that_overflows_is_not_finite_though_the_logits_are():
-    found = evaluate(Echo(), [(torch.tensor([[3e38, -3e38]]), torch.tensor([1]))], PLAIN)
-    assert not found.finite
+    evaluation = evaluate(Echo(), [(torch.tensor([[3e38, -3e38]]), torch.tensor([1]))], PLAIN)
+    assert not evaluation.finite
 
 
 def test_an_evaluation_that_overflows_is_named_and_has_the_error_of_chance(tmp_path, capsys):
     assert run.main(["-m", "depth=20,110", *DEEP, "device=cpu", f"results={tmp_path}"]) == 0
     printed = capsys.readouterr().out
     (folder,) = (tmp_path / paths.SWEEPS).iterdir()
-    shown = pd.read_csv(folder / paths.RUNS_TABLE).set_index("depth")
-    assert shown["status"].tolist() == ["done", "done"]
-    assert shown.loc[110, ["train_error", "test_error"]].tolist() == [90.0, 90.0]
-    assert shown["overflowed"].fillna("").tolist() == ["", "train test"]
+    table = pd.read_csv(folder / paths.RUNS_TABLE).set_index("depth")
+    assert table["status"].tolist() == ["done", "done"]
+    assert table.loc[110, ["train_error", "test_error"]].tolist() == [90.0, 90.0]
+    assert table["overflowed"].fillna("").tolist() == ["", "train test"]
     header, *rows = printed.splitlines()
     assert "overflowed" in header
     assert "train test" in next(row for row in rows if row.startswith("110"))
-    (claim,) = [one for one in json.loads((folder / paths.VERDICTS).read_text())["verdicts"] if one["claim"] == "D1"]
+    (claim,) = [verdict for verdict in json.loads((folder / paths.VERDICTS).read_text())["verdicts"] if verdict["claim"] == "D1"]
     assert claim["runs"].endswith("1 of 2 runs with an evaluation that is not finite")
-    name = shown.loc[110, "run"]
+    name = table.loc[110, "run"]
     assert f"{name} overflowed: the evaluation at the end is not finite" in (folder / paths.REPORT_MARKDOWN).read_text()
     assert sorted(Run(tmp_path / paths.RUNS / name).status["overflowed"]) == ["test", "train"]
     epochs = pd.read_csv(tmp_path / paths.RUNS / name / paths.EPOCHS)
@@ -121,17 +121,17 @@ def test_the_mode_of_every_module_is_restored_after_an_exception():
 
 
 def test_precise_norms_change_evaluations_and_not_the_training(tmp_path):
-    found = {}
+    tables = {}
     for images in (None, 64):
         done = harness.train(tiny(shortcut="none", schedule=tiny_schedule(precise_norm=images)), tmp_path)
-        found[images] = [pd.read_csv(done.folder / name) for name in (paths.STEPS, paths.EPOCHS)]
-    pd.testing.assert_frame_equal(found[None][0], found[64][0], check_exact=True)
-    assert (found[None][1]["test_loss"] != found[64][1]["test_loss"]).all()
+        tables[images] = [pd.read_csv(done.folder / name) for name in (paths.STEPS, paths.EPOCHS)]
+    pd.testing.assert_frame_equal(tables[None][0], tables[64][0], check_exact=True)
+    assert (tables[None][1]["test_loss"] != tables[64][1]["test_loss"]).all()
 
 
 def test_the_net_that_overflowed_has_a_finite_evaluation_with_precise_norms(tmp_path):
-    asked = ["depth=110", *DEEP, "schedule.precise_norm=512", "device=cpu", f"results={tmp_path}"]
-    assert run.main(asked) == 0
+    arguments = ["depth=110", *DEEP, "schedule.precise_norm=512", "device=cpu", f"results={tmp_path}"]
+    assert run.main(arguments) == 0
     (folder,) = (tmp_path / paths.RUNS).iterdir()
     assert "overflowed" not in Run(folder).status
     assert pd.read_csv(folder / paths.EPOCHS)["test_loss"].notna().all()
@@ -139,26 +139,26 @@ def test_the_net_that_overflowed_has_a_finite_evaluation_with_precise_norms(tmp_
 
 def test_a_run_with_precise_norms_resumes_from_within_an_evaluation_with_the_same_bits(tmp_path):
     """A stop request is noticed after each batch of the statistics and of the evaluation."""
-    asked = tiny(schedule=tiny_schedule(precise_norm=96), probes=())
-    whole = harness.train(asked, tmp_path / "whole")
+    config = tiny(schedule=tiny_schedule(precise_norm=96), probes=())
+    whole = harness.train(config, tmp_path / "whole")
     stops = 0
     for batch in range(1, 9):
-        stopped = stop_in_evaluation(asked, tmp_path / str(batch), batch)
+        stopped = stop_in_evaluation(config, tmp_path / str(batch), batch)
         stops += stopped
-        again = harness.train(asked, tmp_path / str(batch))
+        again = harness.train(config, tmp_path / str(batch))
         assert ("resumed_from_step" in again.status) == stopped
         for name in (paths.STEPS, paths.WEIGHTS):
             assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
     assert stops >= 5
 
 
-def stop_in_evaluation(asked, results, after):
+def stop_in_evaluation(config, results, after):
     """Train, and request a stop at check number `after` of an evaluation; return whether the run stopped."""
-    looks = []
+    checks = []
 
     def now(stop):
-        looks.append(1)
-        return len(looks) >= after
+        checks.append(1)
+        return len(checks) >= after
 
     with pytest.MonkeyPatch.context() as patch:
         unless = harness.training.loop.Training._unless_stopped
@@ -171,7 +171,7 @@ def stop_in_evaluation(asked, results, after):
 
         patch.setattr(harness.training.loop.Training, "_unless_stopped", watched)
         try:
-            harness.train(asked, results)
+            harness.train(config, results)
         except KeyboardInterrupt:
             return True
     return False
@@ -191,12 +191,12 @@ def test_the_report_names_runs_whose_last_50_batches_differ_from_the_evaluation(
     errors = {56: 40.0, 20: 12.0}
     names = []
     for depth, error in errors.items():
-        asked = digits(depth, "none")
-        names.append(finish(tmp_path, asked, error, error, tables=steps(asked, error=[90.0] * 30 + [10.0] * 25 + [14.0] * 25)))
+        config = digits(depth, "none")
+        names.append(finish(tmp_path, config, error, error, tables=steps(config, error=[90.0] * 30 + [10.0] * 25 + [14.0] * 25)))
     tables = sweep(tmp_path, names)
     assert build.conclude(tables.folder) == 0
     assert pd.read_csv(tables.folder / paths.RUNS_TABLE)["batch_error"].tolist() == [12.0, 12.0]
-    said = (tables.folder / paths.REPORT_MARKDOWN).read_text()
-    told = said[said.index("differ by more than 5 points") :].splitlines()
-    assert [line.split(" | ")[1:] for line in told if names[0] in line] == [["12", "40", "28 |"]]
-    assert not [line for line in told[:8] if names[1] in line]
+    report = (tables.folder / paths.REPORT_MARKDOWN).read_text()
+    section = report[report.index("differ by more than 5 points") :].splitlines()
+    assert [line.split(" | ")[1:] for line in section if names[0] in line] == [["12", "40", "28 |"]]
+    assert not [line for line in section[:8] if names[1] in line]

@@ -40,8 +40,8 @@ def test_an_extended_net_computes_what_the_shallower_one_does(choices):
             shallow(images)
         extend(deep, shallow.state_dict())
         assert sum(p.numel() for p in deep.parameters()) > sum(p.numel() for p in shallow.parameters())
-        expected, found = (net.eval()(images) for net in (shallow, deep))
-    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-6)
+        expected, actual = (net.eval()(images) for net in (shallow, deep))
+    assert torch.allclose(actual, expected, rtol=1e-5, atol=1e-6)
     assert expected.std() > 1e-3
 
 
@@ -122,12 +122,12 @@ def test_the_first_evaluation_equals_the_last_of_the_shallower_run(results):
 def test_it_resumes_from_every_step_with_the_same_bits(results, tmp_path, monkeypatch):
     """Including interruptions of the evaluation before the first step."""
     whole, steps = run_of(CONFIG, results), set()
-    for looks in range(0, 20, 2):
-        place = tmp_path / str(looks)
-        train(CONFIG.shallower(), place)
-        interrupt(CONFIG, place, looks, monkeypatch)
-        steps.add(run_of(CONFIG, place).status["step"])
-        again = train(CONFIG, place)
+    for count in range(0, 20, 2):
+        folder = tmp_path / str(count)
+        train(CONFIG.shallower(), folder)
+        interrupt(CONFIG, folder, count, monkeypatch)
+        steps.add(run_of(CONFIG, folder).status["step"])
+        again = train(CONFIG, folder)
         assert files(again) == files(whole)
         assert again.epochs.drop(columns="seconds").equals(whole.epochs.drop(columns="seconds"))
     assert {0, 1, 5} <= steps

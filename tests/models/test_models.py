@@ -80,9 +80,9 @@ def test_plain_and_residual_nets_share_every_initial_value():
 
 
 def test_values_depend_on_the_seed_and_the_layer():
-    one, other = net(20).state_dict(), net(20, seed=1).state_dict()
-    assert not torch.equal(one["stem.conv.weight"], other["stem.conv.weight"])
-    assert not torch.equal(one["stages.0.0.conv1.weight"], one["stages.0.0.conv2.weight"])
+    first, other = net(20).state_dict(), net(20, seed=1).state_dict()
+    assert not torch.equal(first["stem.conv.weight"], other["stem.conv.weight"])
+    assert not torch.equal(first["stages.0.0.conv1.weight"], first["stages.0.0.conv2.weight"])
 
 
 def test_building_a_net_leaves_the_global_random_state():

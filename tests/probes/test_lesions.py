@@ -45,10 +45,10 @@ def test_a_lesion_leaves_only_the_shortcut(shortcut, left):
     with torch.no_grad():
         whole = block(x)
         with without_branch(block):
-            found = block(x)
-        assert torch.equal(found, functional.relu(left(block, x)))
+            lesioned = block(x)
+        assert torch.equal(lesioned, functional.relu(left(block, x)))
         assert torch.equal(block(x), whole)
-        assert not torch.equal(found, whole)
+        assert not torch.equal(lesioned, whole)
 
 
 class Toy(nn.Module):
@@ -98,8 +98,8 @@ def test_it_affects_neither_the_run_nor_other_probes(choices, tmp_path):
     assert every.layers.equals(bare.layers)
     assert every.blocks.equals(bare.blocks)
     assert every.epochs.drop(columns="seconds").equals(bare.epochs.drop(columns="seconds"))
-    one, other = (load_file(run.folder / paths.WEIGHTS) for run in (every, bare))
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    with_lesions, without = (load_file(run.folder / paths.WEIGHTS) for run in (every, bare))
+    assert all(torch.equal(with_lesions[name], without[name]) for name in with_lesions)
     lesions = every.probe("lesions")
     assert lesions["block"].tolist() == [1, 2, 3]
     assert (lesions["step"] == 12).all()
