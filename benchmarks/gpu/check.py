@@ -35,7 +35,7 @@ from harness.system.cores import available_cores
 from harness.system.signals import Stop
 from harness.training.devices import deterministic, resolve
 from harness.training.environment import describe_machine
-from harness.training.interleaving import RunContext
+from harness.training.interleaving import isolated
 from harness.training.loop import Training
 
 SAME = 1e-6
@@ -123,7 +123,7 @@ class Check:
                 if saved:
                     training.save()
 
-        return RunContext(config, run).run(life(), solo=False), made
+        return isolated(life(), config, run, solo=False), made
 
     def trained(self, config, steps=None, **choices):
         """Return a training of at least so many steps, or as many as are checked; it fails the check if it recorded none.

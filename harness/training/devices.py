@@ -40,37 +40,36 @@ def resolve(config: RunConfig) -> RunConfig:
     Raises:
         ChoiceError: for a device or a number of threads that this machine does not have.
     """
-    device = config.torch_device
+    device, number = config.device, config.execution.device_number
     if threads_here(config.threads) > (limit := thread_limit()):
         raise ChoiceError(f"threads={config.threads}: OMP_THREAD_LIMIT={limit} in the environment allows no more than {limit}")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda"):
+    if device == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count == 0:
-            raise ChoiceError(f"device={device}: this machine has no CUDA device that torch can use; allowed: auto, cpu")
-        if ":" in device and int(device.split(":")[1]) >= count:
-            raise ChoiceError(f"device={device}: this machine has {count} CUDA device(s), cuda:0 to cuda:{count - 1}")
+            raise ChoiceError(
+                f"device={config.torch_device}: this machine has no CUDA device that torch can use; allowed: auto, cpu"
+            )
+        if number is not None and number >= count:
+            raise ChoiceError(f"device=cuda:{number}: this machine has {count} CUDA device(s), cuda:0 to cuda:{count - 1}")
     if config.precision is Precision.auto:
         config = replace(config, precision=Precision.bf16 if computes_bf16(torch.device(device)) else Precision.fp32)
-    return replace(config, device=device.partition(":")[0])
+    return replace(config, device=device)
 
 
 def computes_bf16(device: torch.device) -> bool | None:
     """Return whether the device has native bfloat16 arithmetic; None if unknown.
 
-    A CPU has it with AVX512-BF16 or AMX, unless ONEDNN_MAX_CPU_ISA forbids oneDNN, which computes the convolutions, to use it.
+    An x86 CPU has it with AVX512-BF16 or AMX, unless ONEDNN_MAX_CPU_ISA keeps oneDNN, which computes the convolutions, from it.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(False))
     try:
-        flags = re.search(r"^flags\s*:(.*)$", CPU_FACTS.read_text(), re.MULTILINE)
-    except OSError:
+        flags = re.findall(r"^flags\s*:(.*)$", CPU_FACTS.read_text(), re.MULTILINE)[0].split()
+    except (OSError, IndexError):  # neither Linux nor x86
         return None
-    if flags is None:  # no x86
-        return None
-    limited = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in BELOW_BF16
-    return not limited and not BF16_FLAGS.isdisjoint(flags[1].split())
+    return os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() not in BELOW_BF16 and not BF16_FLAGS.isdisjoint(flags)
 
 
 def slow_precision_warning(configs: Iterable[RunConfig]) -> str:
@@ -82,12 +81,10 @@ def slow_precision_warning(configs: Iterable[RunConfig]) -> str:
 @contextmanager
 def deterministic(config: RunConfig) -> Iterator[None]:
     """Make equal configs give bit-identical results in the block, whatever the caller's torch settings, which are restored."""
+    thresholds = (LARGE, LARGE) if config.execution.activation_checkpointing else (LARGEST, NEVER)
     with reproducible_settings(threads_here(config.threads)):
+        _set_malloc_thresholds(*thresholds)
         try:
-            if config.execution.activation_checkpointing:
-                _set_malloc_thresholds(LARGE, LARGE)
-            else:
-                _set_malloc_thresholds(LARGEST, NEVER)
             yield
         finally:
             _set_malloc_thresholds(LARGEST, 2 * LARGEST)
@@ -96,10 +93,10 @@ def deterministic(config: RunConfig) -> Iterator[None]:
 def _set_malloc_thresholds(mmap: int, trim: int) -> None:
     """Set glibc's mmap and trim thresholds (bytes). By default glibc raises them dynamically to LARGEST and twice that.
 
-    Freed pieces above `mmap` go back to the system at once, and the end of the heap does when more than `trim` of it is free. By
-    default a step gives back most of its activations at its end, and the next step faults them in again page by page: hence
-    NEVER. With activation checkpointing, pieces of these sizes are allocated and freed around others that stay, and leave holes
-    that no tensor fits: without LARGE a step takes three times the memory that it keeps.
+    Freed blocks above `mmap` are returned to the system at once, as is the end of the heap once more than `trim` of it is free.
+    By default a step returns most of its activations, and the next step faults them in again page by page: hence NEVER. With
+    activation checkpointing, freed blocks leave holes that no tensor fits: without LARGE a step takes three times the memory that
+    it keeps.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
@@ -108,7 +105,7 @@ def _set_malloc_thresholds(mmap: int, trim: int) -> None:
 
 
 def can_record_graph(device: torch.device) -> bool:
-    """Return whether work on the current stream can be recorded as a CUDA graph: on a GPU, on any but the default stream."""
+    """Return whether work on the current stream can be recorded as a CUDA graph: on a GPU, on a stream other than the default."""
     return device.type == "cuda" and torch.cuda.current_stream(device) != torch.cuda.default_stream(device)
 
 
@@ -124,24 +121,18 @@ def is_alive(device: torch.device) -> bool:
     try:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
+        return True
     except RuntimeError:
         return False
-    return True
 
 
 def record_graph(launches: Callable[[], None]) -> Callable[[], None]:
     """Record everything that `launches` launches on the current stream as a CUDA graph; return a function that replays it.
 
-    Nothing is computed while recording. Memory allocated by the graph stays allocated, at the same addresses, as long as the
-    graph does. Earlier work must have been launched on this stream, too: the backward pass runs on the streams of the forward
-    pass and of the gradients that it adds to.
+    Nothing is computed while recording. The graph's memory stays at its addresses as long as the graph exists. Earlier work must
+    have been launched on this stream: the backward pass runs on the streams of the forward pass and of accumulated gradients.
     """
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
         launches()
     return graph.replay
-
-
-def autocast(config: RunConfig) -> torch.autocast:
-    """Return the context of the forward pass: autocast to bfloat16, or plain float32."""
-    return torch.autocast(config.device, torch.bfloat16, enabled=config.precision is Precision.bf16)

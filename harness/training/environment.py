@@ -16,16 +16,11 @@ import torch
 
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "hydra-core", "matplotlib", "scipy", "safetensors")
 GIT_SECONDS = 10
-"""Time limit of a git command, whose file system may not answer; a checkout that exceeds it counts as none."""
-
-
-def describe(device: torch.device, threads: int, checksum: str, command: str) -> dict[str, Any]:
-    """Return the content of environment.json: `describe_machine`, checksum of the data, version of the code, command line."""
-    return describe_machine(device, threads) | {"data_checksum": checksum, "code": code_version(), "command": command}
+"""Time limit of a git command, in case the file system does not respond. After that the code counts as no checkout."""
 
 
 def describe_machine(device: torch.device | str, threads: int) -> dict[str, Any]:
-    """Return versions of packages, the build of torch, processor and threads."""
+    """Return the versions of packages, the build of torch, the processor and the number of CPU threads."""
     device = torch.device(device)
     return {
         "python": platform.python_version(),
@@ -43,7 +38,7 @@ def describe_machine(device: torch.device | str, threads: int) -> dict[str, Any]
 
 
 def code_version() -> dict[str, Any]:
-    """Return the git commit of the code and whether its tree has changes; None for both if the code is not a checkout."""
+    """Return the git commit of the code, and whether the code has uncommitted changes; None for both if it is no checkout."""
     try:
         _git("ls-files", "--error-unmatch", Path(__file__).name)  # fails if this file is not part of the checkout
         return {"commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain", "--", "..", ":!../results"))}
@@ -52,9 +47,10 @@ def code_version() -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str:
-    here = Path(__file__).resolve().parent
-    command = ["git", *arguments]
-    return subprocess.run(command, cwd=here, capture_output=True, text=True, check=True, timeout=GIT_SECONDS).stdout.strip()
+    folder = Path(__file__).resolve().parent
+    return subprocess.check_output(
+        ["git", *arguments], cwd=folder, stderr=subprocess.DEVNULL, text=True, timeout=GIT_SECONDS
+    ).strip()
 
 
 def reset_peak_memory(device: torch.device) -> None:
@@ -66,20 +62,14 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> dict[str, float]:
-    """Return the peak memory in MiB since the last reset, of this process and of the GPU if there is one."""
-    peak = {"process_mib": _peak_rss()}
-    if device.type == "cuda":
-        peak["gpu_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
-    return peak
-
-
-def _peak_rss() -> float:
+    """Return the peak memory in MiB since the last reset, of this process and of the GPU if `device` is one."""
     try:
-        status = Path("/proc/self/status").read_text()
-        return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
+        process = int(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[0]) / 1024
     except (OSError, IndexError):
         unit = 2**20 if sys.platform == "darwin" else 2**10
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+        process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    gpu = {"gpu_mib": torch.cuda.max_memory_allocated(device) / 2**20} if device.type == "cuda" else {}
+    return {"process_mib": process, **gpu}
 
 
 def _version(package: str) -> str | None:

@@ -1,8 +1,8 @@
 """Train one network: config, data and probes in, rows and weights out.
 
 The order within a step is that of He et al. 2015, section 4.2: cut and augment a batch, forward, backward, update. Probes watch
-scheduled steps from outside; the loop knows none of them. A training may be interrupted after any step and resumed from its
-checkpoint; the results are bit-identical.
+scheduled steps from outside; the loop knows none of them. Results are bit-identical if the training is interrupted after any step
+and resumed from its checkpoint.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ log = logging.getLogger("harness")
 
 
 class StopRequested(Exception):
-    """Raised in the middle of an evaluation when this process was asked to stop."""
+    """Raised in the middle of an evaluation after a stop request."""
 
 
 class Training:
@@ -62,7 +63,7 @@ class Training:
         self.model = build(config, self.data.facts.channels, self.data.facts.classes, self.data.facts.size).to(self.device)
         if (shallower := config.shallower()) is not None:
             extend(self.model, trained_weights(Run(run.folder.with_name(shallower.run_name()))))
-        torch.manual_seed(stream_seed(config.seed, "layers"))  # of layers that draw random numbers in training, on a GPU as well
+        torch.manual_seed(stream_seed(config.seed, "layers"))  # for layers that draw random numbers in training, on a GPU too
         self.batches = Batches(self.data.train, self.data.facts, self.schedule.batch_size, config.seed, config.data.augment)
         self.observers = Observers(config.execution.observers)
         self.probes: dict[str, Probe] = {name: PROBE[name]() for name in config.probes}
@@ -72,20 +73,24 @@ class Training:
         self.recorder = Recorder(probes={name: [] for name in config.probes}, layers=[layer.name for layer in watched])
         self.stepper, self.per_epoch = Stepper(config, self.model, self.batches, watched), self.batches.per_epoch
         self.unread: list[tuple[int, float]] = []  # step and learning rate of steps whose losses are still on the device
-        self.seconds_before = 0.0
-        self.evaluating = False
+        self.evaluating = False  # whether an epoch's evaluation has begun, but its row is not recorded
         self.started = self.saved = self.reported = time.monotonic()
         facts["parameters"] = sum(parameter.numel() for parameter in self.model.parameters())
 
     @property
     def seconds(self) -> float:
         """Time spent on this training, in all processes."""
-        return self.seconds_before + time.monotonic() - self.started
+        return time.monotonic() - self.started
 
     @property
     def step(self) -> int:
         """Number of updates completed, on a GPU launched."""
         return self.stepper.step
+
+    @cached_property
+    def machine(self) -> dict[str, Any]:
+        """The machine and software, as in environment.json."""
+        return environment.describe_machine(self.device, threads_here(self.config.threads))
 
     def train(self) -> Generator[None, None, str]:
         """Train from the current step; return the final state: done, diverged or interrupted.
@@ -123,31 +128,29 @@ class Training:
                 self.save()
             if stop:
                 return states.INTERRUPTED
-        self.batches.prepare(steps)
-        with self._restored_buffers(), self._probed(self.stepper.batch()) as batch:
-            loss = float(self.stepper.backward(batch)[0])
-        return self._finish() if math.isfinite(loss) else self._diverge(steps, loss)
+        return self._finish()
 
     def advance(self, probed: bool) -> None:
-        """Take one step, on a GPU launch it: cut and augment a batch, forward, backward, update.
-
-        Args:
-            probed: whether the probes watch it.
-        """
-        self._end_warmup()
+        """Take one step, on a GPU launch it; if `probed`, the probes watch it."""
+        if self.warmup_end is None:
+            errors = [row["error"] for row in self.recorder.steps[-WARMUP_WINDOW:]]
+            if warmup_ends(self.schedule, self.step, errors):
+                self.warmup_end = self.facts["warmup_end"] = self.step
+                log.info("%s: warm-up ended at step %d", self.run.name, self.step)
         rate = learning_rate(self.config, self.step, self.warmup_end)
         self.unread.append((self.step, rate))
         self.stepper.take(rate, self._probed if probed else None)
 
     def save(self) -> None:
         """Write the checkpoint: everything that the rest of the training depends on, and the rows so far."""
+        self.facts["step"] = self.step
         state = {
             "step": self.step,
             "warmup_end": self.warmup_end,
             "evaluating": self.evaluating,
             "seconds": self.seconds,
             "facts": self.facts,
-            "machine": self._machine(),
+            "machine": self.machine,
             "rows": self.recorder.state(),
             "gradient_norms": torch.from_numpy(self.recorder.joined_norms()),
             "model": self.model.state_dict(),
@@ -155,19 +158,19 @@ class Training:
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
-        self.facts["step"] = self.step
         checkpoint.save(self.run.folder / paths.CHECKPOINT, state)
         self.saved = time.monotonic()
 
     def resume(self) -> None:
         """Restore the state of the checkpoint. Raises RecordError if the file is damaged."""
         state = checkpoint.load(self.run.folder / paths.CHECKPOINT)
-        self.warmup_end, self.seconds_before, self.evaluating = state["warmup_end"], state["seconds"], state["evaluating"]
-        self.facts |= state["facts"] | {"step": state["step"]}
+        self.warmup_end, self.evaluating = state["warmup_end"], state["evaluating"]
+        self.started -= state["seconds"]
+        self.facts |= state["facts"]
         self.facts["resumed_from_step"] = [*self.facts.get("resumed_from_step", []), state["step"]]
-        if state["machine"] != self._machine():
+        if state["machine"] != self.machine:
             self.facts["resumed_elsewhere"] = True
-            log.warning("%s: was begun with another torch or processor; its bits are those of neither alone", self.run.name)
+            log.warning("%s: begun with another torch or processor; its numbers can differ from those of both", self.run.name)
         self.recorder.load_state(state["rows"], state["gradient_norms"].numpy())
         self.model.load_state_dict(state["model"])
         self.stepper.optimizer.load_state_dict(state["optimizer"])
@@ -175,12 +178,18 @@ class Training:
         torch.set_rng_state(state["random"])
         if state["random_cuda"] is not None:
             torch.cuda.set_rng_state(state["random_cuda"], self.device)
-        log.info("%s: goes on from step %d", self.run.name, self.step)
-
-    def _machine(self) -> dict[str, Any]:
-        return environment.describe_machine(self.device, threads_here(self.config.threads))
+        log.info("%s: resumed at step %d", self.run.name, self.step)
 
     def _finish(self) -> str:
+        """Measure the trained network in a last pass without an update, then write weights and tables; return the final state."""
+        self.batches.prepare(self.step)
+        buffers = [buffer.clone() for buffer in self.model.buffers()]
+        with self._probed(self.stepper.batch()) as batch:
+            loss = float(self.stepper.backward(batch)[0])
+        for buffer, value in zip(self.model.buffers(), buffers, strict=True):
+            buffer.copy_(value)  # the pass in training mode has changed the running statistics
+        if not math.isfinite(loss):
+            return self._diverge(self.step, loss)
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
         writer.write_bytes(self.run.folder / paths.WEIGHTS, save(weights))
         self.recorder.write(self.run.folder)
@@ -188,7 +197,7 @@ class Training:
         return states.DONE
 
     def _diverge(self, step: int, loss: float) -> str:
-        """Write the tables of a run whose loss became non-finite at `step`; its final errors are those of chance."""
+        """Write the tables of a run whose loss is not finite at `step`; its final errors are those of chance."""
         self.recorder.drop_after_divergence(step)
         self.facts.pop("overflowed", None)
         errors = ["train_error", "test_error", *(["holdout_error"] if self.data.holdout else [])]
@@ -199,14 +208,6 @@ class Training:
         log.info("%s: diverged at step %d (loss %s)", self.run.name, step, loss)
         return states.DIVERGED
 
-    def _end_warmup(self) -> None:
-        """End an `until_error` warm-up if it is time to."""
-        if self.warmup_end is None:
-            errors = [row["error"] for row in self.recorder.steps[-WARMUP_WINDOW:]]
-            if warmup_ends(self.schedule, self.step, errors):
-                self.warmup_end = self.facts["warmup_end"] = self.step
-                log.info("%s: warm-up ended at step %d", self.run.name, self.step)
-
     def flush(self) -> bool:
         """Fetch the results of the last steps from the device into rows; return whether every loss was finite.
 
@@ -216,9 +217,8 @@ class Training:
         if self.recorder.layers:
             self.recorder.norms.append(values[:, 2:].astype(np.float32))
         for (step, rate), (loss, wrong) in zip(self.unread, values[:, :2].tolist(), strict=True):
-            error = 100.0 * wrong / self.schedule.batch_size
-            epoch = step // self.per_epoch
-            self.recorder.steps.append({"step": step, "epoch": epoch, "learning_rate": rate, "loss": loss, "error": error})
+            row = {"step": step, "epoch": step // self.per_epoch, "learning_rate": rate}
+            self.recorder.steps.append({**row, "loss": loss, "error": 100.0 * wrong / self.schedule.batch_size})
             if not math.isfinite(loss):
                 return False
         self.observers.call("rows", "steps", self.recorder.steps[-len(self.unread) :])
@@ -235,13 +235,15 @@ class Training:
         self.observers.call("evaluation", row | {"overflowed": self.facts.get("overflowed", [])})
 
     def _evaluate_all(self, with_train: bool) -> dict[str, float]:
-        """Return loss and error on the test, held-out and, if asked for, training images.
+        """Return loss and error on the test, held-out and, if `with_train`, training images.
 
-        The names of subsets whose evaluation is not finite are kept in `facts`; their errors are those of chance.
+        `facts["overflowed"]` names the subsets whose evaluation is not finite.
         """
-        if self.schedule.precise_norm is not None:
-            batches = self._unless_stopped(self._recent_batches(self.schedule.precise_norm))
-            estimate_norms(self.model, batches, self.stepper.precision)
+        if self.schedule.precise_norm is not None:  # on the batches of the last steps, or of the first if there were fewer
+            count = math.ceil(self.schedule.precise_norm / self.schedule.batch_size)
+            first = max(0, self.step - count)
+            batches = (self.batches.at(step) for step in range(first, first + count))
+            estimate_norms(self.model, self._unless_stopped(batches), self.stepper.precision)
         subsets = {"test": self.data.test, "holdout": self.data.holdout, "train": self.data.train if with_train else None}
         evaluations = {name: self._evaluate(subset) for name, subset in subsets.items() if subset is not None}
         self.facts.pop("overflowed", None)
@@ -255,12 +257,6 @@ class Training:
         batches = subset.sample(self.schedule.eval_images).in_batches(batch_size(self.data.facts.size))
         evaluation = evaluate(self.model, self._unless_stopped(batches), self.stepper.precision)
         return evaluation if evaluation.finite else Evaluation(math.nan, self.data.facts.chance_error)
-
-    def _recent_batches(self, images: int) -> Iterator[Batch]:
-        """Yield the batches of the last steps that have at least `images` images, or of the first steps if there were fewer."""
-        count = -(-images // self.schedule.batch_size)
-        first = max(0, self.step - count)
-        return (self.batches.at(step) for step in range(first, first + count))
 
     def _unless_stopped(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in batches:
@@ -278,7 +274,7 @@ class Training:
 
     @contextmanager
     def _probed(self, batch: Batch) -> Iterator[Batch]:
-        """Let the probes watch the step that is taken in the block, and record their rows."""
+        """Let the probes watch the step within the block, and record their rows."""
         context = Context(
             *(self.model, self.step, self.schedule.steps, batch.images, batch.labels, self.layers, self.blocks),
             evaluate=lambda: self._evaluate(self.data.test),
@@ -290,11 +286,3 @@ class Training:
         for name, rows in tables.items():
             self.recorder.probes[name] += rows
             self.observers.call("rows", name, rows)
-
-    @contextmanager
-    def _restored_buffers(self) -> Iterator[None]:
-        """Restore the running statistics after a pass in training mode."""
-        before = [buffer.clone() for buffer in self.model.buffers()]
-        yield
-        for buffer, value in zip(self.model.buffers(), before, strict=True):
-            buffer.copy_(value)

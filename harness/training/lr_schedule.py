@@ -16,7 +16,7 @@ WARMUP_WINDOW = 50
 
 
 def evaluation_due(schedule: ScheduleConfig, per_epoch: int, step: int) -> bool:
-    """Return whether the network is evaluated after `step` updates: every epoch or `eval_every` steps, and at the milestones."""
+    """Return whether to evaluate after `step` updates: every epoch or `eval_every` steps, at the milestones and at the end."""
     every = schedule.eval_every or per_epoch
     return step % every == 0 or step == schedule.steps or step in schedule.milestone_steps()
 
@@ -59,10 +59,9 @@ def warmup_ends(schedule: ScheduleConfig, step: int, recent_errors: list[float])
     """Return whether an `until_error` warm-up ends after `step` updates.
 
     Args:
-        recent_errors: errors of the training batches so far in percent, newest last. The mean of the last 50 decides once
-            there are 50, and `warmup_max_steps` ends the warm-up at the latest.
+        recent_errors: errors of the last WARMUP_WINDOW training batches in percent, fewer if there were fewer. Their mean decides
+            once there are WARMUP_WINDOW, and `warmup_max_steps` ends the warm-up at the latest.
     """
     if step >= schedule.warmup_limit():
         return True
-    window = recent_errors[-WARMUP_WINDOW:]
-    return len(window) == WARMUP_WINDOW and sum(window) / WARMUP_WINDOW < schedule.warmup_error
+    return len(recent_errors) == WARMUP_WINDOW and sum(recent_errors) / WARMUP_WINDOW < schedule.warmup_error

@@ -1,7 +1,7 @@
-"""Observers of a run: they see its start, its rows, its evaluations and its end, and change nothing.
+"""Observers of a run: they see its start, rows, evaluations and end, and change nothing.
 
-A plugin adds one with `@OBSERVER.register(NAME)` on a class; `observers=[log,NAME]` selects it. An observer is created for
-each run in the process that trains it. An exception in an observer is logged, and that observer is dropped; the run continues.
+A plugin adds one with `@OBSERVER.register(NAME)` on a class, and `observers=[log,NAME]` selects it. Each run has its own
+observers, in the process that trains it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ log = logging.getLogger("harness")
 
 
 class Observer:
-    """Base class of observers; override what you need."""
+    """Base class of observers, whose methods do nothing."""
 
     def start(self, run: Run, config: RunConfig, step: int) -> None:
         """Called before the first step in this process; `step` is above 0 if the run resumes."""
@@ -27,23 +27,23 @@ class Observer:
         """Called with new rows of a table: `steps` or a probe's name."""
 
     def evaluation(self, row: Mapping[str, Any]) -> None:
-        """Called with each new row of `epochs`: errors in percent; a quantity that was not measured is absent.
+        """Called with each new row of `epochs`: errors in percent, without the quantities that were not measured.
 
         `overflowed` names the evaluations (test, holdout, train) that were not finite; their errors are those of chance.
         """
 
     def end(self, state: str) -> None:
-        """Called once with the state in which the training left this process: done, diverged, interrupted or failed."""
+        """Called once, when the training ends in this process: `state` is done, diverged, interrupted or failed."""
 
 
 class Observers:
-    """All observers of one run."""
+    """The observers of one run."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._observers: dict[str, Observer] = {name: OBSERVER[name]() for name in names}
 
     def call(self, method: str, *arguments: Any) -> None:
-        """Call a method of every observer."""
+        """Call a method of every observer that has it. An observer that raises an exception is logged and dropped."""
         for name, observer in list(self._observers.items()):
             try:
                 getattr(observer, method, lambda *_: None)(*arguments)
@@ -61,12 +61,10 @@ class Log(Observer):
 
     def evaluation(self, row: Mapping[str, Any]) -> None:
         if row["step"] == 0:
-            return log.info("%s: before the first step, training error %.2f %%", self.name, row["train_error"])
-        test = row.get("test_error")
-        measured = "" if test is None else f", test error {test:.2f} %"
+            log.info("%s: before the first step, training error %.2f %%", self.name, row["train_error"])
+            return
+        test = f", test error {row['test_error']:.2f} %" if "test_error" in row else ""
         if overflowed := row.get("overflowed"):
-            measured += f" (a guess: the evaluation of {' and '.join(overflowed)} images is not finite)"
-        return log.info(
-            "%s: step %d of %d, batch loss %.4g, batch error %.2f %%%s, %.0f s",
-            *(self.name, row["step"], self.steps, row["batch_loss"], row["batch_error"], measured, row["seconds"]),
-        )
+            test += f" (chance: the evaluation of {' and '.join(overflowed)} images is not finite)"
+        batch = f"batch loss {row['batch_loss']:.4g}, batch error {row['batch_error']:.2f} %"
+        log.info("%s: step %d of %d, %s%s, %.0f s", self.name, row["step"], self.steps, batch, test, row["seconds"])

@@ -9,33 +9,30 @@ from torch import nn
 
 from harness.config.registry import OPTIMIZER
 from harness.config.run import RunConfig
-from harness.config.schedule import ScheduleConfig
 
 Groups = list[dict[str, Any]]
 """Parameter groups as torch.optim takes them: `params` and `weight_decay`."""
 
 
 def make_optimizer(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
-    """Return the optimizer of a run over all parameters of `model`."""
-    optimizer: torch.optim.Optimizer = OPTIMIZER[config.optimizer](parameter_groups(model, config.schedule), config)
-    return optimizer
-
-
-def parameter_groups(model: nn.Module, schedule: ScheduleConfig) -> Groups:
-    """Return the parameters with their weight decay; with decay_norm=false only tensors of two or more dimensions decay."""
-    parameters = list(model.parameters())
-    free = [] if schedule.decay_norm else [parameter for parameter in parameters if parameter.ndim < 2]
-    decayed = [parameter for parameter in parameters if all(parameter is not other for other in free)]
+    """Return the optimizer of a run over all parameters; with decay_norm=false only tensors of two or more dimensions decay."""
+    schedule, parameters = config.schedule, list(model.parameters())
+    decayed = [parameter for parameter in parameters if schedule.decay_norm or parameter.ndim >= 2]
     groups = [{"params": decayed, "weight_decay": schedule.weight_decay}]
-    return [*groups, {"params": free, "weight_decay": 0.0}] if free else groups
+    if len(decayed) < len(parameters):
+        groups.append({"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0})
+    optimizer: torch.optim.Optimizer = OPTIMIZER[config.optimizer](groups, config)
+    return optimizer
 
 
 @OPTIMIZER.register("sgd")
 def sgd(groups: Groups, config: RunConfig) -> torch.optim.Optimizer:
+    """Return SGD with momentum (He et al. 2015, section 4.2)."""
     return torch.optim.SGD(groups, lr=config.schedule.learning_rate, momentum=config.schedule.momentum, fused=True)
 
 
 @OPTIMIZER.register("adamw")
 def adamw(groups: Groups, config: RunConfig) -> torch.optim.Optimizer:
+    """Return AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101); `momentum` is its beta1."""
     schedule = config.schedule
     return torch.optim.AdamW(groups, lr=schedule.learning_rate, betas=(schedule.momentum, schedule.beta2), fused=True)

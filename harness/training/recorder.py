@@ -1,4 +1,4 @@
-"""Keep the rows of a training's tables in memory, and write them all together."""
+"""The rows of a training's tables: kept in memory, and written together."""
 
 from __future__ import annotations
 
@@ -38,12 +38,11 @@ class Recorder:
             per_epoch: steps in an epoch.
             seconds: time spent on the training.
         """
-        row: Row = {"step": step, "epoch": step // per_epoch}
+        row: Row = {"step": step, "epoch": step // per_epoch, **values, "seconds": seconds}
         if batches := self.steps[self.epochs[-1]["step"] if self.epochs else 0 :]:
             row["learning_rate"] = batches[-1]["learning_rate"]
-            row["batch_loss"] = sum(batch["loss"] for batch in batches) / len(batches)
-            row["batch_error"] = sum(batch["error"] for batch in batches) / len(batches)
-        row |= values | {"seconds": seconds}
+            for name in ("loss", "error"):
+                row[f"batch_{name}"] = sum(batch[name] for batch in batches) / len(batches)
         self.epochs.append(row)
         return row
 
@@ -60,15 +59,14 @@ class Recorder:
 
     def write(self, folder: Path) -> None:
         """Write every table into a run's folder."""
-        tables = {"steps": self.steps, "epochs": self.epochs, **self.probes}
-        for name, rows in tables.items():
+        for name, rows in {"steps": self.steps, "epochs": self.epochs, **self.probes}.items():
             writer.write_table(folder / paths.table(name), writer.make_table(paths.table(name), rows))
         if self.layers:
             vectors = np.ascontiguousarray(self.joined_norms().T)
             writer.write_vectors(folder / paths.GRADIENT_NORMS, dict(zip(self.layers, vectors, strict=True)))
 
     def state(self) -> str:
-        """Return all rows as JSON for a checkpoint, since pickling so many small values would take seconds."""
+        """Return all rows as JSON for a checkpoint; pickling so many small values would take seconds."""
         return json.dumps({"steps": self.steps, "epochs": self.epochs, "probes": self.probes})
 
     def load_state(self, state: str, norms: NDArray[np.float32]) -> None:

@@ -1,9 +1,8 @@
 """One training step as a function of tensors at fixed addresses, so that a GPU can replay it without the host.
 
-A step takes two numbers from the host: the learning rate and its own index. Both are on the device, like the order and
-augmentation of the epoch's images, and the results of a step (loss, wrong answers, gradient norms) go into a row of a buffer on
-the device, which is fetched every WINDOW steps. So no step waits for the host. On a GPU it is recorded once as a CUDA graph and
-replayed; on a CPU, and while probes watch, the same function is called.
+All inputs of a step are on the device, including its index, the learning rate, and the order and augmentation of the epoch's
+images. Its results (loss, wrong answers, gradient norms) go into a row of a buffer on the device, which is fetched every WINDOW
+steps. On a GPU the step is recorded once as a CUDA graph and replayed; on a CPU, and while probes watch, it is called.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.config.run import RunConfig, UpdateScaling
+from harness.config.run import Precision, RunConfig, UpdateScaling
 from harness.data.batches import Batch, Batches
 from harness.models.evaluation import wrong_answers
 from harness.models.introspection import LayerInfo
 from harness.probes.base import gradient_norms
-from harness.training.devices import autocast, can_record_graph, record_graph
+from harness.training.devices import can_record_graph, record_graph
 from harness.training.optimizer import make_optimizer
 from harness.training.update_scaling import scaled_gradients
 
@@ -33,7 +32,7 @@ log = logging.getLogger("harness")
 WINDOW = 50
 """Steps between two fetches from a GPU; no result depends on it."""
 WARM = 3
-"""Steps launched one by one before the step is recorded, since libraries initialise themselves in their first calls."""
+"""Steps launched one by one before the step is recorded: libraries initialise themselves in their first calls."""
 Watch = Callable[[Batch], AbstractContextManager[Any]]
 
 
@@ -42,6 +41,7 @@ class Stepper:
 
     Attributes:
         step: number of updates launched.
+        precision: the context of the forward pass, autocast to bfloat16 or plain float32.
         replays: whether steps are recorded as a CUDA graph and replayed.
         window: steps after which results must be fetched.
 
@@ -51,19 +51,18 @@ class Stepper:
 
     def __init__(self, config: RunConfig, model: nn.Module, batches: Batches, watched: Sequence[LayerInfo]) -> None:
         self.model, self.batches, self.watched = model, batches, watched
-        self.device = next(model.parameters()).device
-        self.window = window(self.device)
+        device = next(model.parameters()).device
+        self.window = window(device)
         self.optimizer = make_optimizer(model, config)
-        self.precision = autocast(config)
+        self.precision = torch.autocast(config.device, torch.bfloat16, enabled=config.precision is Precision.bf16)
         self.layerwise = config.update_scaling is UpdateScaling.layerwise
-        groups = self.optimizer.param_groups
-        self._rate_on_device = all(group.get("fused") or group.get("capturable") for group in groups)
-        rate_type = torch.float64 if self.device.type == "cpu" else torch.float32  # as torch's fused optimizers read it
-        self._rate = torch.zeros((), dtype=rate_type, device=self.device)
-        self._index = torch.zeros((), dtype=torch.int64, device=self.device)
-        self._results = torch.zeros((self.window, 2 + len(watched)), dtype=torch.float64, device=self.device)
-        self._row = torch.arange(self.window, device=self.device)[:, None]
-        self.replays = can_record_graph(self.device) and self._rate_on_device
+        self._rate_on_device = all(group.get("fused") or group.get("capturable") for group in self.optimizer.param_groups)
+        rate_type = torch.float64 if device.type == "cpu" else torch.float32  # as torch's fused optimizers read it
+        self._rate = torch.zeros((), dtype=rate_type, device=device)
+        self._index = torch.zeros((), dtype=torch.int64, device=device)
+        self._results = torch.zeros((self.window, 2 + len(watched)), dtype=torch.float64, device=device)
+        self._row = torch.arange(self.window, device=device)[:, None]
+        self.replays = can_record_graph(device) and self._rate_on_device
         if self.replays and config.execution.activation_checkpointing:
             log.info("steps with activation checkpointing cannot be recorded as a CUDA graph: they are launched one by one")
             self.replays = False
@@ -76,19 +75,16 @@ class Stepper:
         self.step = self._fetched = step
         self._index.fill_(step)
         self._set_rate(0.0)
-        if self._rate_on_device:
-            for group in self.optimizer.param_groups:
-                group["lr"] = self._rate
 
     def take(self, rate: float, watch: Watch | None = None) -> None:
         """Launch the next update.
 
         Args:
             rate: learning rate.
-            watch: a context manager around the step, called with its batch; the step is then not replayed.
+            watch: called with the batch, returns a context manager around the step, which is then not replayed.
         """
         self.batches.prepare(self.step)
-        if rate != self.rate:
+        if rate != self._last_rate:
             self._set_rate(rate)
         replay = self._recorded() if watch is None else None
         if replay is not None:
@@ -101,14 +97,13 @@ class Stepper:
         self.step += 1
 
     def _set_rate(self, rate: float) -> None:
-        self.rate = rate
+        self._last_rate = rate
         self._rate.fill_(rate)
-        if not self._rate_on_device:  # an optimizer that takes only numbers
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate if self._rate_on_device else rate
 
     def _recorded(self) -> Callable[[], None] | None:
-        """Return a function that replays a step, recorded now if possible; None if steps are launched one by one."""
+        """Return a function that replays the step, which is recorded now if possible; None while it cannot be replayed."""
         if self._replay is None and self.replays and self._launched >= WARM:
             try:
                 self._replay = record_graph(lambda: self._update(self.batch()))
@@ -122,7 +117,7 @@ class Stepper:
         return self.batches.cut(self._index)
 
     def backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Set the gradients of the batch's loss; return the loss and the number of wrong answers, in training mode."""
+        """Compute the gradients of the batch's loss in training mode; return the loss and the number of wrong answers."""
         self.optimizer.zero_grad(set_to_none=True)
         with self.precision:
             logits = self.model(batch.images)

@@ -21,29 +21,28 @@ from harness.records import paths, results_folder, states, writer
 from harness.records.reader import RecordError
 from harness.records.run import Run, conclude, create, write_status
 from harness.system import locks
-from harness.system.cores import threads_here
 from harness.system.signals import Stop, stop_on_signals
 from harness.training import environment
 from harness.training.devices import resolve, slow_precision_warning
-from harness.training.interleaving import RunContext, Task, interleave
+from harness.training.interleaving import Task, interleave, isolated
 from harness.training.loop import Training
 
 log = logging.getLogger("harness")
 log.setLevel(logging.INFO)
 RESERVE_BYTES = 16 * 1024
-"""Size of a file that is deleted before the final status is written, so that a full disk can be reported."""
+"""Size of a file that is deleted before the final status is written, so that the status fits on a full disk."""
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 """File system errors that are logged without a traceback."""
 
 
 class RunFailed(RuntimeError):
-    """The run ended in an error, which the message quotes."""
+    """The run ended in an error, which is the message."""
 
 
 def train(config: RunConfig, results: str | Path = "results") -> Run:
     """Train a config and return its run. A finished run is reused; an interrupted run is resumed.
 
-    While another process trains the same run, this call waits for it. With `start_from`, the shallower run is trained first.
+    If another process is training the run, this call waits for it. With `start_from`, the shallower run is trained first.
 
     Args:
         results: folder below which runs are kept; created if missing.
@@ -70,42 +69,34 @@ def train(config: RunConfig, results: str | Path = "results") -> Run:
                     return run
                 if warning := slow_precision_warning([config]):
                     log.warning(warning)
-                state = train_run(config, run, command="harness.train")
+                with stop_on_signals() as stop:
+                    (state,) = interleave([train_interleaved(config, run, "harness.train", stop)])
                 break
         if not waited:
-            log.info("%s: another process trains it; waiting", config.run_name())
+            log.info("%s: another process is training it; waiting", config.run_name())
         waited = True
         time.sleep(1.0)
     if state == states.INTERRUPTED:
         raise KeyboardInterrupt
     if state == states.FAILED:
-        raise RunFailed(_recorded_error(run))
+        with suppress(RecordError, KeyError):
+            raise RunFailed(run.status["error"])
+        raise RunFailed(f"{run.folder}: the state could not be written")
     return run
 
 
-def _recorded_error(run: Run) -> str:
-    with suppress(RecordError):
-        if "error" in run.status:
-            return str(run.status["error"])
-    return f"{run.folder}: the state could not be written"
-
-
-def train_run(config: RunConfig, run: Run, command: str) -> str:
+def train_interleaved(config: RunConfig, run: Run, command: str, stop: Stop, runs_per_process: int = 1) -> Task[str]:
     """Train into the run's folder, from its checkpoint if there is one; return the final state.
 
-    An exception is recorded in the run's status, not raised. The caller holds the run's lock.
+    This is a generator, so that several runs can interleave in one process. An exception is recorded in the run's status, not
+    raised. The caller holds the run's lock.
 
     Args:
         command: the command line, as environment.json records it.
+        runs_per_process: number of runs that interleave in this process.
     """
-    with stop_on_signals() as stop:
-        return interleave([train_interleaved(config, run, command, stop)])[0]
-
-
-def train_interleaved(config: RunConfig, run: Run, command: str, stop: Stop, runs_per_process: int = 1) -> Task[str]:
-    """Like `train_run`, but as a generator, so that several runs can interleave in one process."""
     task = _train(config, run, command, stop, runs_per_process)
-    return (yield from RunContext(config, run).run(task, solo=runs_per_process == 1))
+    return (yield from isolated(task, config, run, solo=runs_per_process == 1))
 
 
 def _train(config: RunConfig, run: Run, command: str, stop: Stop, runs_per_process: int) -> Task[str]:
@@ -117,8 +108,8 @@ def _train(config: RunConfig, run: Run, command: str, stop: Stop, runs_per_proce
         write_status(run, states.RUNNING, **facts)
         writer.write_bytes(run.folder / paths.RESERVE, bytes(RESERVE_BYTES))
         training = _start_or_resume(config, run, facts, stop)
-        about = environment.describe(device, threads_here(config.threads), training.data.checksum, command)
-        about["runs_per_process"] = runs_per_process
+        about = training.machine | {"data_checksum": training.data.checksum, "code": environment.code_version()}
+        about |= {"command": command, "runs_per_process": runs_per_process}
         writer.write_json(run.folder / paths.ENVIRONMENT, about)
         state = yield from training.train()
         training.observers.call("end", state)
@@ -127,7 +118,10 @@ def _train(config: RunConfig, run: Run, command: str, stop: Stop, runs_per_proce
         return _conclude(run, state, facts | {"seconds": training.seconds})
     except BaseException as error:
         if training and run.folder.is_dir() and not _is_interruption(error, stop):
-            _write_tables(training)
+            try:
+                training.recorder.write(run.folder)
+            except OSError as unwritten:
+                log.error("%s: its tables could not be written: %s", run.name, unwritten)
             training.observers.call("end", states.FAILED)
         facts["seconds"] = training.seconds if training else time.monotonic() - started
         return record_error(error, run, facts, stop)
@@ -152,7 +146,7 @@ def record_error(error: BaseException, run: Run, facts: dict[str, Any], stop: St
 
 
 def _is_interruption(error: BaseException, stop: Stop) -> bool:
-    """Return whether an exception is no error of the run, but a second Ctrl-C or the closing of its generator."""
+    """Return whether an exception is a second Ctrl-C or the closing of the run's generator, and not an error of the run."""
     return isinstance(error, GeneratorExit) or (isinstance(error, KeyboardInterrupt) and stop.signal is not None)
 
 
@@ -170,26 +164,18 @@ def _conclude(run: Run, state: str, facts: dict[str, Any]) -> str:
 
 def _start_or_resume(config: RunConfig, run: Run, facts: dict[str, Any], stop: Stop) -> Training:
     """Return the training, resumed from its checkpoint if there is one. An unreadable checkpoint is set aside."""
-    checkpoint = run.folder / paths.CHECKPOINT
+    checkpoint, initial = run.folder / paths.CHECKPOINT, dict(facts)
     training = Training(config, run, facts, stop)
     if checkpoint.exists():
         try:
             training.resume()
-        except Exception as error:  # damaged, or written by a version of the code or of torch that is not compatible
+        except Exception as error:  # damaged, or written by an incompatible version of the code or of torch
             aside = writer.set_aside(checkpoint)
-            log.warning("%s: %s; it is kept as %s, and the run begins anew", type(error).__name__, error, aside.name)
-            for key in set(facts) - {"started", "step", "steps"}:
-                del facts[key]
-            facts["step"] = 0
+            log.warning("%s: %s; it is kept as %s, and the run starts again", type(error).__name__, error, aside.name)
+            facts.clear()
+            facts.update(initial)
             return Training(config, run, facts, stop)
     return training
-
-
-def _write_tables(training: Training) -> None:
-    try:
-        training.recorder.write(training.run.folder)
-    except OSError as error:
-        log.error("%s: its tables could not be written: %s", training.run.name, error)
 
 
 def _now() -> str:

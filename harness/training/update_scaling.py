@@ -1,18 +1,16 @@
 """Updates of equal relative size in all layers, whatever the size of their gradients.
 
-Does a network train badly because its gradients vanish or explode on their way (claim G5)? This intervention removes the size of
-the gradients and nothing else. Before each step every parameter tensor's gradient g is replaced by
+Does a network train badly because its gradients vanish or explode (claim G5)? This intervention removes the size of the gradients
+and nothing else. Before each step the gradient g of every parameter tensor is replaced by
 
     r |w| g / |g|        for the weights w of convolutions and linear layers,
     r sqrt(n) g / |g|    for the n values of a norm or a bias, whose own norm may be zero (sqrt(n) is gamma's at initialisation),
 
-and by 0 where g is exactly zero. Without momentum, a step at learning rate t then moves every weight by r t of its norm. Weight
-decay, momentum and the schedule act on the scaled gradient as on any other. This is the layer-wise rate of LARS (You et al. 2017,
-arXiv:1708.03888) with trust coefficient r, without weight decay in the denominator, and applied to norms and biases, too: an
-exploding gradient of gamma would also destroy the forward signal.
+and left as it is if it is zero. Without momentum, a step at learning rate t then moves every weight by r t of its norm. This is
+LARS (You et al. 2017, arXiv:1708.03888) with trust coefficient r, without weight decay in the denominator, and applied to norms
+and biases, too: an exploding gradient of gamma would also destroy the forward signal.
 
-Limits: a gradient that is only rounding error is scaled up like any other, and the updates no longer shrink with the loss, only
-with the learning rate.
+Limits: rounding errors are scaled up like any gradient, and updates shrink only with the learning rate, not with the loss.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 TRUST_COEFFICIENT = 0.05
-"""r: about |g| / |w| in networks trained without scaling, so that a learning rate means the same in both.
+"""r: about |g| / |w| in networks trained without scaling, so that learning rates are comparable.
 
 The median over layers and probed steps of the runs in results/findings/2026-11-23-demo is 0.045 in all three residual nets and
 0.073 in the plain net of 20 layers.

@@ -55,14 +55,14 @@ def alone(tmp_path_factory):
 def test_each_member_is_to_the_bit_the_run_alone(windows, alone, tmp_path, monkeypatch):
     if windows:
         imitate_gpu(monkeypatch)
-    outside, threads = torch.get_rng_state(), torch.get_num_threads()
+    rng_state, threads = torch.get_rng_state(), torch.get_num_threads()
     states = worker.run_jobs(jobs(MEMBERS, tmp_path))
     assert states == [single.state for single in alone] == ["done", "done", "done", "done", "diverged"]
     for member, single in zip(runs_of(MEMBERS, tmp_path), alone, strict=True):
         assert content(member) == content(single)
         assert (member.environment["runs_per_process"], single.environment["runs_per_process"]) == (5, 1)
         member.check()
-    assert torch.equal(torch.get_rng_state(), outside)
+    assert torch.equal(torch.get_rng_state(), rng_state)
     assert torch.get_num_threads() == threads
 
 
@@ -129,8 +129,8 @@ def test_a_sweep_of_interleaved_runs_is_the_sweep_of_single_runs(tmp_path, capsy
     assert capsys.readouterr().out.count(" done ") == 8
     single, interleaved = (sorted((tmp_path / number / paths.RUNS).iterdir()) for number in ("1", "3"))
     assert [folder.name for folder in single] == [folder.name for folder in interleaved]
-    for one, other in zip(single, interleaved, strict=True):
-        assert content(Run(one)) == content(Run(other))
+    for folder, other in zip(single, interleaved, strict=True):
+        assert content(Run(folder)) == content(Run(other))
     assert sorted(Run(folder).environment["runs_per_process"] for folder in interleaved) == [1, 3, 3, 3]
 
 
@@ -150,23 +150,15 @@ class Deadly(Identity):
 @pytest.mark.parametrize(("plugin", "state"), [(SUICIDE, "killed"), (BROKEN, "failed")])
 def test_after_the_loss_of_a_process_or_device_each_run_is_trained_alone_and_one_is_to_blame(plugin, state, tmp_path):
     (tmp_path / "deadly.py").write_text(plugin)
-    arguments = [
-        "-m",
-        "plugins=[deadly]",
-        "shortcut=none,deadly,identity",
-        "depth=8",
-        *KEYS,
-        "runs_per_process=3",
-        "results=results",
-    ]
+    keys = ["plugins=[deadly]", "shortcut=none,deadly,identity", "depth=8", *KEYS, "runs_per_process=3", "results=results"]
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
-    command = [sys.executable, "-m", "harness.run", *arguments]
+    command = [sys.executable, "-m", "harness.run", "-m", *keys]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert "the process of 3 runs was lost; each is trained alone" in done.stderr
-    found = {folder.name.split("-")[1]: Run(folder) for folder in (tmp_path / "results" / "runs").iterdir()}
-    assert {name: one.state for name, one in found.items()} == {"none": "done", "deadly": state, "identity": "done"}
-    assert ("illegal memory access" if state == "failed" else "SIGKILL") in found["deadly"].status["error"]
+    runs = {folder.name.split("-")[1]: Run(folder) for folder in (tmp_path / "results" / "runs").iterdir()}
+    assert {name: run.state for name, run in runs.items()} == {"none": "done", "deadly": state, "identity": "done"}
+    assert ("illegal memory access" if state == "failed" else "SIGKILL") in runs["deadly"].status["error"]
     assert not list((tmp_path / "results").glob(".locks/*"))
 
 
@@ -175,31 +167,26 @@ def test_runs_that_share_a_process_have_one_device_and_the_requested_number():
         return [len(group) for group in process_groups(configs)]
 
     assert sizes([tiny(seed=seed) for seed in range(5)]) == [1] * 5
-    assert sizes([tiny(seed=seed, execution=ExecutionConfig(runs_per_process=2)) for seed in range(5)]) == [2, 2, 1]
+    pairs = [tiny(seed=seed, execution=ExecutionConfig(runs_per_process=2)) for seed in range(5)]
+    assert sizes(pairs) == [2, 2, 1]
+    assert [config for group in process_groups(pairs) for config in group] == pairs
     on_gpu = [RunConfig(8, device="cuda", seed=seed) for seed in range(6)]
     assert sizes(on_gpu) == [RUNS_PER_GPU_PROCESS, 6 - RUNS_PER_GPU_PROCESS]
-    first_of_each = [
-        group[0].torch_device
-        for group in process_groups([RunConfig(8, device=f"cuda:{seed // 4}", seed=seed) for seed in range(8)])
-    ]
-    assert first_of_each == ["cuda:0", "cuda:1"]
+    two_gpus = [RunConfig(8, device=f"cuda:{seed // 4}", seed=seed) for seed in range(8)]
+    assert [group[0].torch_device for group in process_groups(two_gpus)] == ["cuda:0", "cuda:1"]
     mixed = [
         RunConfig(8, device=device, seed=seed, execution=ExecutionConfig(runs_per_process=8))
         for seed in range(2)
         for device in ("cuda:0", "cuda:1")
     ]
     assert [[config.torch_device for config in group] for group in process_groups(mixed)] == [["cuda:0"] * 2, ["cuda:1"] * 2]
-    assert [
-        config
-        for group in process_groups([tiny(seed=seed, execution=ExecutionConfig(runs_per_process=2)) for seed in range(5)])
-        for config in group
-    ] == [tiny(seed=seed, execution=ExecutionConfig(runs_per_process=2)) for seed in range(5)]
 
 
 def test_runs_per_process_is_no_part_of_the_identity():
-    assert tiny(execution=ExecutionConfig(runs_per_process=4)).identity() == tiny().identity()
-    assert "execution" not in tiny(execution=ExecutionConfig(runs_per_process=4)).choices()
-    assert RunConfig.from_mapping(json.loads(json.dumps(tiny(execution=ExecutionConfig(runs_per_process=4)).choices()))) == tiny()
+    config = tiny(execution=ExecutionConfig(runs_per_process=4))
+    assert config.identity() == tiny().identity()
+    assert "execution" not in config.choices()
+    assert RunConfig.from_mapping(json.loads(json.dumps(config.choices()))) == tiny()
     for wrong in (0, "many", 1.5):
         with pytest.raises(ChoiceError, match=f"runs_per_process={wrong}: must be a whole number of at least 1, or auto"):
             tiny(execution=ExecutionConfig(runs_per_process=wrong))

@@ -18,13 +18,13 @@ PAPER = ScheduleConfig()
 def trace(schedule, errors):
     """Return the learning rate of every step; batch k has a training error of errors(k) percent."""
     config = RunConfig(data=DataConfig("cifar10"), schedule=schedule)
-    end, seen, rates = fixed_warmup_end(schedule), [], []
+    end, recent, rates = fixed_warmup_end(schedule), [], []
     for step in range(schedule.steps):
-        if end is None and warmup_ends(schedule, step, seen):
+        if end is None and warmup_ends(schedule, step, recent):
             end = step
         rates.append(learning_rate(config, step, end))
-        seen.append(errors(step))
-        del seen[:-50]
+        recent.append(errors(step))
+        del recent[:-50]
     return rates
 
 
@@ -40,10 +40,10 @@ def test_110_layers_warm_up_until_the_training_error_is_below_80_and_then_go_on_
     """The error falls from 90 to 65 % at batch 400: the mean of the last 50 is below 80 % once 21 of them are at 65 %."""
     schedule = ScheduleConfig(warmup="until_error")
     rates = trace(schedule, lambda step: 90.0 if step < 400 else 65.0)
-    fired = rates.index(0.1)
-    assert fired == 400 + 21  # the mean of 29 at 90 and 21 at 65 is 79.5; of 30 and 20, 80.0
-    assert rates[:fired] == [0.01] * fired
-    assert rates[fired:32_000] == [0.1] * (32_000 - fired)
+    warmup_end = rates.index(0.1)
+    assert warmup_end == 400 + 21  # the mean of 29 at 90 and 21 at 65 is 79.5; of 30 and 20, 80.0
+    assert rates[:warmup_end] == [0.01] * warmup_end
+    assert rates[warmup_end:32_000] == [0.1] * (32_000 - warmup_end)
     assert rates[32_000:48_000] == [0.01] * 16_000
     assert rates[48_000:] == [0.001] * 16_000
 

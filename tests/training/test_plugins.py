@@ -92,17 +92,17 @@ FAMILY.register("perceptron", "a multilayer perceptron of `depth` layers, each o
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    """Return a function that writes a plugin, runs the command with it and returns the run."""
+    """Return a function that writes a plugin, runs the command with it and returns its run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
 
-    def go(name, text, *keys):
+    def train_with(name, text, *keys):
         (tmp_path / f"{name}.py").write_text(text)
         assert run.main([f"plugins=[{name}]", *(key for key in KEYS if not key.startswith("width")), *keys]) == 0
         (folder,) = (tmp_path / "results" / "runs").iterdir()
         return Run(folder)
 
-    return go
+    return train_with
 
 
 def test_an_optimizer_with_a_key_of_its_own(plugin):
@@ -163,7 +163,7 @@ def test_an_observer_that_fails_is_dropped_and_the_run_goes_on(plugin):
 def test_a_figure_and_a_claim(plugin, tmp_path, monkeypatch):
     trained = plugin("my_claim", CLAIM, "depth=8", "width=4")
     (sweep,) = (tmp_path / "results" / "sweeps").iterdir()
-    verdicts = {one["claim"]: one["verdict"] for one in json.loads((sweep / "verdicts.json").read_text())["verdicts"]}
+    verdicts = {row["claim"]: row["verdict"] for row in json.loads((sweep / "verdicts.json").read_text())["verdicts"]}
     assert verdicts["X1"] in ("undecided", "reproduced", "consistent")
     assert (sweep / "figures" / "losses.png").is_file()
     text = (sweep / "report.md").read_text()
@@ -185,23 +185,15 @@ def test_a_family_is_trained_probed_drawn_and_described(plugin, tmp_path, capsys
     (sweep,) = (tmp_path / "results" / "sweeps").iterdir()
     assert report.main([str(sweep)]) == 0
     assert {"error", "gradients"} <= {path.stem.partition("-")[0] for path in (sweep / "figures").iterdir()}
-    assert (
-        describe.main(["plugins=[my_family]", "family=perceptron", "depth=4", "width=16", "image_size=8", "channels=1", "--json"])
-        == 0
-    )
+    keys = ["plugins=[my_family]", "family=perceptron", "depth=4", "width=16", "image_size=8", "channels=1"]
+    assert describe.main([*keys, "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["parameters"] == weights + 3 * 16 + 10
 
 
 def test_a_family_refuses_keys_that_it_does_not_use(plugin, tmp_path, capsys):
     (tmp_path / "my_family.py").write_text(FAMILY)
-    for key in (
-        "shortcut=none",
-        "order=preactivation",
-        "survival=0.5",
-        "start_from=2",
-        "activation_checkpointing=true",
-        "depth=0",
-    ):
+    refused = ["shortcut=none", "order=preactivation", "survival=0.5", "start_from=2", "activation_checkpointing=true", "depth=0"]
+    for key in refused:
         assert run.main(["plugins=[my_family]", "family=perceptron", "depth=4", "width=16", key]) == 2
         assert key.split("=")[0] in capsys.readouterr().err
 

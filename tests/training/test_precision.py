@@ -1,4 +1,4 @@
-"""Detection of native bfloat16, its effect on precision=auto, and the warning, given once, that a run will be slow."""
+"""Detection of native bfloat16, its effect on precision=auto, and the warning about slow runs."""
 
 import json
 import logging
@@ -77,25 +77,17 @@ def test_auto_is_no_default_and_no_identity():
 
 def test_slow_runs_are_announced_once_a_sweep_and_only_where_they_are_to_be_trained(processor, tmp_path, caplog):
     caplog.set_level(logging.INFO, "harness")
-    arguments = [
-        "-m",
-        "precision=bf16",
-        "depth=8",
-        "shortcut=none,identity",
-        "hydra/launcher=basic",
-        *KEYS,
-        f"results={tmp_path}",
-    ]
+    keys = ["precision=bf16", "depth=8", "shortcut=none,identity", "hydra/launcher=basic", *KEYS]
     processor(SKYLAKE_X)
-    for times in (1, 0):  # the second time, both runs are already done
-        assert run.main(arguments) == 0
-        assert [SLOW in line for line in caplog.messages].count(True) == times
+    for warnings in (1, 0):  # the second time, both runs are already done
+        assert run.main(["-m", *keys, f"results={tmp_path}"]) == 0
+        assert [SLOW in line for line in caplog.messages].count(True) == warnings
         caplog.clear()
 
 
 def test_what_is_not_slow_or_not_known_is_not_announced(processor):
-    half = tiny(precision="bf16")
-    for facts, said in ((ZEN_4, False), (None, False), (ARM, False), (HASWELL, True)):
+    config = tiny(precision="bf16")
+    for facts, warned in ((ZEN_4, False), (None, False), (ARM, False), (HASWELL, True)):
         processor(facts)
-        assert bool(devices.slow_precision_warning([half])) is said
-        assert not devices.slow_precision_warning([replace(half, precision="fp32")])
+        assert bool(devices.slow_precision_warning([config])) is warned
+        assert not devices.slow_precision_warning([replace(config, precision="fp32")])

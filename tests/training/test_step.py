@@ -1,4 +1,4 @@
-"""Training steps need no host transfers, and windows and CUDA graph replays change no number."""
+"""Training steps need no host transfers; windows and replays of CUDA graphs change no number."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ FACTS = Facts(train=100, test=10, channels=3, size=8, classes=10, padding=4, fli
 
 
 class NothingFromTheHost(TorchDispatchMode):
-    """Fails on any operation on a CPU tensor: on a GPU it would synchronise, or its value would be frozen in every replay."""
+    """Fails on any operation on a CPU tensor: on a GPU it would synchronise, or every replay would use the same value."""
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         tensors = [value for value in tree_leaves((args, kwargs or {})) if isinstance(value, torch.Tensor)]
@@ -38,8 +38,8 @@ def stepper_on_meta(**choices):
     with torch.device("meta"):
         model = architecture(config, FACTS.channels, FACTS.classes)
         labels = torch.zeros(FACTS.train, dtype=torch.int64)
-        part = Subset(torch.zeros((FACTS.train, 3, 8, 8), dtype=torch.uint8), labels, torch.zeros((3, 8, 8)), 1.0)
-    stepper = Stepper(config, model, Batches(part, FACTS, 32, 0, augment=True), introspection.layers(model))
+        subset = Subset(torch.zeros((FACTS.train, 3, 8, 8), dtype=torch.uint8), labels, torch.zeros((3, 8, 8)), 1.0)
+    stepper = Stepper(config, model, Batches(subset, FACTS, 32, 0, augment=True), introspection.layers(model))
     stepper.optimizer.step = lambda: None  # the fused optimizer needs a real device
     stepper.take(0.1)
     return stepper
@@ -85,14 +85,8 @@ def test_that_test_can_fail(survives, error, monkeypatch):
 
 
 LONG = tiny_schedule(steps=130, eval_every=60)
-
-
 UNTIL = tiny_schedule(steps=90, milestones=(), warmup="until_error", warmup_learning_rate=0.02, warmup_max_steps=60)
-
-
 WILD = tiny_schedule(steps=60, learning_rate=20.0)
-
-
 CASES = {
     "norms": tiny(schedule=LONG, gradient_norms="every"),
     "random layers": tiny(schedule=LONG, shortcut="dropout", survival=0.5),
@@ -106,14 +100,14 @@ CASES = {
 def test_windows_and_replays_change_no_number(name, tmp_path, monkeypatch):
     config = CASES[name]
     plain = train(config, tmp_path / "plain")
-    noted = imitate_gpu(monkeypatch)
+    events = imitate_gpu(monkeypatch)
     windowed = train(config, tmp_path / "windowed")
     assert windowed.state == plain.state == (states.DIVERGED if name == "diverging" else states.DONE)
     assert content(windowed) == content(plain)
-    assert noted.count("recorded") == 1
+    assert events.count("recorded") == 1
     if name != "diverging":
         probed = len(probe_steps(config.schedule.steps)) - 1  # the last probe follows the last update
-        assert noted.count("replayed") == config.schedule.steps - probed
+        assert events.count("replayed") == config.schedule.steps - probed
     else:
         assert len(plain.steps) % WINDOW  # divergence is detected at the end of its window
 
@@ -122,16 +116,16 @@ def test_windows_and_replays_change_no_number(name, tmp_path, monkeypatch):
 def test_a_run_of_windows_and_replays_goes_on_to_the_same_bits(looks, tmp_path, monkeypatch):
     config = CASES["norms"]
     plain = train(config, tmp_path / "plain")
-    noted = imitate_gpu(monkeypatch)
+    events = imitate_gpu(monkeypatch)
     interrupt(config, tmp_path / "cut", looks, monkeypatch)
     assert content(train(config, tmp_path / "cut")) == content(plain)
-    assert noted.count("recorded") == (1 if looks < 11 else 2)  # again after resuming: a graph does not outlive its process
+    assert events.count("recorded") == (1 if looks < 11 else 2)  # again after resuming: a graph does not outlive its process
 
 
 def test_what_cannot_be_recorded_is_launched_step_by_step_and_says_so(tmp_path, monkeypatch, caplog):
-    noted = imitate_gpu(monkeypatch)
+    events = imitate_gpu(monkeypatch)
     train(tiny(execution=ExecutionConfig(activation_checkpointing=True), schedule=LONG), tmp_path)
-    assert not noted
+    assert not events
     assert caplog.text.count("cannot be recorded as a CUDA graph") == 1
 
 

@@ -36,9 +36,9 @@ def weights(run):
     return load_file(run.folder / paths.WEIGHTS)
 
 
-def same_weights(one, other):
-    one, other = weights(one), weights(other)
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+def same_weights(first, second):
+    first, second = weights(first), weights(second)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +71,12 @@ def test_a_run_folder_holds_what_the_readme_says(run):
 
 
 def test_errors_of_some_images_are_theirs_and_change_nothing_else(run, tmp_path):
-    some = harness.train(tiny(shortcut="none", schedule=tiny_schedule(eval_images=100)), tmp_path)
-    assert some.name != run.name
+    sampled = harness.train(tiny(shortcut="none", schedule=tiny_schedule(eval_images=100)), tmp_path)
+    assert sampled.name != run.name
     for column in ("train_error", "test_error"):
-        assert (some.epochs[column] % 1 == 0).all()  # with 100 images, whole percents
+        assert (sampled.epochs[column] % 1 == 0).all()  # with 100 images, whole percents
         assert not (run.epochs[column] % 1 == 0).all()
-    assert (some.folder / paths.WEIGHTS).read_bytes() == (run.folder / paths.WEIGHTS).read_bytes()
+    assert (sampled.folder / paths.WEIGHTS).read_bytes() == (run.folder / paths.WEIGHTS).read_bytes()
 
 
 def test_the_mean_over_the_batches_is_kept_apart_from_the_evaluation(run):
@@ -181,12 +181,12 @@ def test_a_run_that_fails_says_why(tmp_path, monkeypatch):
 def test_a_warm_up_by_error_is_recorded(tmp_path):
     schedule = tiny_schedule(steps=120, milestones=(), warmup="until_error", warmup_learning_rate=0.02, learning_rate=0.01)
     run = train(tiny(schedule=schedule), tmp_path)
-    fired = run.status["warmup_end"]
-    assert 50 <= fired < 120
+    warmup_end = run.status["warmup_end"]
+    assert 50 <= warmup_end < 120
     rates = run.steps["learning_rate"].tolist()
-    assert rates == [0.02] * fired + [0.01] * (120 - fired)
-    assert run.steps["error"][fired - 50 : fired].mean() < 80
-    assert fired == 50 or run.steps["error"][fired - 51 : fired - 1].mean() >= 80
+    assert rates == [0.02] * warmup_end + [0.01] * (120 - warmup_end)
+    assert run.steps["error"][warmup_end - 50 : warmup_end].mean() < 80
+    assert warmup_end == 50 or run.steps["error"][warmup_end - 51 : warmup_end - 1].mean() >= 80
 
 
 def test_the_holdout_is_measured_beside_the_test_images(tmp_path):
@@ -195,10 +195,10 @@ def test_the_holdout_is_measured_beside_the_test_images(tmp_path):
 
 
 def test_bf16_stays_near_fp32(tmp_path, run):
-    half = train(tiny(shortcut="none", precision="bf16"), tmp_path)
-    assert half.steps["loss"][0] == pytest.approx(run.steps["loss"][0], rel=2e-2)  # bfloat16 has 8 bits of precision
-    assert half.steps["loss"][0] != run.steps["loss"][0]
-    assert weights(half)["stem.conv.weight"].dtype == torch.float32
+    bf16 = train(tiny(shortcut="none", precision="bf16"), tmp_path)
+    assert bf16.steps["loss"][0] == pytest.approx(run.steps["loss"][0], rel=2e-2)  # bfloat16 has 8 bits of precision
+    assert bf16.steps["loss"][0] != run.steps["loss"][0]
+    assert weights(bf16)["stem.conv.weight"].dtype == torch.float32
 
 
 def test_weight_decay_spares_norms_when_asked():

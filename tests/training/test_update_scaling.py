@@ -19,8 +19,8 @@ def test_worked_by_hand():
     """With |w| = 5 and |g| = 2, g becomes (r 5 / 2) g; for a norm layer with four values it becomes (r 2 / |g|) g."""
     weight, gradient = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, -2.0]])
     assert rescale(weight, gradient).tolist() == [[0.0, pytest.approx(-5 * TRUST_COEFFICIENT)]]
-    gamma, of_gamma = torch.zeros(4), torch.tensor([0.0, 0.0, 30.0, -40.0])
-    assert rescale(gamma, of_gamma).tolist() == pytest.approx([0.0, 0.0, 1.2 * TRUST_COEFFICIENT, -1.6 * TRUST_COEFFICIENT])
+    gamma, gamma_gradient = torch.zeros(4), torch.tensor([0.0, 0.0, 30.0, -40.0])
+    assert rescale(gamma, gamma_gradient).tolist() == pytest.approx([0.0, 0.0, 1.2 * TRUST_COEFFICIENT, -1.6 * TRUST_COEFFICIENT])
 
 
 @pytest.mark.parametrize("power", [-80, 40])
@@ -49,12 +49,12 @@ def test_zero_stays_zero_and_what_is_not_finite_stays_so():
 
 def test_afterwards_every_parameter_has_its_own_gradient_back():
     layer = nn.Linear(2, 2)
-    layer.weight.grad = given = torch.full((2, 2), 3.0)
+    layer.weight.grad = gradient = torch.full((2, 2), 3.0)
     with scaled_gradients(layer.parameters()):
-        assert layer.weight.grad is not given
+        assert layer.weight.grad is not gradient
         assert layer.bias.grad is None
-    assert layer.weight.grad is given
-    assert given.eq(3.0).all()
+    assert layer.weight.grad is gradient
+    assert gradient.eq(3.0).all()
 
 
 def test_layout_and_type_are_kept():
