@@ -109,7 +109,7 @@ def _download(data_set: str, root: Path) -> None:
     """
     from torchvision import datasets
 
-    torchvision_class, folder, new = getattr(datasets, data_set), DISTRIBUTIONS[data_set][0], not os.path.lexists(root)
+    torchvision_class, folder, is_new = getattr(datasets, data_set), DISTRIBUTIONS[data_set][0], not os.path.lexists(root)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=root) as name:
@@ -124,7 +124,7 @@ def _download(data_set: str, root: Path) -> None:
             if (temporary / archive).is_file() and not (temporary / archive).is_symlink():
                 (temporary / archive).replace(root / archive)
     except Exception as error:  # torchvision passes on any exception of the network
-        if new and root.is_dir() and not any(root.iterdir()):
+        if is_new and root.is_dir() and not any(root.iterdir()):
             root.rmdir()
         raise ChoiceError(f"data.download=true: {data_set} could not be downloaded: {reader.describe_error(error)}") from error
 

@@ -86,15 +86,15 @@ def _check_complete(data: bytes) -> None:
     width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", data[16:29])
     bits = depth * SAMPLES.get(colour, 1)
     sizes = [(-((x - width) // dx), -((y - height) // dy)) for x, y, dx, dy in (ADAM7 if interlace else ((0, 0, 1, 1),))]
-    expected = left = sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0)
+    expected = missing = sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0)
     inflate, position = zlib.decompressobj(), 8
-    while left > 0 and position < len(data) - 8:
+    while missing > 0 and position < len(data) - 8:
         length, kind = struct.unpack(">I4s", data[position : position + 8])
         if kind == b"IDAT":
-            left -= len(inflate.decompress(data[position + 8 : position + 8 + length], left))
+            missing -= len(inflate.decompress(data[position + 8 : position + 8 + length], missing))
         position += 12 + length
-    if left > 0:
-        raise UnsupportedImage(f"is truncated: {left:,} of {expected:,} bytes of pixel data are missing")
+    if missing > 0:
+        raise UnsupportedImage(f"is truncated: {missing:,} of {expected:,} bytes of pixel data are missing")
 
 
 def has_several_frames(image: Image.Image) -> bool:

@@ -33,9 +33,8 @@ class Staged(nn.Module):
         for stage in self.stages:
             assert isinstance(stage, nn.Sequential)
             for block in stage:
-                if recompute:
-                    y = checkpoint(block, x, use_reentrant=False, context_fn=partial(_contexts, block))
-                    x = _Copy.apply(y, pool)
+                if recompute:  # no name holds the block's own output, so that it is freed at once
+                    x = _Copy.apply(checkpoint(block, x, use_reentrant=False, context_fn=partial(_contexts, block)), pool)
                 else:
                     x = block(x)
         return x

@@ -79,8 +79,8 @@ class Block(nn.Module):
         self.activates_input = preactivated and not spec.first
         self.activates_output = spec.last if preactivated else self.order is not Order.relu_before_addition
 
-        def norm(wanted: bool, channels: int) -> nn.Module:
-            return make_norm(config.norm if wanted else "none", channels)
+        def norm(present: bool, channels: int) -> nn.Module:
+            return make_norm(config.norm if present else "none", channels)
 
         self.before = norm(full_preactivation and self.activates_input, spec.in_channels)
         branch = convolutions(config, spec)

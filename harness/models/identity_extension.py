@@ -40,9 +40,9 @@ def trained_weights(run: Run) -> dict[str, Tensor]:
 @torch.no_grad()
 def extend(model: nn.Module, trained: Mapping[str, Tensor]) -> None:
     """Copy the tensors of the shallower net `trained` into `model`, and make its other blocks the identity."""
-    own = model.state_dict()
+    state = model.state_dict()
     for name, tensor in trained.items():
-        own[name].copy_(tensor)
+        state[name].copy_(tensor)
     for block in introspection.blocks(model):
         if not any(name.startswith(f"{block.name}.") for name in trained):
             assert isinstance(block.module, Block)

@@ -89,7 +89,7 @@ class ProjectionAll(Projection):
 
 @SHORTCUT.register("scaling")
 class Scaling(Shortcut):
-    """b F + s h: constant scaling."""
+    """b F + s h: constant scaling by b = branch_scale and s = shortcut_scale."""
 
     def __init__(self, *args: Any, shortcut_scale: float, branch_scale: float) -> None:
         super().__init__(*args)

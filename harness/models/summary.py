@@ -122,10 +122,10 @@ def extrapolate(rows: Sequence[SummaryRow], blocks: int) -> list[SummaryRow]:
         growth = shallow[2][0].receptive_field - shallow[1][0].receptive_field
         for block in range(blocks):
             template = SHALLOW - 1 if block == blocks - 1 else min(block, 2)
-            wider = shift + (block - template) * growth
+            widening = shift + (block - template) * growth
             for row in shallow[template]:
                 name = f"stages.{stage}.{block}.{row.name.split('.', 3)[3]}"
-                deep.append(replace(row, name=name, receptive_field=row.receptive_field + wider))
+                deep.append(replace(row, name=name, receptive_field=row.receptive_field + widening))
         shift += (blocks - SHALLOW) * growth
     numbers = count(1)
     return [row if row.number is None else replace(row, number=next(numbers)) for row in deep]
