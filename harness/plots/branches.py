@@ -14,9 +14,9 @@ from harness.analysis import stats, theory
 from harness.analysis.phases import MOMENTS
 from harness.analysis.stats import Estimate
 from harness.plots import theory_lines
-from harness.plots.style import draw_line, ordered_colours, panel_rows, shared_legend, short, wrap
+from harness.plots.style import THEORY, draw_line, is_positive, ordered_colours, panel_rows, shared_legend, short, wrap
 
-SHOWN = (MOMENTS[0], MOMENTS[2])
+START, END = MOMENTS[0], MOMENTS[2]
 ORDERS = ("original", "preactivation")
 """The activation orders that theory covers."""
 
@@ -27,27 +27,23 @@ def branch_over_input(branches: pd.DataFrame, x: str) -> Iterator[Figure]:
     `branches` is that of `harness.analysis.tables.Tables`.
     """
     finite = branches.assign(value=branches["branch"] / branches["input"])
-    finite = finite[np.isfinite(finite["value"]) & (finite["value"] > 0)]
+    finite = finite[is_positive(finite["value"])]
     colours = ordered_colours(finite["x"])
     for figure, axes in panel_rows(finite["arm"], 2, "block l, from the input", "branch over input"):
-        has_theory = False
         for arm, row in axes.items():
-            for ax, moment in zip(row, SHOWN, strict=True):
+            for ax, moment in zip(row, (START, END), strict=True):
                 frame = finite[(finite["arm"] == arm) & (finite["moment"] == moment)]
                 for value, group in frame.groupby("x"):
                     median = group.groupby("block")["value"].median()
                     draw_line(ax, median, group, color=colours[value], linewidth=1.4, label=f"{short(x)} {value}")
-                    if moment == SHOWN[0] and (predicted := _theory(group)) is not None:
-                        draw_line(ax, predicted, group, color=colours[value], **theory_lines.THEORY)
-                        has_theory = True
-                titles = [wrap(arm) if moment == SHOWN[0] else "", moment]
-                if moment == SHOWN[0]:
-                    titles.append(_compare_powers(frame[frame["x"] == frame["x"].max()], x))
+                    if moment == START and (predicted := _theory(group)) is not None:
+                        draw_line(ax, predicted, group, color=colours[value], **THEORY)
+                titles = [moment]
+                if moment == START:
+                    titles = [wrap(arm), moment, _compare_powers(frame[frame["x"] == frame["x"].max()], x)]
                     _draw_root(ax, frame)
                 _label_axes(ax)
                 ax.set_title("\n".join(filter(None, titles)), fontsize=9)
-        if has_theory:
-            figure.axes[-1].plot([], [], **theory_lines.LEGEND)
         shared_legend(figure)
         yield figure
 

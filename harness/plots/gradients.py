@@ -21,8 +21,7 @@ ZERO = "#CC79A7"
 """The colour of a heat map where there is no positive number."""
 LEAST, MOST = 1e-150, 1e150
 """Limits of the colour scale of a heat map: matplotlib's scales go no further."""
-
-PLACES = {"layer": "layer, from the input", "block": "block, from the input (0: stem)"}
+X_LABELS = {"layer": "layer, from the input", "block": "block, from the input (0: stem)"}
 """Labels of the horizontal axis."""
 TheoryLine = Callable[[pd.DataFrame], pd.Series | None]
 
@@ -34,68 +33,68 @@ def by_layer(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
     is to be drawn too.
     """
     values = layers.assign(value=layers["grad_norm"])
-    yield from _against_place(values, x, "layer", "gradient norm ||dL/dW||", theory_lines.gradient_of_weights)
+    yield from _along_network(values, x, "layer", "gradient norm ||dL/dW||", theory_lines.gradient_of_weights)
 
 
 def by_block(blocks: pd.DataFrame, x: str) -> Iterator[Figure]:
     """Yield the norm of dL/d(block output) against block, as `by_layer` does."""
     values = blocks.assign(value=blocks["grad_norm"])
-    yield from _against_place(values, x, "block", "||dL/d output||", theory_lines.gradient_of_outputs)
+    yield from _along_network(values, x, "block", "||dL/d output||", theory_lines.gradient_of_outputs)
 
 
 def forward_by_block(blocks: pd.DataFrame, x: str) -> Iterator[Figure]:
     """Yield the root mean square of each block's output against block, as `by_layer` does."""
     values = blocks.assign(value=blocks["forward_norm"] / blocks["elements"] ** 0.5)
     label = "root mean square of the output"
-    yield from _against_place(values, x, "block", label, theory_lines.signal_of_outputs, from_first=True)
+    yield from _along_network(values, x, "block", label, theory_lines.signal_of_outputs, from_first=True)
 
 
-def _against_place(
-    table: pd.DataFrame, x: str, place: str, label: str, theory_line: TheoryLine, *, from_first: bool = False
+def _along_network(
+    table: pd.DataFrame, x: str, column: str, label: str, theory_line: TheoryLine, *, from_first: bool = False
 ) -> Iterator[Figure]:
-    """Yield `value` against layer or block. The line of theory starts from the measured value at the last one, or the first."""
+    """Yield `value` against `column` (layer or block); the line of theory starts from the measured last value, or the first."""
     colours = style.ordered_colours(table["x"])
     anchor = 0 if from_first else -1
-    for figure, axes in style.panel_rows(table["arm"], 3, PLACES[place], label):
+    for figure, axes in style.panel_rows(table["arm"], 3, X_LABELS[column], label):
         for arm, row in axes.items():
             of_arm = table[table["arm"] == arm]
             for ax, moment in zip(row, MOMENTS, strict=True):
                 level = style.log_axis(ax, of_arm["value"])
                 frame = of_arm[of_arm["moment"] == moment]
-                titles = [moment, _ratio(frame, x, place)]
+                titles = [moment, _ratio(frame, x, column)]
                 for value, group in frame.groupby("x"):
-                    median = group.groupby(place)["value"].median()
+                    median = group.groupby(column)["value"].median()
                     look = {"color": colours[value], "linewidth": 1.4, "label": f"{short(x)} {value}"}
                     style.draw_line(ax, style.clip_for_log(median, level), group, **look)
                     if moment == MOMENTS[0] and (predicted := theory_line(group)) is not None:
                         scaled = theory_lines.visible(predicted * (median.iloc[anchor] / predicted.iloc[anchor]))
                         style.draw_line(ax, scaled, group, color=colours[value], **style.THEORY)
                 if moment == MOMENTS[0]:
-                    titles = [style.wrap(arm), *titles, *_factor(frame, place, theory_line)]
+                    titles = [style.wrap(arm), *titles, *_factor(frame, column, theory_line)]
                 ax.set_title("\n".join(titles), fontsize=9)
                 _count_not_finite(ax, frame)
         style.shared_legend(figure)
         yield figure
 
 
-def _ratio(frame: pd.DataFrame, x: str, place: str) -> str:
-    """Describe the ratio of the value at the first place to that at the last, for the largest x."""
+def _ratio(frame: pd.DataFrame, x: str, column: str) -> str:
+    """Describe the ratio of the value at the first layer or block to that at the last, for the largest x."""
     if frame.empty:
         return "not probed"
-    deepest = frame[frame["x"] == frame["x"].max()].groupby(place)["value"].median()
+    deepest = frame[frame["x"] == frame["x"].max()].groupby(column)["value"].median()
     first, last = deepest.iloc[0], deepest.iloc[-1]
     ratio = f"{first / last:.1e}" if last > 0 and np.isfinite(first) else "undefined"
-    return f"first / last {place} at {short(x)} {frame['x'].max()}: {ratio}"
+    return f"first / last {column} at {short(x)} {frame['x'].max()}: {ratio}"
 
 
-def _factor(frame: pd.DataFrame, place: str, theory_line: TheoryLine) -> list[str]:
+def _factor(frame: pd.DataFrame, column: str, theory_line: TheoryLine) -> list[str]:
     """Describe the factor per layer towards the input at the largest x, measured and predicted; empty without a prediction."""
     deepest = frame[frame["x"] == frame["x"].max()]
     predicted = theory_line(deepest) if len(deepest) else None
     if predicted is None:
         return []
-    measured = theory_lines.factor_towards_input(deepest, place)
-    return [f"per layer towards the input: {theory_lines.compare(measured, theory_lines.predicted_factor(predicted, place))}"]
+    measured = theory_lines.factor_towards_input(deepest, column)
+    return [f"per layer towards the input: {theory_lines.compare(measured, theory_lines.predicted_factor(predicted, column))}"]
 
 
 def first_layer(layers: pd.DataFrame, x: str) -> Iterator[Figure]:

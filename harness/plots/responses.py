@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from harness.analysis.phases import MOMENTS
-from harness.plots.style import draw_line, ordered_colours, panel_grids, shared_legend, short, span, wrap
+from harness.plots.style import draw_line, is_positive, ordered_colours, panel_grids, shared_legend, short, span, wrap
 
 
 def response_std(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
@@ -19,7 +18,7 @@ def response_std(layers: pd.DataFrame, x: str) -> Iterator[Figure]:
     is |gamma| = 1 by construction, so only the end is drawn. `layers` has every run at MOMENTS (`harness.analysis.phases`).
     """
     last = layers[layers["moment"] == MOMENTS[-1]]
-    last = last[np.isfinite(last["response_std"]) & (last["response_std"] > 0)]
+    last = last[is_positive(last["response_std"])]
     colours = ordered_colours(last["x"])
     logarithmic = len(last) and last["response_std"].max() / last["response_std"].min() > 100
     y_label = "standard deviation of the response"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 import pandas as pd
 from matplotlib.artist import Artist
 
-TOGETHER, EACH = "runs", "dots"
-GROUP = re.compile(rf'<g id="({TOGETHER}|{EACH}) ([^"]*)">')
+GROUP = re.compile(r'<g id="(runs|dots) ([^"]*)">')
 
 
 def key(run: str) -> str:
@@ -17,14 +15,19 @@ def key(run: str) -> str:
     return run.rpartition("-")[2]
 
 
-def tag(artists: Artist | Iterable[Artist], frame: pd.DataFrame) -> None:
-    """Tag artists with all runs of a frame: a page hides them when it hides the last of these runs."""
-    _tag(artists, TOGETHER, frame.drop_duplicates("run") if "run" in frame else frame)
+def tag(artist: Artist, frame: pd.DataFrame) -> None:
+    """Tag an artist with all runs of a frame: a page hides it when it hides the last of these runs."""
+    _tag(artist, "runs", frame.drop_duplicates("run") if "run" in frame else frame)
 
 
 def tag_each(artist: Artist, frame: pd.DataFrame) -> None:
     """Tag a collection that has one dot for each row of a frame, in the same order, with the run of each row."""
-    _tag(artist, EACH, frame)
+    _tag(artist, "dots", frame)
+
+
+def _tag(artist: Artist, kind: str, frame: pd.DataFrame) -> None:
+    if "run" in frame:
+        artist.set_gid(f"{kind} {' '.join(map(key, frame['run']))}")
 
 
 def to_data_attributes(svg: bytes) -> bytes:
@@ -34,12 +37,4 @@ def to_data_attributes(svg: bytes) -> bytes:
 
 def runs_in(svg: str) -> set[str]:
     """Return the keys of all runs in an SVG."""
-    return {run for _, runs in re.findall(rf'data-({TOGETHER}|{EACH})="([^"]*)"', svg) for run in runs.split()}
-
-
-def _tag(artists: Artist | Iterable[Artist], kind: str, frame: pd.DataFrame) -> None:
-    if "run" not in frame:
-        return
-    runs = " ".join(map(key, frame["run"]))
-    for artist in [artists] if isinstance(artists, Artist) else artists:
-        artist.set_gid(f"{kind} {runs}")
+    return set(" ".join(re.findall(r'data-(?:runs|dots)="([^"]*)"', svg)).split())

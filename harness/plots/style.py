@@ -16,6 +16,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 from matplotlib.transforms import ScaledTranslation
@@ -49,6 +50,8 @@ UNSHOWN = "Glyph .* missing|.*does not support|.*axes sizes collapsed to zero"
 """Warnings about text that the font lacks or the figure has no room for; users can do nothing about them."""
 LONGEST = 160
 """Maximum characters of an arm's name in a figure."""
+THEORY: dict[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 1.3, "label": "_theory"}
+"""The style of a line of theory, drawn in the colour of the measurement. Matplotlib leaves labels with _ out of legends."""
 
 
 def panels(rows: int, columns: int, width: float = 4.2, height: float = 3.2, **options: Any) -> tuple[Figure, list[Axes]]:
@@ -60,18 +63,20 @@ def panels(rows: int, columns: int, width: float = 4.2, height: float = 3.2, **o
 
 
 def save(figure: Figure) -> dict[str, bytes]:
-    """Return the figure as {"svg": ..., "png": ...}, the PNG in at most 256 colours; equal figures give equal bytes."""
+    """Return the figure as {"svg": ..., "png": ...}; equal figures give equal bytes.
+
+    The PNG has at most 256 colours and a third of the size, since findings are committed.
+    """
     FigureCanvasAgg(figure)
     _disable_math_text(figure)
-    files = {}
+    svg, png, quantized = io.BytesIO(), io.BytesIO(), io.BytesIO()
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", UNSHOWN)
-        for kind, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, metadata=metadata, dpi=110)
-            files[kind] = run_tags.to_data_attributes(buffer.getvalue()) if kind == "svg" else _quantize(buffer)
-            figure.set_layout_engine(None)  # laid out once, for both
-    return files
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None}, dpi=110)
+        figure.set_layout_engine(None)  # laid out once, for both
+        figure.savefig(png, format="png", metadata={"Software": None}, dpi=110)
+    Image.open(png).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(quantized, "PNG", optimize=True)
+    return {"svg": run_tags.to_data_attributes(svg.getvalue()), "png": quantized.getvalue()}
 
 
 def _disable_math_text(figure: Figure) -> None:
@@ -88,41 +93,35 @@ def _disable_math_text(figure: Figure) -> None:
             text.set_text("\n".join(map(printable, text.get_text().split("\n"))))
 
 
-def _quantize(png: io.BytesIO) -> bytes:
-    """Return a PNG in at most 256 colours: a third of the size, since findings are committed."""
-    file = io.BytesIO()
-    Image.open(png).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
-    return file.getvalue()
-
-
 def arm_styles(arms: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return colour, marker and line style by arm, distinct for up to 56 arms; shortcuts keep theirs from sweep to sweep."""
+    """Return colour, marker and line style by arm, distinct for up to 56 arms; shortcuts look the same in every sweep."""
     names = list(dict.fromkeys(arms))
-    places = [FIXED[name] for name in names] if all(name in FIXED for name in names) else range(len(names))
+    numbers = FIXED if FIXED.keys() >= set(names) else {name: number for number, name in enumerate(names)}
     return {
         name: {
-            "color": OKABE_ITO[place % len(OKABE_ITO)],
-            "marker": MARKERS[place % len(MARKERS)],
-            "linestyle": LINES[place // len(OKABE_ITO) % len(LINES)],
+            "color": OKABE_ITO[numbers[name] % len(OKABE_ITO)],
+            "marker": MARKERS[numbers[name] % len(MARKERS)],
+            "linestyle": LINES[numbers[name] // len(OKABE_ITO) % len(LINES)],
         }
-        for name, place in zip(names, places, strict=True)
+        for name in names
     }
 
 
 def ordered_colours(values: Iterable[Any]) -> dict[Any, Any]:
     """Return colours from light to dark by distinct value (depth), in ascending order."""
     distinct = sorted(set(values))
-    ramp = mpl.colormaps["viridis"]
-    places = np.linspace(0.78, 0.05, len(distinct)) if len(distinct) != 1 else [0.3]
-    return {value: ramp(place) for value, place in zip(distinct, places, strict=True)}
+    positions = np.linspace(0.78, 0.05, len(distinct)) if len(distinct) != 1 else [0.3]
+    return dict(zip(distinct, map(mpl.colormaps["viridis"], positions), strict=True))
 
 
 def shared_legend(figure: Figure) -> None:
-    """Put one legend below all panels, with as many columns as its labels leave room for."""
+    """Put one legend below all panels, with as many columns as its labels leave room for; lines of THEORY share an entry."""
     handles: dict[str, Any] = {}
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(truncate(label), handle)
+    if any(line.get_label() == THEORY["label"] for ax in figure.axes for line in ax.get_lines()):
+        handles["theory"] = Line2D([], [], **THEORY | {"color": "#555555"})
     if handles:
         with mpl.rc_context(STYLE):
             inches = 0.6 + 0.085 * max(len(label) for label in handles)
@@ -165,17 +164,21 @@ def log_axis(ax: Axes, values: pd.Series) -> float:
 
     A log axis has no zero, and leaving zeros out would hide underflow: they lie on a labelled line.
     """
-    finite = values[np.isfinite(values)]
-    positive = finite[finite > 0]
     ax.set_yscale("log")
-    if len(positive) == len(finite):
+    if not (values == 0).any():
         return math.nan
+    positive = values[is_positive(values)]
     level = 10.0 ** (math.floor(math.log10(positive.min())) - 2) if len(positive) else 1e-45
     ax.set_ylim(bottom=level / 10, top=max(positive.max() * 10, level * 100) if len(positive) else 1.0)
     ax.axhline(level, color="#888888", linewidth=0.8, linestyle=(0, (4, 3)))
-    place: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "ha": "right"}
-    ax.annotate("exactly zero (no nonzero element)", (0.99, level), (0, 3), fontsize=7, **place)
+    position: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "ha": "right"}
+    ax.annotate("exactly zero (no nonzero element)", (0.99, level), (0, 3), fontsize=7, **position)
     return level
+
+
+def is_positive(values: pd.Series) -> pd.Series:
+    """Return which values are above zero and finite."""
+    return values.between(0, math.inf, inclusive="neither")
 
 
 def clip_for_log(values: pd.Series, level: float) -> pd.Series:
@@ -185,7 +188,8 @@ def clip_for_log(values: pd.Series, level: float) -> pd.Series:
 
 def draw_line(ax: Axes, values: pd.Series, runs: pd.DataFrame, **look: Any) -> None:
     """Draw values against their index, tagged with the runs that they come from."""
-    run_tags.tag(ax.plot(values.index, values, **look), runs)
+    (line,) = ax.plot(values.index, values, **look)
+    run_tags.tag(line, runs)
 
 
 def dots(ax: Axes, frame: pd.DataFrame, y: pd.Series, style: Mapping[str, Any], number: int, arms: int) -> None:
@@ -220,6 +224,17 @@ def span(key: str, values: pd.Series, form: str) -> str:
     """
     ends = values.iloc[[0, -1]] if len(values) > 1 else values.iloc[:1]
     return f"at {short(key)} {' → '.join(map(str, ends.index))}: {' → '.join(f'{value:{form}}' for value in ends)}"
+
+
+def change_by_arm(frame: pd.DataFrame, column: str, statistic: str, form: str) -> list[str]:
+    """Describe the change of a statistic over seeds from the smallest to the largest x, arm by arm: "none 12.0 → 90.0".
+
+    Empty for more than two arms, or if an arm has only one x. `form` is the format of a value.
+    """
+    arms = {str(arm): group.groupby("x")[column].agg(statistic) for arm, group in frame.groupby("arm", sort=False)}
+    if len(arms) > 2 or any(len(values) < 2 for values in arms.values()):
+        return []
+    return [f"{arm_title(arm)} {values.iloc[0]:{form}} → {values.iloc[-1]:{form}}" for arm, values in arms.items()]
 
 
 def wrap(arm: str) -> str:

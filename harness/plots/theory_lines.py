@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,15 +10,12 @@ import pandas as pd
 from harness.analysis import stats, theory
 from harness.analysis.stats import Estimate
 from harness.analysis.theory import Net
+from harness.plots.style import is_positive
 
 LAYERS_PER = {"block": 2, "layer": 1}
-"""Layers per place of an axis."""
+"""Layers per block or layer of an axis."""
 LARGEST_SIDE = 4096
 """Upper bound of the side of an image, in pixels."""
-THEORY: Mapping[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 1.3}
-"""The style of a line of theory, drawn in the colour of the measurement."""
-LEGEND: Mapping[str, Any] = {"color": "#555555", "label": "theory", **THEORY}
-"""The style of the entry in the legend that all lines of theory share."""
 
 
 def net_of(frame: pd.DataFrame) -> Net | None:
@@ -47,18 +42,17 @@ def gradient_of_outputs(frame: pd.DataFrame) -> pd.Series | None:
     blocks = np.sort(frame["block"].unique())
     if explodes(frame):
         return pd.Series(theory.SQUARED_GRADIENT_FACTOR ** (blocks[-1] - blocks), index=blocks)
-    net = _unnormalised(frame)
-    maps = _maps(net, frame) if net else None
-    return pd.Series(theory.gradient_left(maps, net.init)[:: LAYERS_PER["block"]], index=blocks) if net and maps else None
+    if (unnormalised := _unnormalised(frame)) is None:
+        return None
+    return pd.Series(theory.gradient_left(*unnormalised)[:: LAYERS_PER["block"]], index=blocks)
 
 
 def signal_of_outputs(frame: pd.DataFrame) -> pd.Series | None:
     """Return the root mean square by block, relative to the stem's, for plain nets without norm whose biases are zero."""
-    net = _unnormalised(frame)
-    if net is None or net.init == "torch":
+    unnormalised = _unnormalised(frame)
+    if unnormalised is None or unnormalised[1] == "torch":
         return None
-    blocks, maps = np.sort(frame["block"].unique()), _maps(net, frame)
-    return pd.Series(theory.signal_left(maps, net.init)[:: LAYERS_PER["block"]], index=blocks) if maps else None
+    return pd.Series(theory.signal_left(*unnormalised)[:: LAYERS_PER["block"]], index=np.sort(frame["block"].unique()))
 
 
 def explodes(frame: pd.DataFrame) -> bool:
@@ -67,22 +61,22 @@ def explodes(frame: pd.DataFrame) -> bool:
     return net is not None and net.shortcut == "none" and net.norm == "batch"
 
 
-def factor_towards_input(frame: pd.DataFrame, place: str) -> Estimate:
-    """Return the factor of `value` per layer towards the input: from the slope of its logarithm over places, one per run."""
-    slopes = [_slope(LAYERS_PER[place] * run[place], run["value"]) for _, run in frame.groupby("run")]
+def factor_towards_input(frame: pd.DataFrame, column: str) -> Estimate:
+    """Return the factor of `value` per layer towards the input, from the slope of its logarithm in each run."""
+    slopes = [_slope(LAYERS_PER[column] * run[column], run["value"]) for _, run in frame.groupby("run")]
     return stats.antilog(stats.mean([-slope for slope in slopes if math.isfinite(slope)]))
 
 
 def factor_of_depth(frame: pd.DataFrame) -> Estimate:
     """Return the factor of `value` per layer of depth, from one slope per seed."""
-    usable = frame[np.isfinite(frame["value"]) & (frame["value"] > 0)]
+    usable = frame[is_positive(frame["value"])]
     logs = np.log(usable["value"]).tolist()
     return stats.antilog(stats.mean_of_slopes(usable["x"].tolist(), logs, usable["seed"].tolist()))
 
 
-def predicted_factor(line: pd.Series, place: str) -> float:
+def predicted_factor(line: pd.Series, column: str) -> float:
     """Return the factor per layer towards the input of a predicted line, from the same slope as the measured one."""
-    return math.exp(-_slope(pd.Series(line.index * LAYERS_PER[place]), line))
+    return math.exp(-_slope(pd.Series(line.index * LAYERS_PER[column]), line))
 
 
 def compare(measured: Estimate, predicted: float) -> str:
@@ -98,24 +92,24 @@ def visible(line: pd.Series) -> pd.Series:
 
 def _slope(x: pd.Series, y: pd.Series) -> float:
     """Return the least-squares slope of ln y on x; NaN if a y is zero or not finite."""
-    if len(y) < 2 or not (np.isfinite(y) & (y > 0)).all():
+    if len(y) < 2 or not is_positive(y).all():
         return math.nan
     return stats.slope(list(map(float, x)), np.log(y).tolist()).value
 
 
-def _unnormalised(frame: pd.DataFrame) -> Net | None:
-    """Return the net of the rows if it is plain, without norm, and has known initial values."""
+def _unnormalised(frame: pd.DataFrame) -> tuple[list[theory.Map], str] | None:
+    """Return the maps and the initialisation of a plain net without norm.
+
+    None for other nets, if theory does not know the initialisation, or if the rows lack some of its blocks.
+    """
     net = net_of(frame)
-    return net if net and net.shortcut == "none" and net.norm == "none" and net.init in theory.INITS else None
-
-
-def _maps(net: Net, frame: pd.DataFrame) -> list[theory.Map] | None:
-    """Return the maps of a plain net; None if the rows do not have its blocks."""
+    if net is None or (net.shortcut, net.norm) != ("none", "none") or net.init not in theory.INITS:
+        return None
     stem = frame["elements"][frame["block"] == 0]
     side = side_of(net, stem.iloc[0]) if len(stem) else None
     if side is None or frame["block"].nunique() != (net.depth - 2) // LAYERS_PER["block"] + 1:
         return None
-    return theory.plain_net(net.depth, net.width, side)
+    return theory.plain_net(net.depth, net.width, side), net.init
 
 
 def side_of(net: Net, elements: float) -> int | None:
