@@ -23,7 +23,7 @@ EQUAL, WIDER = BlockSpec(CHANNELS, CHANNELS, 1), BlockSpec(CHANNELS, 2 * CHANNEL
 
 
 def make_block(spec: BlockSpec = EQUAL, shortcut: str = "identity", order: str = "original") -> Block:
-    """Return a block of the harness with He initialisation (seed 0), in training mode and float64."""
+    """Return a block with He initialisation (seed 0), in training mode and float64."""
     block = Block(NetworkConfig(shortcut=shortcut, order=Order(order)), spec)
     initialise(block, "he", 0)
     return block.double()

@@ -31,18 +31,13 @@ def chapter(records: Records) -> Iterator[Element]:
     seeds = records[f"norm=batch, rate={RATES[0]:g}"]
     yield Message("norms.how", loss=f"{LOSS:g}", steps=SCHEDULE.steps)
     yield Table([*columns("net", "rate"), *(Message("col.seed", seed=seed) for seed in seeds)], rows)
-    yield Message(f"norms.{outcome}", batch=_steps(batch), none=_steps(none))
+    yield Message(f"norms.{outcome}", batch=f"{batch:.0f}".replace("inf", "∞"), none=f"{none:.0f}")
     yield Message("norms.rates", rates=len(RATES), **usable)
     yield Message("norms.why")
 
 
-def _steps(steps: float) -> str:
-    return f"{steps:.0f}" if math.isfinite(steps) else "∞"
-
-
 def _cell(run: Run) -> str:
     """Return after how many steps a run reached the loss, or why it did not."""
-    steps = steps_to(run, LOSS)
-    if math.isfinite(steps):
-        return f"{steps:.0f}"
-    return Message("norms.diverged" if run.state == DIVERGED else "norms.not_reached")
+    if math.isinf(steps := steps_to(run, LOSS)):
+        return Message("norms.diverged" if run.state == DIVERGED else "norms.not_reached")
+    return f"{steps:.0f}"

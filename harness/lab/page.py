@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 
 from markupsafe import Markup
 
@@ -49,10 +50,9 @@ def _sliders(language: str) -> Widget:
         _text("sliders.title", language),
         package=__package__,
         initial=block | {"cases": [asdict(case) for case in scalar_block.CASES]},
-        names={name: scalar_block.SYMBOLS[name] for name in scalar_block.WEIGHTS},
-        cases={case.name: _text(f"numbers.{case.name}", language) for case in scalar_block.CASES},
-        columns=[[(name, FORMULAS[name][0]) for name in names] for names in (FORWARD, BACKWARD)],
-        words={key: _text(f"sliders.{key}", language) for key in ("case", "reset", "values", "gradients")},
+        symbols=scalar_block.SYMBOLS | {name: symbol for name, (symbol, _) in FORMULAS.items()},
+        quantities={"values": FORWARD, "gradients": BACKWARD},
+        text=partial(_text, language=language),
     )
     return Widget(Markup(widget))
 

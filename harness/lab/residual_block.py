@@ -56,15 +56,15 @@ BACKWARD = tuple(name for name in FORMULAS if name.startswith("d"))
 
 
 def normal(stream: str, name: str, shape: Sequence[int], dtype: torch.dtype = torch.float64) -> Tensor:
-    """Return independent normal numbers from a fixed stream."""
+    """Return independent standard normal numbers. `stream` and `name` determine them."""
     generator = torch.Generator().manual_seed(stream_seed(0, stream, name))
     return torch.randn(*shape, generator=generator, dtype=dtype)
 
 
 def by_formula(p: Tensors, running: Tensors, x0: Tensor, dy: Tensor, training: bool) -> Iterator[tuple[str, Tensor]]:
-    """Yield every quantity of FORMULAS once it is known; the next step may change it in place.
+    """Yield each quantity of FORMULAS as soon as it is known; a later step may overwrite it.
 
-    Each may take hundreds of MiB, so none is kept longer than needed. Updates the running statistics in training mode.
+    A quantity may take hundreds of MiB, so none is kept longer than needed. Updates the running statistics in training mode.
     """
     padding = p["W1"].shape[-1] // 2
     x1 = functional.conv2d(x0, p["W1"], p["b1"], padding=padding)
@@ -147,7 +147,7 @@ def by_autograd(p: Tensors, running: Tensors, x0: Tensor, dy: Tensor, training: 
 def _normalise(x: Tensor, p: Tensors, running: Tensors, n: int, training: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return gamma x^ + beta (Ioffe and Szegedy 2015, Algorithm 1), x^ [N, C, H, W] and gamma / sigma [C].
 
-    Updates the running statistics in training mode.
+    Updates the running statistics in training mode; with one value per channel, the running variance becomes NaN.
     """
     if training:
         variance, mean = torch.var_mean(x, (0, 2, 3), unbiased=False)

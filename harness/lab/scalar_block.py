@@ -1,6 +1,6 @@
-"""The residual block on numbers, one channel of one pixel.
+"""The residual block on numbers: one channel, one pixel.
 
-templates/lab.js has its formulas in plain arithmetic for the page's sliders (a test compares their numbers).
+templates/lab.js has the same formulas in plain arithmetic for the page's sliders (a test compares the results).
 """
 
 from __future__ import annotations

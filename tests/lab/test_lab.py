@@ -33,7 +33,7 @@ from harness.models.blocks import Block, BlockSpec
 from harness.reporting.document import Table
 
 ROOT = Path(__file__).resolve().parents[2]
-EVALUATION, ALONE, FOUR_EVALUATION, FOUR = scalar_block.CASES
+ONE_EVALUATION, ONE_TRAINING, FOUR_EVALUATION, FOUR_TRAINING = scalar_block.CASES
 
 
 def formula(case, weights=None):
@@ -45,42 +45,42 @@ def test_forward_of_one_number_worked_with_fractions():
     epsilon = Fraction(1, 100_000)
     running = {"mean1": 0.3, "variance1": float(Fraction(1, 4) - epsilon), "mean2": 0.2, "variance2": float(4 - epsilon)}
     weights = {"W1": 0.5, "b1": 0.1, "gamma1": 2.0, "beta1": 0.25, "W2": -1.5, "b2": 0.5, "gamma2": 3.0, "beta2": 0.125}
-    found = scalar_block.by_formula(weights, running, EVALUATION)
+    quantities = scalar_block.by_formula(weights, running, ONE_EVALUATION)
     x1 = Fraction(1, 2) + Fraction(1, 10)
     a1 = 2 * (x1 - Fraction(3, 10)) / Fraction(1, 2) + Fraction(1, 4)
     x3 = Fraction(-3, 2) * a1 + Fraction(1, 2)
     branch = 3 * (x3 - Fraction(1, 5)) / 2 + Fraction(1, 8)
     for name, value in {"x1": x1, "a1": a1, "x2": a1, "x3": x3, "F": branch, "s": branch + 1, "y": 0}.items():
-        assert found[name][0] == pytest.approx(float(value), abs=1e-12), name
+        assert quantities[name][0] == pytest.approx(float(value), abs=1e-12), name
 
 
 def test_gradient_of_one_number_is_the_product_along_the_branch_plus_one():
     """dL/dx0 = 1 + gamma2/sigma2 W2 gamma1/sigma1 W1, both ReLUs being open."""
-    found, w, r = formula(EVALUATION), scalar_block.WEIGHTS, scalar_block.RUNNING
-    assert found["a1"][0] > 0
-    assert found["s"][0] > 0
+    values, w, r = formula(ONE_EVALUATION), scalar_block.WEIGHTS, scalar_block.RUNNING
+    assert values["a1"][0] > 0
+    assert values["s"][0] > 0
     slope = w["gamma1"] * w["W1"] * w["gamma2"] * w["W2"] / ((r["variance1"] + 1e-5) * (r["variance2"] + 1e-5)) ** 0.5
-    assert found["dx0"][0] == pytest.approx(1 + slope, abs=1e-14)
-    assert found["dx0_shortcut"] == [1.0]
+    assert values["dx0"][0] == pytest.approx(1 + slope, abs=1e-14)
+    assert values["dx0_shortcut"] == [1.0]
 
 
 def test_a_batch_of_one_in_training_mode_outputs_beta_and_passes_no_gradient():
-    found = formula(ALONE)
-    assert found["a1"] == [scalar_block.WEIGHTS["beta1"]]
-    assert found["F"] == [scalar_block.WEIGHTS["beta2"]]
+    quantities = formula(ONE_TRAINING)
+    assert quantities["a1"] == [scalar_block.WEIGHTS["beta1"]]
+    assert quantities["F"] == [scalar_block.WEIGHTS["beta2"]]
     for name in ("dx3", "dW2", "db2", "dgamma2", "dgamma1", "dbeta1", "dW1", "db1", "dx0_branch"):
-        assert found[name] == [0.0], name
-    assert found["dx0"] == [1.0]
+        assert quantities[name] == [0.0], name
+    assert quantities["dx0"] == [1.0]
     with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
         torch.nn.functional.batch_norm(torch.ones(1, 1), torch.zeros(1), torch.ones(1), training=True)
 
 
 def test_in_training_mode_gradients_before_a_norm_sum_to_zero_and_the_scale_of_weights_cancels():
-    found = formula(FOUR)
-    assert sum(found["dx3"]) == pytest.approx(0, abs=1e-15)
-    assert sum(found["dx1"]) == pytest.approx(0, abs=1e-15)
-    double = formula(FOUR, scalar_block.WEIGHTS | {"W1": 1.6, "b1": 7.0})
-    assert double["y"] == pytest.approx(found["y"], abs=1e-4)  # equal but for epsilon, 1e-5 beside variances near 1
+    values = formula(FOUR_TRAINING)
+    assert sum(values["dx3"]) == pytest.approx(0, abs=1e-15)
+    assert sum(values["dx1"]) == pytest.approx(0, abs=1e-15)
+    double = formula(FOUR_TRAINING, scalar_block.WEIGHTS | {"W1": 1.6, "b1": 7.0})
+    assert double["y"] == pytest.approx(values["y"], abs=1e-4)  # equal but for epsilon, 1e-5 beside variances near 1
     assert formula(FOUR_EVALUATION, scalar_block.WEIGHTS | {"W1": 1.6})["y"] != pytest.approx(
         formula(FOUR_EVALUATION)["y"], abs=0.1
     )
@@ -90,22 +90,22 @@ def test_in_training_mode_gradients_before_a_norm_sum_to_zero_and_the_scale_of_w
 def test_formula_equals_autograd_on_numbers(case):
     """To a few units in the last place of float64 values near 1."""
     for weights in ({}, {"W1": -2.0, "gamma1": 0.3, "W2": 1.7, "beta2": -2.0}):
-        given = scalar_block.WEIGHTS | weights, scalar_block.RUNNING, case
-        mine, autograd = scalar_block.by_formula(*given), scalar_block.by_autograd(*given)
-        assert list(mine) == list(autograd) == [*residual_block.FORWARD, *residual_block.BACKWARD]
-        assert max(scalar_block.difference(mine[name], autograd[name]) for name in mine) < 1e-13
+        arguments = scalar_block.WEIGHTS | weights, scalar_block.RUNNING, case
+        by_formula, by_autograd = scalar_block.by_formula(*arguments), scalar_block.by_autograd(*arguments)
+        assert list(by_formula) == list(by_autograd) == [*residual_block.FORWARD, *residual_block.BACKWARD]
+        assert max(scalar_block.difference(by_formula[name], by_autograd[name]) for name in by_formula) < 1e-13
 
 
 def test_gradients_are_slopes():
     """Central differences of L = sum y dL/dy in every weight, in training mode."""
 
     def loss(weights):
-        return sum(g * y for g, y in zip(FOUR.dy, formula(FOUR, weights)["y"], strict=True))
+        return sum(g * y for g, y in zip(FOUR_TRAINING.dy, formula(FOUR_TRAINING, weights)["y"], strict=True))
 
-    found, start = formula(FOUR), scalar_block.WEIGHTS
+    values, start = formula(FOUR_TRAINING), scalar_block.WEIGHTS
     for name in ("W1", "b1", "gamma1", "beta1", "W2", "b2", "gamma2", "beta2"):
         up, down = (loss(start | {name: start[name] + step}) for step in (1e-6, -1e-6))
-        assert (up - down) / 2e-6 == pytest.approx(found[f"d{name}"][0], abs=1e-8), name
+        assert (up - down) / 2e-6 == pytest.approx(values[f"d{name}"][0], abs=1e-8), name
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js here; the Chromium test covers it")
@@ -121,13 +121,13 @@ def test_the_script_of_the_page_computes_the_same_numbers():
         for case in scalar_block.CASES
     ]
     script = f"const {{ residualBlock }} = require({json.dumps(str(ROOT / 'harness/lab/templates/lab.js'))});"
-    script += f"console.log(JSON.stringify({json.dumps(calls)}.map((given) => residualBlock(...given))));"
+    script += f"console.log(JSON.stringify({json.dumps(calls)}.map((call) => residualBlock(...call))));"
     done = subprocess.run([shutil.which("node"), "-e", script], capture_output=True, text=True, check=True)
     expected = [formula(case, weights) for weights in settings for case in scalar_block.CASES]
-    for one, other in zip(json.loads(done.stdout), expected, strict=True):
-        assert list(one) == list(other)
-        for name in one:
-            assert one[name] == pytest.approx(other[name], abs=1e-12), name
+    for by_script, by_formula in zip(json.loads(done.stdout), expected, strict=True):
+        assert list(by_script) == list(by_formula)
+        for name in by_script:
+            assert by_script[name] == pytest.approx(by_formula[name], abs=1e-12), name
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -158,11 +158,11 @@ def test_the_block_of_tensors_is_the_harness_s():
 
 
 def test_the_input_is_added_before_the_last_relu():
-    found = misconceptions.position_of_the_addition()
-    assert found["paper"] < 1e-14
-    assert found["after_relu"] > 1
-    assert found["no_relu"] > 1
-    assert found["below_after_relu"] == 0 < found["below_paper"]
+    numbers = misconceptions.position_of_the_addition()
+    assert numbers["paper"] < 1e-14
+    assert numbers["after_relu"] > 1
+    assert numbers["no_relu"] > 1
+    assert numbers["below_after_relu"] == 0 < numbers["below_paper"]
 
 
 def test_the_gradient_of_a_sum():
@@ -175,37 +175,37 @@ def test_the_gradient_of_a_sum():
 
 
 def test_the_backward_pass_of_batch_norm_is_not_a_multiplication_by_gamma():
-    found = misconceptions.backward_of_batch_norm()
-    for gradient in found.values():
+    gradients = misconceptions.backward_of_batch_norm()
+    for gradient in gradients.values():
         assert gradient.note > 0.1
         assert gradient.right < 1e-14
-    assert found["training"].batch_sum < 1e-12 < 1 < found["evaluation"].batch_sum
-    assert found["training"].along < 1e-3 < 1 < found["evaluation"].along  # zero but for epsilon
+    assert gradients["training"].batch_sum < 1e-12 < 1 < gradients["evaluation"].batch_sum
+    assert gradients["training"].along < 1e-3 < 1 < gradients["evaluation"].along  # zero but for epsilon
 
 
 def test_a_gradient_is_unchanged_only_along_the_identity():
-    found = misconceptions.unchanged_gradient()
-    assert found["preactivation"] == (0, 100, 1)
-    assert 0 < found["original"].zero < 100
-    assert found["option_a"].zero == 75
-    assert found["option_b"].unchanged == 0
+    passages = misconceptions.unchanged_gradient()
+    assert passages["preactivation"] == (0, 100, 1)
+    assert 0 < passages["original"].zero < 100
+    assert passages["option_a"].zero == 75
+    assert passages["option_b"].unchanged == 0
 
 
 def test_a_bias_before_batch_norm_gets_no_gradient_while_training():
-    found = misconceptions.bias_before_norm()
-    assert found["training"][0] < 1e-12 < 1 < found["evaluation"][0]
-    assert found["training"][1] > 1
+    norms = misconceptions.bias_before_norm()
+    assert norms["training"][0] < 1e-12 < 1 < norms["evaluation"][0]
+    assert norms["training"][1] > 1
 
 
 @pytest.mark.slow
 def test_nets_of_equal_size():
-    """The residual net of 20 layers and width 8 has 67,906 parameters; no growth comes nearer than the ones found."""
+    """The residual net of 20 layers and width 8 has 67,906 parameters; no growth is nearer than the ones returned."""
     like = RunConfig(width=8, device="cpu")
     assert matching.size(like).parameters == 67_906
-    for what in ("parameters", "flops"):
-        growth = matching.nearest_growth(like, what)
+    for quantity in ("parameters", "flops"):
+        growth = matching.nearest_growth(like, quantity)
         gap = {
-            g: abs(getattr(matching.size(matching.dense(like, g)), what) - getattr(matching.size(like), what))
+            g: abs(getattr(matching.size(matching.dense(like, g)), quantity) - getattr(matching.size(like), quantity))
             for g in (growth - 1, growth, growth + 1)
         }
         assert min(gap, key=gap.get) == growth
@@ -276,7 +276,7 @@ def test_the_lab_from_end_to_end(tmp_path, monkeypatch, capsys):
     """The command with every run at three steps of two seeds and a small block of tensors; the second time it trains nothing."""
     short, chapters = runs.plan(seeds=(0, 1), steps=3), build.chapters
     monkeypatch.setattr(runs, "plan", lambda: short)
-    monkeypatch.setattr(build, "chapters", lambda plan, of: chapters(plan, of, shape=(2, 4, 6, 6)))
+    monkeypatch.setattr(build, "chapters", lambda plan, records: chapters(plan, records, shape=(2, 4, 6, 6)))
     assert command.main(["--results", str(tmp_path)]) == 0
     paths = [tmp_path / "lab" / name for name in LANGUAGES.values()]
     assert capsys.readouterr().out.splitlines() == [f"lab: {path}" for path in paths]
