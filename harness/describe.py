@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
@@ -33,14 +34,14 @@ if TYPE_CHECKING:
 IMAGE_KEYS = ("channels", "image_size", "classes")
 OPTIONS = {"--json": "--json", "-h": "--help", "--help": "--help"}
 DEEPEST_TRACED = 1_000
-"""Nets without a repeated block, densenets for instance, are traced layer by layer: this many layers take some seconds."""
+"""Maximum depth of nets without repeated blocks, such as densenets: they are traced layer by layer, which takes seconds."""
 MOST_NETS = 100
-"""The most nets of one command: nobody reads a table of more columns."""
+"""Maximum number of nets of a command: nobody reads a table with more columns."""
 
 
 @dataclass(frozen=True)
 class Net:
-    """A net, the images (channels, side, classes) that it is for, and its summary (`harness.models.summary`)."""
+    """A net, its images (channels, side, classes), and its summary (`harness.models.summary`)."""
 
     config: RunConfig
     images: tuple[int, int, int]
@@ -48,7 +49,7 @@ class Net:
 
     @property
     def keys(self) -> dict[str, Any]:
-        """The values of the keys that make the net."""
+        """The keys that determine the net, with their values."""
         names = [f.name for f in fields(NetworkConfig)]
         return {name: self.config.flat()[name] for name in names} | dict(zip(IMAGE_KEYS, self.images, strict=True))
 
@@ -142,7 +143,7 @@ def _parse(arguments: Sequence[str]) -> list[tuple[RunConfig, tuple[int, int, in
 
 
 def _images(overrides: Sequence[Override]) -> dict[str, int]:
-    """Return the values of the keys of IMAGE_KEYS; raises ChoiceError for anything but whole numbers."""
+    """Return the values of IMAGE_KEYS. Raises ChoiceError unless they are whole numbers."""
     values: dict[str, int] = {}
     for override in overrides:
         key, _, text = str(override.input_line).partition("=")
@@ -153,34 +154,30 @@ def _images(overrides: Sequence[Override]) -> dict[str, int]:
 
 
 def _details(net: Net) -> str:
-    """Return a text about one net: its layers, its totals, and the difference from its plain twin."""
+    """Return the description of a net: its layers, its totals, and the difference from its plain twin."""
+    summary, memory = net.summary, net.summary.memory
     header = ["number", "name", "kind", "output", "parameters", "FLOPs", "receptive field"]
     rows = []
-    for row in net.summary.rows:
+    for row in summary.rows:
         shape = "x".join(map(str, row.shape))
         counts = (f"{row.parameters:,}", f"{row.flops:,}", str(row.receptive_field))
         rows.append([str(row.number or ""), row.name, row.kind, shape, *counts])
-    return "\n".join([_title(net), "", plain_table(Table(header, rows)), "", *_totals(net), "", _twin(net)])
-
-
-def _title(net: Net) -> str:
-    config, (channels, side, classes) = net.config, net.images
-    kind = f"{config.family} net of {config.depth} layers"
-    if not config.stage_blocks:
-        return f"{kind}; images {channels}x{side}x{side}, {classes} classes"
-    kind += f", {cast(Any, config.block).value} blocks {config.stage_blocks}"
-    return f"{kind}, shortcut {config.shortcut}; images {channels}x{side}x{side}, {classes} classes"
-
-
-def _totals(net: Net) -> list[str]:
-    summary, memory = net.summary, net.summary.memory
-    return [
+    totals = [
         f"weighted layers   {summary.weighted_layers}",
         f"parameters        {summary.parameters:,}",
         f"FLOPs             {summary.flops:,} per image, forward ({summary.flops // 2:,} multiply-adds)",
         f"training memory   at least {_mebibytes(memory.total)}, at batch {net.config.schedule.batch_size}: "
         f"weights, gradients and momentum {_mebibytes(3 * memory.weights)}, activations {_mebibytes(memory.activations)}",
     ]
+    return "\n".join([_title(net), "", plain_table(Table(header, rows)), "", *totals, "", _twin(net)])
+
+
+def _title(net: Net) -> str:
+    config, (channels, side, classes) = net.config, net.images
+    title = f"{config.family} net of {config.depth} layers"
+    if config.stage_blocks:
+        title += f", {cast(Any, config.block).value} blocks {config.stage_blocks}, shortcut {config.shortcut}"
+    return f"{title}; images {channels}x{side}x{side}, {classes} classes"
 
 
 def _twin(net: Net) -> str:
@@ -190,14 +187,13 @@ def _twin(net: Net) -> str:
     twin = plain_twin(net.config)
     if twin is None:
         return f"It has no plain twin: family {net.config.family} does not have shortcut=none."
-    other, count = describe(twin, net.images), sum(net.config.stage_blocks)
-    own = [row for row in net.summary.rows if ".shortcut" in row.name]
-    kinds = ", ".join(f"{sum(row.kind == kind for row in own)} of {kind}" for kind in dict.fromkeys(row.kind for row in own))
-    parameters, flops = net.summary.parameters - other.summary.parameters, net.summary.flops - other.summary.flops
-    layers = f"layers on the shortcuts: {kinds}" if own else "no layer on the shortcuts"
+    plain = describe(twin, net.images).summary
+    kinds = Counter(row.kind for row in net.summary.rows if ".shortcut" in row.name)
+    layers = ", ".join(f"{count} of {kind}" for kind, count in kinds.items())
     return (
-        f"Compared with its plain twin (shortcut=none): {count} blocks with a shortcut, {layers}; "
-        f"{parameters:+,} parameters, {flops:+,} FLOPs."
+        f"Compared with its plain twin (shortcut=none): {sum(net.config.stage_blocks)} blocks with a shortcut, "
+        f"{f'layers on the shortcuts: {layers}' if layers else 'no layer on the shortcuts'}; "
+        f"{net.summary.parameters - plain.parameters:+,} parameters, {net.summary.flops - plain.flops:+,} FLOPs."
     )
 
 

@@ -31,31 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", metavar="NAME")
     parser.add_argument("--index", action="store_true")
     options = parser.parse_args(arguments)
-    if options.index:
-        return _index(_real(options.folder or Path("results")))
-    if options.folder is None:
+    if options.folder is None and not options.index:
         parser.error("which sweep? its folder lies in results/sweeps/")
-    folder = _real(options.folder)
-    if options.keep is None:
+    folder = Path(os.path.realpath(options.folder or "results"))  # unlike Path.resolve, accepts a loop of links
+    if options.keep is None and not options.index:
         return conclude(folder, unwritten=2)
     try:
+        if options.index:
+            print(f"index: {index.build(folder)}")
+            return 0
         finding = keep(folder, options.keep)
         return print_runs(Tables(finding), finding)
     except (RecordError, OSError, ValueError) as error:
         return refuse(error)
-
-
-def _index(results: Path) -> int:
-    try:
-        print(f"index: {index.build(results)}")
-    except OSError as error:
-        return refuse(error)
-    return 0
-
-
-def _real(path: Path) -> Path:
-    """Resolve links; a loop of links stays, and raises an error when it is opened."""
-    return Path(os.path.realpath(path))
 
 
 if __name__ == "__main__":

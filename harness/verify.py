@@ -29,13 +29,13 @@ from harness.system import console
 from harness.system.cores import threads_here
 
 TOLERANCE = 2.0
-"""Percentage points between final errors in a tolerant check: residual nets of two seeds differ by as much."""
+"""Maximum difference between final errors in a tolerant check, in percentage points: that between two seeds of a residual net."""
 LOOSE = 0.05
-"""Relative difference of the first loss in a tolerant check: same weights and images, other rounding."""
+"""Maximum relative difference between the first losses in a tolerant check: only rounding differs."""
 
 
 class Unverifiable(Exception):
-    """A run that cannot be checked here; the message says why."""
+    """A run that cannot be checked here; the message gives the reason."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,15 +49,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.runs is not None and options.runs < 1:
         return console.refuse("harness.verify", f"--runs {options.runs}: must be at least 1")
     folder = Path(os.path.realpath(options.folder))
+    record = folder / paths.VERIFICATION
     try:
-        earlier = _read_outcomes(folder)
+        earlier = reader.read_json(record)["runs"] if os.path.lexists(record) else []
         outcomes = [_outcome(run, options.root) for run in sample(_runs(folder), options.runs)]
     except (RecordError, OSError) as error:
         return console.refuse("harness.verify", f"cannot be checked: {reader.describe_error(error)}")
     for outcome in outcomes:
         print(f"{outcome['run']}: {outcome['kind']} check: {outcome['found']}")
+    checked = {outcome["run"] for outcome in outcomes}
     try:
-        _write_outcomes(folder, earlier, outcomes)
+        writer.write_json(record, {"runs": [*(outcome for outcome in earlier if outcome["run"] not in checked), *outcomes]})
+        if (folder / paths.SWEEP).is_file():
+            from harness.reporting.build import build
+
+            build(folder)
     except (RecordError, OSError) as error:
         return console.refuse("harness.verify", f"the outcome cannot be written: {reader.describe_error(error)}")
     if any(outcome["same"] is False for outcome in outcomes):
@@ -75,26 +81,8 @@ def _outcome(run: Run, root: str | None) -> dict[str, Any]:
         return {"run": run.name, "kind": "no", "same": None, "found": f"cannot be checked: {reader.describe_error(error)}"}
 
 
-def _read_outcomes(folder: Path) -> list[dict[str, Any]]:
-    """Return the outcomes of earlier checks in this folder; raises RecordError if they cannot be read."""
-    path = folder / paths.VERIFICATION
-    outcomes: list[dict[str, Any]] = reader.read_json(path)["runs"] if os.path.lexists(path) else []
-    return outcomes
-
-
-def _write_outcomes(folder: Path, earlier: Sequence[dict[str, Any]], outcomes: Sequence[dict[str, Any]]) -> None:
-    """Write the outcomes, with the earlier ones of other runs, and rebuild a sweep's report."""
-    checked = {outcome["run"] for outcome in outcomes}
-    others = [outcome for outcome in earlier if outcome["run"] not in checked]
-    writer.write_json(folder / paths.VERIFICATION, {"runs": [*others, *outcomes]})
-    if (folder / paths.SWEEP).is_file():
-        from harness.reporting.build import build
-
-        build(folder)
-
-
 def _runs(folder: Path) -> list[Run]:
-    """Return the run in this folder, or those of a sweep, including damaged ones."""
+    """Return the run in this folder, or the runs of a sweep, including damaged ones."""
     if os.path.lexists(folder / paths.CONFIG):
         return [Run(folder)]
     return [Run(paths.runs_of(folder) / name) for name in Tables(folder).about["runs"]]
@@ -110,8 +98,10 @@ def sample(runs: Sequence[Run], count: int | None) -> list[Run]:
 def verify(run: Run, root: str | None) -> dict[str, Any]:
     """Train the recorded run again in a temporary folder and return the outcome of the comparison.
 
-    Raises Unverifiable if the run is not finished or was recorded with other numerics, RecordError if it is damaged, and
-    ChoiceError if the device or the data are missing.
+    Raises:
+        Unverifiable: if the run is not finished or was recorded with other numerics.
+        RecordError: if the record is damaged.
+        ChoiceError: if the device or the data are missing.
     """
     run.check(optional=paths.PRIVATE)
     if not run.finished():
@@ -132,7 +122,10 @@ def verify(run: Run, root: str | None) -> dict[str, Any]:
         reasons.append("resumed on another machine")
     with tempfile.TemporaryDirectory() as folder:
         again = train(config, folder)
-        difference = loose_difference(run, again) if reasons else exact_difference(run, again)
+        if run.state != again.state:
+            difference: str | None = f"the recorded run is {run.state}, the new one {again.state}"
+        else:
+            difference = loose_difference(run, again) if reasons else exact_difference(run, again)
     kind = f"tolerant ({'; '.join(reasons)}; within {TOLERANCE} points)" if reasons else "exact"
     kept = (run.folder / paths.WEIGHTS).is_file() or run.state == states.DIVERGED
     same = "the same" if kept else "the same (the weights were not kept)"
@@ -140,7 +133,7 @@ def verify(run: Run, root: str | None) -> dict[str, Any]:
 
 
 def differences(recorded: dict[str, Any], here: dict[str, Any]) -> list[str]:
-    """Return the names of what decides the bits and differs from the record: torch, threads, device, processor."""
+    """Return what differs from the recorded environment and can change bits: torch, threads, device, processor."""
     pairs = {
         "torch": (recorded["packages"]["torch"], here["packages"]["torch"]),
         "torch's build": (recorded["torch"], here["torch"]),
@@ -152,9 +145,7 @@ def differences(recorded: dict[str, Any], here: dict[str, Any]) -> list[str]:
 
 
 def exact_difference(run: Run, again: Run) -> str | None:
-    """Return the first step and table at which two records differ in a bit, None if they are identical."""
-    if run.state != again.state:
-        return f"the recorded run is {run.state}, the new one {again.state}"
+    """Return the first step and table in which two records with equal states differ, None if they are bit-identical."""
     by_step: list[tuple[float, str]] = []
     every = ["gradient_norms"] if run.config["gradient_norms"] == GradientNorms.every else []
     for name in (*reversed(run.config["probes"]), *every, "steps", "epochs"):
@@ -162,25 +153,26 @@ def exact_difference(run: Run, again: Run) -> str | None:
         if difference := table_difference(before.drop(columns="seconds", errors="ignore"), now):
             by_step.append((difference[0], f"{paths.table(name)} differs {difference[1]}"))
     if by_step:
-        return min(by_step, key=lambda pair: pair[0])[1]  # at equal steps the first, so the layer before the loss
+        return min(by_step, key=lambda pair: pair[0])[1]  # at equal steps the first table: a layer before the loss
     return _weights_difference(run.folder / paths.WEIGHTS, again.folder / paths.WEIGHTS)
 
 
 def table_difference(before: pd.DataFrame, now: pd.DataFrame) -> tuple[float, str] | None:
-    """Return the first step at which two tables differ, and a text with the place and both values; None if they are equal."""
+    """Return the first step at which two tables differ, and a description with both values; None if they are equal."""
     now = now[[name for name in before.columns if name in now.columns]]
     if list(before.columns) != list(now.columns):
         return -1, f"in its columns: {', '.join(sorted(set(before.columns) ^ set(now.columns)))}"
     rows = min(len(before), len(now))
-    unequal = (before.iloc[:rows] != now.iloc[:rows]) & ~(before.iloc[:rows].isna() & now.iloc[:rows].isna())
-    if unequal.to_numpy().any():
-        row = int(unequal.any(axis=1).to_numpy().argmax())
-        column = str(unequal.columns[int(unequal.iloc[row].to_numpy().argmax())])
-        word, step = ("step", before["step"].iloc[row]) if "step" in before else ("row", row)
-        place = f"at {word} {step}" + (f", {before['name'].iloc[row]}" if "name" in before else "")
-        return step, f"{place}, {column}: {before[column].iloc[row]!r} recorded, {now[column].iloc[row]!r} now"
-    length = f"in its length: {len(before)} rows recorded, {len(now)} now"
-    return None if len(before) == len(now) else (float("inf"), length)
+    unequal = before.head(rows).compare(now.head(rows))  # only rows and columns with a difference; equal values are NaN
+    if not unequal.empty:
+        row = unequal.index[0]
+        column = unequal.loc[row].dropna().index[0][0]
+        word, step = ("step", before["step"][row]) if "step" in before else ("row", row)
+        place = f"at {word} {step}" + (f", {before['name'][row]}" if "name" in before else "")
+        return step, f"{place}, {column}: {before[column][row]!r} recorded, {now[column][row]!r} now"
+    if len(before) != len(now):
+        return float("inf"), f"in its length: {len(before)} rows recorded, {len(now)} now"
+    return None
 
 
 def _weights_difference(before: Path, now: Path) -> str | None:
@@ -189,12 +181,8 @@ def _weights_difference(before: Path, now: Path) -> str | None:
     import torch
     from safetensors.torch import load
 
-    def weights(path: Path) -> dict[str, torch.Tensor]:
-        with reader.parsing(path):
-            state: dict[str, torch.Tensor] = load(reader.read_bytes(path, reader.MAX_CHECKPOINT))
-            return state
-
-    recorded, trained = weights(before), weights(now)
+    with reader.parsing(before):
+        recorded, trained = (load(reader.read_bytes(path, reader.MAX_CHECKPOINT)) for path in (before, now))
     for name, tensor in recorded.items():
         if name not in trained or not torch.equal(tensor, trained[name]):
             return f"the final weights differ, first in {name}"
@@ -202,9 +190,7 @@ def _weights_difference(before: Path, now: Path) -> str | None:
 
 
 def loose_difference(run: Run, again: Run) -> str | None:
-    """Return the first difference beyond the tolerances, None if there is none."""
-    if run.state != again.state:
-        return f"the recorded run is {run.state}, the new one {again.state}"
+    """Return the first difference beyond the tolerances between two records with equal states, None if there is none."""
     first = [record.steps["loss"].iloc[0] for record in (run, again)]
     if abs(first[0] - first[1]) > LOOSE * abs(first[0]):
         return f"the first loss is {first[0]:.6g} recorded, {first[1]:.6g} now"

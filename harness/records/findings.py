@@ -14,18 +14,18 @@ from harness.records import paths, reader, writer
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 BEGUN = ".begun"
-"""Suffix of the hidden name of a begun finding while the complete one takes its place."""
+"""Suffix of the hidden name of a begun finding while the complete one replaces it."""
 
 
 @contextmanager
 def new_finding(results: Path, name: str) -> Iterator[tuple[Path, Path]]:
-    """Yield a hidden folder to be filled, and the path to which it is renamed after the block. If the block fails, it is removed.
+    """Yield a hidden folder, and the path to which it is renamed after the block. If the block fails, the folder is removed.
 
-    The finding has today's date. If a begun finding of that name exists, a folder of any date that contains only a README.md with
-    the expectations, the new folder takes its place and keeps its README.md.
+    The finding has today's date. A begun finding of that name, which has any date and contains only a README.md with the
+    expectations, is replaced by the new folder, which keeps its name and its README.md.
 
     Raises:
-        ValueError: for a name that cannot be a finding's.
+        ValueError: if the name is invalid.
         FileExistsError: if today's finding of that name exists.
     """
     if not NAME.fullmatch(name):
@@ -33,10 +33,11 @@ def new_finding(results: Path, name: str) -> Iterator[tuple[Path, Path]]:
     findings = results / paths.FINDINGS
     findings.mkdir(parents=True, exist_ok=True)
     _recover(findings)
-    begun = next((folder for folder in sorted(findings.glob(f"????-??-??-{name}")) if _is_begun(folder)), None)
+    earlier = sorted(findings.glob(f"????-??-??-{name}"))
+    begun = next((folder for folder in earlier if [path.name for path in folder.glob("*")] == [paths.NOTES]), None)
     finding = begun or findings / f"{date.today().isoformat()}-{name}"
     if not begun and finding.exists():
-        raise FileExistsError(f"{finding}: is a finding already")
+        raise FileExistsError(f"{finding}: this finding already exists")
     hidden = Path(tempfile.mkdtemp(prefix=f".{finding.name}.", dir=findings))
     try:
         hidden.chmod(0o755)
@@ -53,12 +54,8 @@ def new_finding(results: Path, name: str) -> Iterator[tuple[Path, Path]]:
         _recover(findings)
 
 
-def _is_begun(folder: Path) -> bool:
-    return folder.is_dir() and [path.name for path in folder.iterdir()] == [paths.NOTES]
-
-
 def _recover(findings: Path) -> None:
-    """Restore the names of begun findings whose place was not taken, and remove the others."""
+    """Restore the names of begun findings that were not replaced, and remove the others."""
     for hidden in findings.glob(f".*{BEGUN}"):
         finding = hidden.with_name(hidden.name[1 : -len(BEGUN)])
         if finding.exists():

@@ -46,14 +46,12 @@ INDEX = "index.html"
 LAB = "lab"
 
 PRIVATE = (LOG, WEIGHTS, CHECKPOINT, GRADIENT_NORMS)
-"""Files of a run that a finding omits, since they are large or no evidence."""
+"""Files of a run that a finding omits, since they are large or not evidence."""
 
 
 def table(name: str) -> str:
-    """Return the file name of the table `steps`, `epochs` or `gradient_norms`, or of the probe `name`."""
-    if name == "gradient_norms":
-        return GRADIENT_NORMS
-    return f"{name}.csv" if name in ("steps", "epochs") else probe_table(name)
+    """Return the file name of a run's table: `steps`, `epochs`, `gradient_norms`, or the name of a probe."""
+    return {"steps": STEPS, "epochs": EPOCHS, "gradient_norms": GRADIENT_NORMS}.get(name) or probe_table(name)
 
 
 def probe_table(probe: str) -> str:
@@ -66,7 +64,7 @@ def run_folder(results: Path, run: str) -> Path:
 
 
 def lock(results: Path, run: str) -> Path:
-    """Return the file that the process that writes the run has locked."""
+    """Return the lock file of a run; the process that writes the run holds the lock."""
     return results / LOCKS / run
 
 
@@ -75,6 +73,6 @@ def sweep_folder(results: Path, sweep: str) -> Path:
 
 
 def runs_of(sweep: Path) -> Path:
-    """Return the folder of a sweep's runs: inside the sweep folder of a finding, else beside its parent."""
+    """Return the folder of a sweep's runs: inside the sweep folder if it is a finding, else RESULTS/runs."""
     inside = sweep / RUNS
     return inside if inside.is_dir() else sweep.parent.parent / RUNS

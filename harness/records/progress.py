@@ -13,12 +13,12 @@ from harness.records.run import Run
 from harness.records.value_types import printable
 
 ORDER = (states.RUNNING, states.FAILED, states.KILLED, states.DAMAGED, states.DIVERGED, states.INTERRUPTED)
-"""The order of the table; other states come last."""
+"""Order of the states in the table; other states come last."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of one run: its name, state, the facts of its status, and its work in arbitrary units."""
+    """Progress of one run: its name, state and status, and its work in arbitrary units."""
 
     name: str
     state: str
@@ -42,7 +42,7 @@ class Progress:
 
 
 def read_progress(sweep: Path) -> list[Progress]:
-    """Return the progress of every run of a sweep folder. Raises RecordError if the folder is no sweep."""
+    """Return the progress of every run of a sweep folder. Raises RecordError if the folder is not a sweep."""
     runs = paths.runs_of(sweep)
     return [_read_run(Run(runs / name)) for name in reader.read_json(sweep / paths.SWEEP)["runs"]]
 
@@ -68,13 +68,13 @@ def summary(runs: list[Progress]) -> str:
 
 
 def table(runs: list[Progress], lines: int | None = None) -> list[str]:
-    """Return the table as lines, at most `lines` of them: runs being trained first, then those that did not end well."""
-    shown = sorted(runs, key=lambda run: ORDER.index(run.state) if run.state in ORDER else len(ORDER))
-    shown = shown if lines is None else shown[: max(lines - 3, 1)]
-    width = max((len(run.name) for run in shown), default=3)
+    """Return the table as lines, at most `lines` of them; running runs come first, then those with a problem."""
+    ordered = sorted(runs, key=lambda run: ORDER.index(run.state) if run.state in ORDER else len(ORDER))
+    listed = ordered if lines is None else ordered[: max(lines - 3, 1)]
+    width = max((len(run.name) for run in listed), default=3)
     header = f"{'run':{width}}  {'state':11}  {'step':>15}  {'loss':>9}  {'error':>7}  {'left':>8}"
-    hidden = len(runs) - len(shown)
-    return [header, *(_row(run, width) for run in shown), *([f"... and {hidden} more"] if hidden else []), summary(runs)]
+    hidden = len(runs) - len(listed)
+    return [header, *(_row(run, width) for run in listed), *([f"... and {hidden} more"] if hidden else []), summary(runs)]
 
 
 def _row(run: Progress, width: int) -> str:
@@ -88,7 +88,7 @@ def _row(run: Progress, width: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time with a suitable unit: 45 s, 12 min, 3.5 h."""
+    """Return a duration with a suitable unit: 45 s, 12 min, 3.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,7 +1,4 @@
-"""The folder of a run: read it, create it, change its state.
-
-`harness.records.schema` describes the files, `harness.records.reader` and `harness.records.writer` define their formats.
-"""
+"""Read and create a run's folder, and change the state of the run. `harness.records.schema` describes its files."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ from harness.system import locks
 log = logging.getLogger("harness")
 
 CHUNK = 2**22
-"""Bytes of a file that are hashed at a time."""
+"""Bytes of a file that are read at a time for its checksum."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The choices of config.json, completed by the defaults of younger keys."""
+        """The content of config.json, with defaults for keys that were added later."""
         return with_defaults(read_json(self.folder / paths.CONFIG))
 
     @property
@@ -92,7 +89,7 @@ class Run:
 
     @property
     def state_now(self) -> str:
-        """The state; interrupted if the status says running but no process holds the run's lock."""
+        """The state; interrupted if status.json says running but no process holds the run's lock."""
         state, results = self.state, self.folder.parent.parent
         running = state == RUNNING and not locks.is_held(paths.lock(results, self.name))
         return INTERRUPTED if running else state
@@ -104,44 +101,41 @@ class Run:
 
     @property
     def checked_files(self) -> tuple[str, ...]:
-        """The files whose checksums a finished run records: all except its status and its log."""
+        """Names of the files whose checksums a finished run records: all except its status and its log."""
         tables = [paths.table(name) for name in ("steps", "epochs", *self.config["probes"])]
         if self.config["gradient_norms"] == GradientNorms.every:
             tables.append(paths.GRADIENT_NORMS)
         return (paths.CONFIG, paths.ENVIRONMENT, paths.WEIGHTS, *tables)
 
     def check(self, optional: Collection[str] = ()) -> None:
-        """Raise RecordError naming the first file that is missing, unreadable or does not match its checksum.
+        """Raise RecordError for the first file that is missing, unreadable or does not match its checksum.
 
-        Of an unfinished run, which has no checksums, only the status is checked.
-
-        Args:
-            optional: names of files that may be missing.
+        Files named in `optional` may be missing. An unfinished run has no checksums: only its status is checked.
         """
         if not self.folder.is_dir():
-            raise RecordError(f"{self.folder}: {'is no folder' if os.path.lexists(self.folder) else 'the folder is missing'}")
+            raise RecordError(f"{self.folder}: {'is not a folder' if os.path.lexists(self.folder) else 'missing'}")
         if not self.has_status:
             if (self.folder / paths.CONFIG).exists() or not any(self.folder.iterdir()):
-                return  # created, and interrupted before it began
+                return  # interrupted while it was created
             raise RecordError(f"{self.folder / paths.STATUS}: missing")
         status = self.status
-        if status["state"] in FINISHED:
-            if "sha256" not in status:
-                raise RecordError(f"{self.folder / paths.STATUS}: sha256: missing")
-            for name, expected in status["sha256"].items():
-                path = self.folder / name
-                if name in optional and not os.path.lexists(path):
-                    continue
-                if _sha256(path) != expected:
-                    raise RecordError(f"{path}: damaged: its checksum is not the recorded one")
+        if status["state"] not in FINISHED:
+            return
+        if "sha256" not in status:
+            raise RecordError(f"{self.folder / paths.STATUS}: sha256: missing")
+        for name, recorded in status["sha256"].items():
+            path = self.folder / name
+            absent = name in optional and not os.path.lexists(path)
+            if not absent and _sha256(path) != recorded:
+                raise RecordError(f"{path}: damaged: its checksum differs from the recorded one")
 
     def misplaced(self) -> list[Path]:
-        """Return paths of the run's files, except its status, at which there is something else (a folder, a pipe)."""
+        """Return the paths of the run's files, except its status, that exist but are not files (folders, pipes)."""
         names = {*RUN_FILES, paths.RESERVE} - {paths.STATUS} | {path.name for path in self.folder.glob("*.csv.gz")}
         return [path for name in sorted(names) if os.path.lexists(path := self.folder / name) and not path.is_file()]
 
     def finished(self) -> bool:
-        """Return whether the run has a result; a diverged run has one."""
+        """Return whether the run has a result; a diverged run has a result."""
         try:
             return self.state in FINISHED
         except RecordError:
@@ -149,12 +143,12 @@ class Run:
 
 
 def create(config: RunConfig, results: Path) -> Run:
-    """Return the run of `config` below `results`, its folder created if missing and its state set to waiting or interrupted.
+    """Return the run of `config` below `results`; create its folder, or set its state to waiting or interrupted.
 
-    A folder that does not match its records is set aside, never deleted. The caller holds the run's lock.
+    Damaged files are set aside, never deleted. The caller must hold the run's lock.
 
     Raises:
-        ChoiceError: if the folder has a run with other choices. Its name has only choices that differ from their defaults.
+        ChoiceError: if the recorded choices differ. The folder's name does not reveal that a default has changed.
     """
     run = Run(paths.run_folder(results, config.run_name()))
     checkpoint = run.folder / paths.CHECKPOINT
@@ -172,7 +166,7 @@ def create(config: RunConfig, results: Path) -> Run:
 
 
 def _check_same_choices(run: Run, config: RunConfig) -> None:
-    """Raise ChoiceError if the recorded value of a key differs, for example because it followed an earlier default."""
+    """Raise ChoiceError if the recorded value of a key differs, for example because its default has changed."""
     try:
         recorded = flatten(run.config)
     except RecordError as error:  # the run is unfinished, and the choices of its checkpoint are unknown
@@ -182,14 +176,14 @@ def _check_same_choices(run: Run, config: RunConfig) -> None:
     keys = [key for key in recorded | requested if recorded.get(key) != requested.get(key) and key != "plugins"]
     if keys:
         pairs = [f"{key}={shown(recorded.get(key))} there, {key}={shown(requested.get(key))} now" for key in keys]
-        raise ChoiceError(f"{run.folder}: is a run of other choices ({'; '.join(pairs)}); move it away to train these")
+        raise ChoiceError(f"{run.folder}: is a run with other choices ({'; '.join(pairs)}); move it away to train these")
 
 
 def _repair(run: Run) -> None:
-    """Set aside what cannot be part of a run's record, and remove the temporary files of a killed process."""
+    """Set aside damaged files, and remove the temporary files of a killed process."""
     try:
         for path in run.misplaced():
-            log.warning("%s: is no file; it is kept as %s", path, set_aside(path).name)
+            log.warning("%s: is not a file; it is kept as %s", path, set_aside(path).name)
         run.check()
         for path in run.folder.glob(".*"):
             if not path.is_dir():
@@ -199,7 +193,7 @@ def _repair(run: Run) -> None:
     except (RecordError, OSError) as error:
         resumes = run.has_status and (run.folder / paths.CHECKPOINT).exists()
         aside = set_aside(run.folder / paths.STATUS if resumes else run.folder)
-        log.warning("%s; it is kept as %s, and the run is done again", error, aside.name)
+        log.warning("%s; it is kept as %s, and the run is repeated", error, aside.name)
 
 
 def write_status(run: Run, state: str, durable: bool = True, **facts: Any) -> None:
@@ -208,7 +202,7 @@ def write_status(run: Run, state: str, durable: bool = True, **facts: Any) -> No
 
 
 def conclude(run: Run, state: str, **facts: Any) -> None:
-    """Write the final state of a run. If it is finished, add the checksums of its files and remove its checkpoint."""
+    """Write the final state of a run. A finished run gets the checksums of its files and loses its checkpoint."""
     if state in FINISHED:
         facts["sha256"] = {path.name: _sha256(path) for path in sorted(run.folder.iterdir()) if path.name in run.checked_files}
     write_status(run, state, **facts)

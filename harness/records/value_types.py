@@ -118,17 +118,16 @@ def _faults(value: Any, schema: Schema, path: str) -> Iterator[str]:
                 yield f"{_join(path, key)}: missing"
 
 
-def find_malformation(value: Any) -> str | None:
-    """Return a description of invalid Unicode or of more than MAX_DEPTH levels in a value, or None."""
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        if invalid := next((item for item in level if isinstance(item, str) and SURROGATE.search(item)), None):
-            return f"contains invalid Unicode: {quote(invalid)}"
-        groups = [item for item in level if isinstance(item, dict | list)]
-        level = [child for group in groups for child in ([*group, *group.values()] if isinstance(group, dict) else group)]
-        if not level:
-            return None
-    return f"is nested more than {MAX_DEPTH} levels deep"
+def find_malformation(value: Any, levels: int = MAX_DEPTH) -> str | None:
+    """Return a description of invalid Unicode, or of more than `levels` levels of lists and objects, in a value; or None."""
+    if isinstance(value, str) and SURROGATE.search(value):
+        return f"contains invalid Unicode: {quote(value)}"
+    if not isinstance(value, dict | list):
+        return None
+    if levels == 0:
+        return f"is nested more than {MAX_DEPTH} levels deep"
+    children = [*value, *value.values()] if isinstance(value, dict) else value
+    return next(filter(None, (find_malformation(child, levels - 1) for child in children)), None)
 
 
 def quote(value: Any) -> str:

@@ -22,10 +22,8 @@ from harness.records.upgrade import FORMAT, VERSIONED
 def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
     """Write a file atomically: under a temporary name in the same folder, then renamed.
 
-    The folder is created if missing. Its parent must exist, so that a results folder that was moved away is not created again.
-
-    Args:
-        durable: flush the file to disk before it is renamed.
+    A missing folder is created; its parent must exist, so that a results folder that was moved is not created again. With
+    `durable`, the file is flushed to disk before it is renamed.
     """
     path.parent.mkdir(exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -47,7 +45,7 @@ def write_text(path: Path, text: str, durable: bool = True) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any], durable: bool = True) -> None:
-    """Write a JSON object; a file of a run states its format (`harness.records.upgrade`)."""
+    """Write a JSON object, with its format (`harness.records.upgrade`) if the file is versioned."""
     if path.name in VERSIONED:
         content = {"format": FORMAT, **content}
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", durable)
@@ -57,26 +55,23 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table as CSV, gzipped if the name ends in .gz. Equal tables give equal bytes."""
     text = table.to_csv(index=False, na_rep="", lineterminator="\n").encode()
     if path.suffix == ".gz":
-        packed = io.BytesIO()
-        with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0, filename="") as file:
-            file.write(text)
-        text = packed.getvalue()
+        text = gzip.compress(text, mtime=0)
     write_bytes(path, text)
 
 
 def write_vectors(path: Path, vectors: Mapping[str, NDArray[np.float32]]) -> None:
-    """Write vectors of equal length as npz, by their names. Equal vectors give equal bytes."""
+    """Write named vectors of equal length as npz. Equal vectors give equal bytes."""
     packed = io.BytesIO()
     np.savez(packed, **dict[str, Any](vectors))
     write_bytes(path, packed.getvalue())
 
 
 def make_table(name: str, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return rows as a table with the columns of the file `name`, in order. Raises KeyError for any other column."""
-    columns = COLUMNS.get(name)
+    """Return rows as a table with the columns of the file `name`, in order. Raises KeyError for an unknown column."""
+    columns = list(COLUMNS.get(name, ()))
     if columns and rows and (extra := set(rows[0]) - set(columns)):
         raise KeyError(f"{name} has no column {min(extra)}")
-    return pd.DataFrame(list(rows), columns=None if columns is None else list(columns))
+    return pd.DataFrame(list(rows), columns=columns or None)
 
 
 def set_aside(path: Path) -> Path:

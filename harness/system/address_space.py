@@ -8,23 +8,23 @@ from pathlib import Path
 from harness.config.registry import ChoiceError
 
 LOADING = 512 * 2**20
-"""The least bytes for loading torch; with fewer, OpenBLAS ends the process when it is loaded."""
+"""Minimum bytes for loading torch; with fewer, OpenBLAS ends the process when it is loaded."""
 TRAINING = 384 * 2**20
-"""The least bytes for a small training once torch is loaded; with fewer, OpenBLAS may look for memory forever."""
+"""Minimum bytes for a small training after torch is loaded; with fewer, OpenBLAS may search for memory forever."""
 
 
 def check(needed: int) -> None:
-    """Raise ChoiceError if this process may not take `needed` more bytes of address space."""
+    """Raise ChoiceError if `ulimit -v` leaves fewer than `needed` bytes of address space."""
     limit, used = _limit(), _used()
     if limit is not None and limit - used < needed:
         raise ChoiceError(
-            f"{_mib(limit)} of address space are too few: {_mib(used)} are in use, and at least {_mib(needed)} more are "
-            "needed; raise the limit (ulimit -v)"
+            f"{_mib(limit)} of address space are too few: {_mib(used)} are used, and at least {_mib(needed)} more are needed; "
+            "raise the limit (ulimit -v)"
         )
 
 
 def explain_import_error(error: BaseException) -> str:
-    """Return a message for a user about a library that cannot be loaded."""
+    """Return a message for users about a library that cannot be loaded."""
     limit, reason = _limit(), " ".join(str(error).split()) or type(error).__name__
     remedy = "" if limit is None else f"; {_mib(limit)} of address space may be too few: raise the limit (ulimit -v)"
     return f"a library cannot be loaded: {reason}{remedy}"

@@ -1,8 +1,7 @@
-"""Standard streams, signals and exit codes of every command.
+"""Standard streams, signals and exit codes of every command: no terminal, pipe or full disk causes a traceback.
 
-`guard` is called when Python first imports this package for `python -m harness.COMMAND`, before the command's own imports;
-`run` runs the command. Neither shows a traceback because of a terminal, a pipe or a full disk. Only modules that Python has
-already loaded are imported here, so that Ctrl-C is handled almost from the start.
+`guard` is called before the imports of a command, `run` runs the command. This module imports only modules that Python has
+already loaded, so that Ctrl-C is handled almost from the start.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 INTERRUPTED, PIPE_CLOSED = 128 + signal.SIGINT, 128 + signal.SIGPIPE
-"""Exit codes, as a shell gives them to programs ended by SIGINT and SIGPIPE."""
+"""Exit codes that a shell reports for programs ended by SIGINT and SIGPIPE."""
 _interrupted = False
 
 
 class _Messages(io.TextIOWrapper):
-    """The standard error stream; where nothing can be written, messages are lost without an error."""
+    """The standard error stream. Messages that cannot be written are dropped without an error."""
 
     def write(self, text: str) -> int:
         try:
@@ -41,13 +40,13 @@ class _Messages(io.TextIOWrapper):
 
 
 def guard() -> None:
-    """Escape text that cannot be encoded, open closed streams, and let Ctrl-C end the process at once until `begin`."""
+    """Escape characters that cannot be encoded, open closed streams, and let Ctrl-C end the process at once until `begin`."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
     for number in (0, 1, 2):
         try:
             os.fstat(number)
-        except OSError:  # closed: the next file to be opened would get its number, and the output
+        except OSError:  # closed: the next opened file would get this number, and the output
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # stays open
@@ -61,12 +60,12 @@ def guard() -> None:
 
 
 def _leave(number: int, frame: object) -> NoReturn:
-    """Exit at once: an exception in the middle of an import would become another one, or a crash."""
+    """Exit at once: an exception in the middle of an import would become another exception, or a crash."""
     os._exit(INTERRUPTED)
 
 
 def begin() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt again after `guard`: from now on there is something to save or to remove."""
+    """Let Ctrl-C raise KeyboardInterrupt again after `guard`: from now on there are results to save or files to remove."""
     if signal.getsignal(signal.SIGINT) is _leave:
         signal.signal(signal.SIGINT, _interrupt)
 
@@ -87,7 +86,7 @@ def run(command: str, main: Callable[[], int]) -> NoReturn:
     except Exception:
         if not _interrupted:
             raise
-        code = INTERRUPTED  # a library interrupted in an import or a callback raises another exception
+        code = INTERRUPTED  # an interrupted library may raise another exception
     raise SystemExit(code)
 
 
@@ -118,14 +117,14 @@ def parser(command: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def refuse(command: str, error: object) -> int:
-    """Print the reason why a command cannot run, on one line of stderr, and return its exit code, 2."""
+    """Print an error as one line on stderr, and return the exit code for a command that cannot run, 2."""
     text = " ".join(str(error).split())
     print(f"{command}: {''.join(char if char.isprintable() else ascii(char)[1:-1] for char in text)}", file=sys.stderr)
     return 2
 
 
 def _discard(number: int) -> None:
-    """Discard a stream's buffered and further output, also when the process exits."""
+    """Discard the buffered and all further output of a stream, also when the process exits."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, number)
     os.close(null)

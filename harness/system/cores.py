@@ -6,22 +6,22 @@ import os
 
 
 def available_cores() -> int:
-    """Return the number of CPU cores that this process may use, at least 1, and at most Slurm's allotment."""
+    """Return the number of CPU cores that this process may use, within the limits of Slurm and OpenMP; at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, _variable("SLURM_CPUS_PER_TASK"), thread_limit()))
 
 
 def threads_here(threads: int | str) -> int:
-    """Return the CPU threads of a run in this process; "auto" means one for each available core."""
+    """Return the number of CPU threads of a run in this process; "auto" means one for each available core."""
     return available_cores() if threads == "auto" else int(threads)
 
 
 def thread_limit() -> int:
-    """Return the most threads that OpenMP starts; torch would wait for more forever."""
+    """Return the maximum number of OpenMP threads; torch would wait forever for more."""
     return max(1, _variable("OMP_THREAD_LIMIT"))
 
 
 def _variable(name: str) -> int:
-    """Return the whole number in an environment variable, 10**9 if it has none."""
+    """Return the whole number in an environment variable; 10**9 if it is unset or not a number."""
     value = os.environ.get(name, "").strip()
     return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 10**9

@@ -1,7 +1,6 @@
-"""One writer per run: lock files, which the system frees when the process that holds them ends, however it ends.
+"""Lock files, which let one process write a run. The system releases a lock when its process ends, even if it is killed.
 
-filelock does the locking. Here is what it does not do: it leaves lock files behind, while a results folder shall hold nothing
-but results; it locks whatever a path names, while only regular files are locked here; it cannot inspect a lock without taking it.
+This module extends filelock: it removes lock files after use, locks only regular files, and inspects a lock without taking it.
 """
 
 from __future__ import annotations
@@ -17,21 +16,20 @@ from pathlib import Path
 from filelock import Timeout, UnixFileLock
 
 TRIES = 100
-"""Attempts to lock a file whose folder other processes keep removing; each failure takes one of them a window of microseconds."""
+"""Attempts to lock a file whose folder other processes remove. A failure is rare: the folder must vanish within microseconds."""
 UNSUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
-"""Errors of flock where the file system keeps no locks: Lustre without `-o flock`, some NFS and FUSE mounts."""
+"""Errors of flock on file systems without locks: Lustre without `-o flock`, some NFS and FUSE mounts."""
 
 
 class LockError(OSError):
-    """A lock that nobody can take; the message names the path and the remedy."""
+    """A file cannot be locked; the message gives the path and the remedy."""
 
 
 @contextmanager
 def try_lock(path: Path) -> Iterator[bool]:
-    """Lock the file `path` for the block, without waiting; yields False if another process holds the lock.
+    """Lock the file `path` for the block, without waiting. Yields False if another process holds the lock.
 
-    The folder of the lock file is created if needed, the folder above must exist. Raises LockError where the file cannot be
-    locked.
+    A missing folder of the file is created; its parent must exist. Raises LockError if the file cannot be locked.
     """
     acquired = _acquire(path)
     if acquired is None:
@@ -41,15 +39,15 @@ def try_lock(path: Path) -> Iterator[bool]:
     try:
         yield True
     finally:
-        if lock.is_locked:  # not in a forked child: the lock is its parent's
-            with suppress(OSError):  # the folder may be gone or read-only by now; a lock file without a holder does no harm
+        if lock.is_locked:  # false in a forked child: the parent owns the lock
+            with suppress(OSError):  # the folder may be gone or read-only; a lock file left behind does no harm
                 if os.path.samestat(path.lstat(), status):
                     path.unlink()
             lock.release()
 
 
 def is_held(path: Path) -> bool:
-    """Return whether another process holds the lock, without taking it; True where that cannot be determined."""
+    """Return whether another process holds the lock, without taking it; True if that cannot be determined."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
@@ -64,7 +62,7 @@ def is_held(path: Path) -> bool:
 
 
 def _acquire(path: Path) -> tuple[UnixFileLock, os.stat_result] | None:
-    """Return the lock and the status of its file, None if another process holds it; raises LockError if nobody can."""
+    """Return the lock and the status of its file, or None if another process holds it. Raises LockError as `try_lock` does."""
     reason: object = None
     for _ in range(TRIES):
         try:
@@ -78,21 +76,17 @@ def _acquire(path: Path) -> tuple[UnixFileLock, os.stat_result] | None:
         except Timeout:
             return None
         except (FileNotFoundError, FileExistsError) as error:
-            reason = error  # another process has just removed the empty folder, or it is not a folder
+            reason = error  # another process has just removed the folder, or it is not a folder
         except LockError:
             raise
         except OSError as error:
             if error.errno in UNSUPPORTED | {errno.EIO}:
                 with suppress(OSError):
                     path.unlink()
-            raise LockError(_message(path, error)) from error
-    raise LockError(f"{path.parent}: no lock can be made there ({reason})")
-
-
-def _message(path: Path, error: OSError) -> str:
-    if error.errno not in UNSUPPORTED:
-        return f"{path}: cannot be locked ({error.strerror}); move it away"
-    return (
-        f"{path.parent}: its file system keeps no locks (flock: {error.strerror}); "
-        "mount it with flock, or keep results elsewhere: results=FOLDER"
-    )
+            if error.errno in UNSUPPORTED:
+                advice = "mount it with flock, or keep results elsewhere: results=FOLDER"
+                raise LockError(
+                    f"{path.parent}: its file system does not support locks (flock: {error.strerror}); {advice}"
+                ) from error
+            raise LockError(f"{path}: cannot be locked ({error.strerror}); move it away") from error
+    raise LockError(f"{path.parent}: no file can be locked there ({reason})")

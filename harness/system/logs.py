@@ -1,4 +1,4 @@
-"""The log of the harness, on stderr."""
+"""The logger of the harness."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ log = logging.getLogger("harness")
 
 
 def log_to_stderr() -> None:
-    """Write the log to stderr too; a second call changes nothing."""
+    """Also write the log to stderr. A second call changes nothing."""
     if not any(type(handler) is logging.StreamHandler for handler in log.handlers):
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(message)s"))

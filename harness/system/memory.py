@@ -1,4 +1,4 @@
-"""Check that the images of a data set fit into memory, which holds all of them."""
+"""Check that all images of a data set fit into memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.config.registry import ChoiceError
 
 SHARE = 0.5
-"""The share of the available memory that images may take: they are copied once when they are split."""
+"""Maximum share of the available memory that images may use; splitting copies them once."""
 
 
 def check(needed: int, what: str) -> None:
@@ -17,12 +17,12 @@ def check(needed: int, what: str) -> None:
     if needed > SHARE * (free := available()):
         raise ChoiceError(
             f"{what} take {needed / 2**30:,.1f} GiB of memory, more than half of the {free / 2**30:,.1f} GiB available; "
-            "a run keeps all its images there: take fewer or smaller ones"
+            "a run keeps all its images in memory: use fewer or smaller ones"
         )
 
 
 def available() -> int:
-    """Return the bytes that this process may allocate: the machine's free memory, or its control group's limit."""
+    """Return the bytes that this process may allocate: the machine's free memory, at most the limit of its control group."""
     limits = [installed()]
     with suppress(OSError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -31,7 +31,7 @@ def available() -> int:
 
 
 def installed() -> int:
-    """Return the bytes of the machine's memory, or the control group's limit if that is less."""
+    """Return the bytes of the machine's memory, at most the limit of the process's control group."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     with suppress(OSError, StopIteration, ValueError):  # ValueError: "max", no limit
         groups = Path("/proc/self/cgroup").read_text().splitlines()

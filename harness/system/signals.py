@@ -1,4 +1,4 @@
-"""Stop requests by signals: recorded at once, acted on where it is safe."""
+"""Stop requests by signals. They are recorded at once and obeyed where it is safe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stop:
-    """A stop request; `signal` is the number of the signal that made it, None and false before."""
+    """A stop request: true once a signal has requested a stop. `signal` is its number, or None."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -21,7 +21,7 @@ class Stop:
         return self.signal is not None
 
     def request(self, number: int, frame: FrameType | None = None) -> None:
-        """Record the request; if there was one before, Ctrl-C raises KeyboardInterrupt."""
+        """Record the signal `number`; after an earlier request, Ctrl-C raises KeyboardInterrupt."""
         if self and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
@@ -35,9 +35,9 @@ def enclosing_stop() -> Stop | None:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Yield a Stop that SIGTERM, SIGINT and SIGHUP request within the block; a nested block has the same Stop.
+    """Yield a Stop, which SIGTERM, SIGINT and SIGHUP set within the block. Nested blocks share the Stop of the outermost.
 
-    Signals are handled in the main thread only, and one that is ignored (nohup) stays ignored.
+    Signals are handled only in the main thread. Ignored signals (nohup) stay ignored.
     """
     outer = enclosing_stop()
     stop = Stop() if outer is None else outer

@@ -123,11 +123,11 @@ def test_the_citation_file_has_what_the_format_requires():
     assert {key for key in citation if key not in ALLOWED} == set()
     for work in (citation, *citation["references"]):
         assert work["authors"]
-        assert all(set(one) == {"name"} or set(one) == {"given-names", "family-names"} for one in work["authors"])
-    assert all({"type", "title", "authors"} <= set(one) for one in citation["references"])
-    values = [one["identifiers"][0]["value"] for one in citation["references"]]
+        assert all(set(person) == {"name"} or set(person) == {"given-names", "family-names"} for person in work["authors"])
+    assert all({"type", "title", "authors"} <= set(work) for work in citation["references"])
+    values = [work["identifiers"][0]["value"] for work in citation["references"]]
     assert values == ["arXiv:1512.03385", "arXiv:1603.05027"]
-    assert [one["url"].rpartition("/")[2] for one in citation["references"]] == [value.partition(":")[2] for value in values]
+    assert [work["url"].rpartition("/")[2] for work in citation["references"]] == [value.partition(":")[2] for value in values]
 
 
 ALLOWED = {

@@ -123,21 +123,21 @@ def test_the_readme_shows_the_numbers_of_its_findings():
     linked = set(re.findall(r"results/findings/([^/)\s\]]+)", README))
     tables = [pd.read_csv(finding / paths.RUNS_TABLE, keep_default_na=False) for finding in SWEEPS if finding.name in linked]
     runs = pd.concat(tables).set_index("run")
-    header, shown = [], 0
+    header, checked = [], 0
     for words in (line.split() for line in README.splitlines() if line.startswith("    ")):
         if words[-1:] == ["run"]:
             header = words
         elif words and words[-1] in runs.index:
             rows = runs.loc[[words[-1]], header[:-1]].to_numpy().tolist()  # two of a run in two findings
             assert any(all(map(same, words[:-1], row)) for row in rows), (words, rows)
-            shown += 1
-    assert shown
+            checked += 1
+    assert checked
 
 
 def test_the_readme_shows_the_verdicts_of_its_findings():
     """In the column of a finding's report, every cell has the verdicts of that report on the claim."""
     findings: list[str | None] = []
-    shown = 0
+    checked = 0
     for line in README.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
         linked = [re.search(r"results/findings/([^/]+)/report\.md", cell) for cell in cells]
@@ -149,8 +149,8 @@ def test_the_readme_shows_the_verdicts_of_its_findings():
                     verdicts = json.loads((ROOT / "results" / "findings" / finding / paths.VERDICTS).read_text())["verdicts"]
                     expected = {verdict["verdict"] for verdict in verdicts if verdict["claim"] == cells[0]}
                     assert set(cell.split(", ")) == (expected or {""}), (cells[0], finding)
-                    shown += 1
-    assert shown
+                    checked += 1
+    assert checked
 
 
 def test_the_readme_shows_the_speed_that_was_measured():

@@ -100,10 +100,10 @@ def test_the_files_of_a_run_and_of_its_sweep_hold_what_is_said(tmp_path):
         assert list(pd.read_csv(trained / name)) == list(columns)
     table = list(pd.read_csv(sweep / paths.RUNS_TABLE))
     assert table[-len(schema.RESULTS) :] == list(schema.RESULTS)
-    places = {paths.SWEEP: sweep, paths.REPORT_SUMMARY: sweep, paths.VERIFICATION: FINDING}
+    folders = {paths.SWEEP: sweep, paths.REPORT_SUMMARY: sweep, paths.VERIFICATION: FINDING}
     for name, listed in schema.KEYS.items():
-        found = json.loads((places.get(name, trained) / name).read_text())
-        assert set(found) <= set(listed), name
-        assert set(found) == set(listed) or name == paths.STATUS  # which has some keys only of runs that failed, or were resumed
+        written = json.loads((folders.get(name, trained) / name).read_text())
+        assert set(written) <= set(listed), name
+        assert set(written) == set(listed) or name == paths.STATUS  # some keys exist only in failed or resumed runs
     for verdict in json.loads((sweep / paths.VERDICTS).read_text())["verdicts"]:
         assert set(verdict) == set(schema.VERDICT)

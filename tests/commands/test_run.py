@@ -26,8 +26,8 @@ def harness_run(*arguments, results, expect=0):
 
 
 def only(folder):
-    (found,) = folder.iterdir()
-    return found
+    (child,) = folder.iterdir()
+    return child
 
 
 BAD = [

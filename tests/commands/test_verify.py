@@ -45,7 +45,7 @@ def test_a_sweep_is_trained_again_to_the_same_bits_and_the_report_says_so(result
     assert verify.main([str(folder)]) == 0
     assert capsys.readouterr().out.count("exact check: the same") == 2
     outcomes = json.loads((folder / paths.VERIFICATION).read_text())["runs"]
-    assert [one["same"] for one in outcomes] == [True, True]
+    assert [outcome["same"] for outcome in outcomes] == [True, True]
     text = (folder / paths.REPORT_MARKDOWN).read_text()
     assert "exact | the same" in text
     assert "Checked by training again? | 2 of 2 runs the same" in text

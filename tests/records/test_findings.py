@@ -21,13 +21,13 @@ def verdicts(folder):
     return {(entry["claim"], json.dumps(entry["settings"], sort_keys=True)): entry for entry in entries}
 
 
-def same(one, other):
+def same(left, right):
     """Return whether two JSON values are equal, floats within 1e-9: numpy versions differ in the order of summation."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other or (isinstance(one, float) and isinstance(other, float) and math.isclose(one, other, rel_tol=1e-9))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(same(value, right[key]) for key, value in left.items())
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(same, left, right))
+    return left == right or (isinstance(left, float) and isinstance(right, float) and math.isclose(left, right, rel_tol=1e-9))
 
 
 @pytest.mark.parametrize("finding", SWEEPS, ids=lambda path: path.name)

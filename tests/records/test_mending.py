@@ -165,16 +165,16 @@ def test_a_record_without_permission_is_set_aside(name, folder, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_looked_into_is_set_aside(tmp_path, monkeypatch):
-    one = create(tiny(), tmp_path)
+    created = create(tiny(), tmp_path)
 
     def refuse(self):
-        raise PermissionError(errno.EACCES, "Permission denied", str(one.folder))
+        raise PermissionError(errno.EACCES, "Permission denied", str(created.folder))
 
     with monkeypatch.context() as patch:
         patch.setattr(Run, "misplaced", refuse)
         create(tiny(), tmp_path)
-    assert one.folder.with_name(f"{one.folder.name}.damaged-1").is_dir()
-    assert one.state == states.WAITING
+    assert created.folder.with_name(f"{created.folder.name}.damaged-1").is_dir()
+    assert created.state == states.WAITING
 
 
 def test_two_pieces_of_damage_are_both_kept(folder):

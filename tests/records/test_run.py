@@ -93,30 +93,30 @@ def record_with_default(run, key, value):
 
 
 def test_a_run_of_another_default_is_not_taken_for_the_one_that_is_asked_for(tmp_path, capsys):
-    asked = tiny()
-    finish(tmp_path, asked, 10.0, 12.0)
-    assert create(asked, tmp_path).finished()
-    record_with_default(Run(paths.run_folder(tmp_path, asked.run_name())), "momentum", 0.8)
+    requested = tiny()
+    finish(tmp_path, requested, 10.0, 12.0)
+    assert create(requested, tmp_path).finished()
+    record_with_default(Run(paths.run_folder(tmp_path, requested.run_name())), "momentum", 0.8)
     words = r"schedule\.momentum=0\.8 there, schedule\.momentum=0\.9 now"
     with pytest.raises(ChoiceError, match=words):
-        create(asked, tmp_path)
+        create(requested, tmp_path)
     with pytest.raises(ChoiceError, match=words):
-        harness.train(asked, tmp_path)
+        harness.train(requested, tmp_path)
     assert run.main(["-m", "depth=8", "seed=0,1", *KEYS, f"results={tmp_path}"]) == 2
     assert re.search(words, capsys.readouterr().err)
     assert not (tmp_path / paths.SWEEPS).exists()
 
 
 def test_a_begun_run_of_another_default_is_not_gone_on_with_and_one_without_a_step_is_written_anew(tmp_path):
-    asked = tiny()
-    begun = create(asked, tmp_path)
+    requested = tiny()
+    begun = create(requested, tmp_path)
     choices = json.loads((begun.folder / paths.CONFIG).read_text()) | {"growth": 24}
     writer.write_json(begun.folder / paths.CONFIG, choices)
-    assert create(asked, tmp_path).config["growth"] == 12
+    assert create(requested, tmp_path).config["growth"] == 12
     writer.write_json(begun.folder / paths.CONFIG, choices)
     (begun.folder / paths.CHECKPOINT).touch()
     with pytest.raises(ChoiceError, match="growth=24 there, growth=12 now"):
-        create(asked, tmp_path)
+        create(requested, tmp_path)
 
 
 def test_of_a_begun_run_whose_choices_cannot_be_read_the_checkpoint_is_set_aside(tmp_path):

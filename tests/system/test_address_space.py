@@ -1,4 +1,4 @@
-"""Where too little address space is left for torch or a training, that is said in one sentence, and nothing is started."""
+"""If too little address space is left for torch or a training, one sentence says so, and nothing is started."""
 
 import resource
 import subprocess
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def limited(mib, tmp_path):
-    """Run the command with so much address space; return its end."""
+    """Run the command with `mib` MiB of address space; return the finished process."""
     command = [sys.executable, "-m", "harness.run", "depth=8", *KEYS, f"results={tmp_path / 'results'}"]
     limit = f'ulimit -v {mib * 1024}; exec "$@"'
     return subprocess.run(["sh", "-c", limit, "sh", *command], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)

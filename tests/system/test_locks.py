@@ -1,4 +1,4 @@
-"""One writer per run: where nothing can be locked or written that is said in one sentence, and nothing spins or starts."""
+"""One writer per run: if nothing can be locked or written, one sentence says so, and nothing spins or starts."""
 
 import errno
 import fcntl
@@ -42,9 +42,9 @@ def names(folder):
 def test_what_is_no_folder_below_results_is_named_and_nothing_is_started(place, wrong, tmp_path, capsys):
     WRONG[wrong](tmp_path / place)
     assert run.main(["-m", "depth=8", "seed=0,1", *KEYS, f"results={tmp_path}"]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert f"{tmp_path / place}: is not a folder" in said
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert f"{tmp_path / place}: is not a folder" in message
     assert names(tmp_path) == [place]
     with pytest.raises(ChoiceError, match="is not a folder"):
         harness.train(tiny(), tmp_path)
@@ -90,12 +90,12 @@ def test_a_file_system_without_locks_is_named_and_nothing_is_started(number, tmp
 
     monkeypatch.setattr(fcntl, "flock", flock)
     assert run.main(["-m", "depth=8", "seed=0,1", *KEYS, f"results={tmp_path}"]) == 2
-    said = capsys.readouterr().err
-    assert str(tmp_path / paths.LOCKS) in said
-    assert os.strerror(number) in said
+    message = capsys.readouterr().err
+    assert str(tmp_path / paths.LOCKS) in message
+    assert os.strerror(number) in message
     if number != errno.EIO:
-        assert "its file system keeps no locks" in said
-        assert "mount it with flock, or keep results elsewhere: results=FOLDER" in said
+        assert "its file system does not support locks" in message
+        assert "mount it with flock, or keep results elsewhere: results=FOLDER" in message
     assert names(tmp_path) == []
     with pytest.raises(ChoiceError, match=os.strerror(number)):
         harness.train(tiny(), tmp_path)
