@@ -63,8 +63,3 @@ def of_sweep(tables: Tables) -> Experiment:
                 experiment.question or own.question, (*experiment.pictures, *own.pictures), (*own.claims, *experiment.claims)
             )
     return experiment
-
-
-def claims_of(tables: Tables) -> tuple[Claim, ...]:
-    """Return the claims to judge on a sweep."""
-    return of_sweep(tables).claims

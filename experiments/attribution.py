@@ -1,16 +1,15 @@
 """Attribution: does the size of the gradients cause the degradation of deep plain nets with batch normalisation?
 
-He et al. 2015, section 4.1, call the difficulty of their plain nets "unlikely to be caused by vanishing gradients". The
-intervention `update_scaling=layerwise` (harness.training.update_scaling) removes the size of the gradients: every layer moves by
-the same fraction of its weights, however small or large its gradient. Any remaining degradation has another cause. Equal steps
-that take a point or more off the rise of the error contradict the claim. Equal steps that add to the rise do not: steps that no
-longer shrink with the gradient may need another learning rate. The report states the change in either case.
-
-Nets without batch normalisation are the control: their gradients do vanish, and a net that learned nothing learns with equal
-steps.
+He et al. 2015, section 4.1, call the difficulty of their plain nets "unlikely to be caused by vanishing gradients". With
+`update_scaling=layerwise` (harness.training.update_scaling) every layer moves by the same fraction of its weights, whatever the
+size of its gradient. Any remaining degradation has another cause. Equal steps that increase the rise of the error do not
+contradict the claim: they may need another learning rate. Nets without batch normalisation, whose gradients do vanish, are the
+control.
 """
 
 from __future__ import annotations
+
+from statistics import fmean
 
 from harness import plots
 from harness.analysis import stats
@@ -39,9 +38,9 @@ def change_of_rise(setting: Setting) -> Evidence | MissingRuns:
     names = [f"{steps}, {depth} layers" for depth in ends for steps in ("equal steps", "steps as they are")]
     values = dict(zip(names, (*shallow, *deep), strict=True))
     change = stats.difference_of_gaps(deep, shallow)
-    note = f"As it is the error rises by {rise:.2f} points, with equal steps by {rise + change.value:.2f}."
+    note = f"With ordinary steps the error rises by {rise:.2f} points, with equal steps by {rise + change.value:.2f}."
     if change.value > LEAST:
-        note += " Equal steps are no neutral change here: they make the rise larger, which no size of a gradient explains."
+        note += " Equal steps are not neutral here: they make the rise larger, which the size of the gradients cannot explain."
     name = f"rise of the training error from {ends[0]} to {ends[1]} layers, change"
     return Evidence(
         Statistic(name, change, above(-LEAST), values, "points"), notes=(note, *_control(setting)), used={"depth": ends}
@@ -54,7 +53,7 @@ def _control(setting: Setting) -> list[str]:
     for depth in setting.depths(**BARE):
         equal, ordinary = _equal_and_ordinary(setting, BARE, depth)
         if seeds := sorted(equal.keys() & ordinary.keys()):
-            after, before = (sum(errors[seed] for seed in seeds) / len(seeds) for errors in (equal, ordinary))
+            after, before = (fmean(errors[seed] for seed in seeds) for errors in (equal, ordinary))
             changes.append(f"without normalisation, {depth} layers: {before:.2f} to {after:.2f} %")
     return [f"Where gradients vanish, equal steps change the training error: {'; '.join(changes)}."] if changes else []
 

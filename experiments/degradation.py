@@ -44,7 +44,7 @@ def rises(setting: Setting, column: str, least: float, name: str) -> Evidence | 
     """D1, D2: the error of the deepest plain nets minus that of 20 layers."""
     depths = setting.depths(**PLAIN)
     if SHALLOW not in depths or depths[-1] == SHALLOW:
-        return MissingRuns(f"plain nets of {SHALLOW} layers and of more")
+        return MissingRuns(f"plain nets of {SHALLOW} layers and deeper")
     return change(setting, column, PLAIN, (SHALLOW, depths[-1]), above(least), f"plain: {name}")
 
 

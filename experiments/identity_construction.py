@@ -1,4 +1,4 @@
-"""Identity construction: a deeper plain net contains the shallower one, and training does not find it.
+"""Identity construction: a deeper plain net can compute what a shallower one does, but training does not find this solution.
 
 "The existence of this constructed solution indicates that a deeper model should produce no higher training error than its
 shallower counterpart" (He et al. 2015, section 1). `start_from` makes this construction: it extends a trained plain net by
@@ -35,7 +35,9 @@ def constructed(setting: Setting) -> Evidence | MissingRuns:
         shallow, deep = ({"depth": layers, **PLAIN, **SCRATCH} for layers in (start, depth))
         if len(setting.where(**shallow)) and len(setting.where(**deep)):
             return _compare(setting, int(start), int(depth))
-    return MissingRuns("plain nets: one that starts from a shallower one, that one, and one of the same depth from scratch")
+    return MissingRuns(
+        "a plain net extended with start_from, the shallower net that it starts from, and a net of its depth from scratch"
+    )
 
 
 def _compare(setting: Setting, start: int, depth: int) -> Evidence:
@@ -53,7 +55,7 @@ def _compare(setting: Setting, start: int, depth: int) -> Evidence:
         Statistic(
             f"training error, {depth} layers from scratch minus {start}", difference(high, low), above(1), errors, "points"
         ),
-        notes=(f"Trained on for another whole schedule, the extended nets end at a training error of {trained_on} %.",),
+        notes=(f"After another whole schedule the extended nets end at a training error of {trained_on} %.",),
         used={"depth": (depth,), "start_from": ("none", start)},
     )
 

@@ -7,6 +7,7 @@ is its standard deviation.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from harness.analysis.stats import Estimate
 from harness.analysis.tables import Measure
 from harness.analysis.verdicts import below
 from harness.claims.claim import Claim, Evidence, Experiment, MissingRuns, Protocol, Setting, Statistic
-from harness.claims.measures import difference
+from harness.claims.measures import Sample, difference
 
 PLAIN, RESIDUAL = {"shortcut": "none", "norm": "batch"}, {"shortcut": "identity", "norm": "batch"}
 
@@ -50,17 +51,16 @@ def smaller(setting: Setting) -> Evidence | MissingRuns:
     }
     logs = {name: {seed: math.log(value) for seed, value in sample.items()} for name, sample in values.items()}
 
-    def ratio(title: str, estimate: Estimate, *names: str) -> Statistic:
-        return Statistic(title, stats.antilog(estimate), below(0.9), {name: values[name] for name in names}, "times")
+    def ratio(title: str, minus: Callable[[Sample, Sample], Estimate], *names: str) -> Statistic:
+        estimate = stats.antilog(minus(*(logs[name] for name in names)))
+        return Statistic(title, estimate, below(0.9), {name: values[name] for name in names}, "times")
 
     ratios = []
     for depth in common:
         names = f"residual, {depth} layers", f"plain, {depth} layers"
-        paired = stats.paired_difference(*(logs[name] for name in names))
-        ratios.append(ratio(f"residual over plain, {depth} layers", paired, *names))
+        ratios.append(ratio(f"residual over plain, {depth} layers", stats.paired_difference, *names))
     names = f"residual, {depths[-1]} layers", f"residual, {depths[0]} layers"
-    unpaired = difference(*(logs[name] for name in names))
-    ratios.append(ratio(f"residual, {depths[-1]} over {depths[0]} layers", unpaired, *names))
+    ratios.append(ratio(f"residual, {depths[-1]} over {depths[0]} layers", difference, *names))
     absent = set(setting.depths(**RESIDUAL)) - set(depths)
     notes = [f"No run of {depth} layers has a finite response at its end." for depth in sorted(absent)]
     return Evidence(*ratios, notes=notes, used={"depth": tuple(depths)})

@@ -22,7 +22,7 @@ def at_the_best_rates(setting: Setting) -> Evidence | MissingRuns:
     """
     depths = setting.depths(**PLAIN)
     if SHALLOW not in depths or depths[-1] == SHALLOW:
-        return MissingRuns(f"plain nets of {SHALLOW} layers and of more")
+        return MissingRuns(f"plain nets of {SHALLOW} layers and deeper")
     ends = SHALLOW, depths[-1]
     common = sorted(set.intersection(*(set(setting.distinct(RATE, depth=depth, **PLAIN)) for depth in ends)))
     errors = {
@@ -32,8 +32,8 @@ def at_the_best_rates(setting: Setting) -> Evidence | MissingRuns:
     rates = [rate for rate in common if all(len(errors[depth][rate]) == seeds for depth in ends)]
     if len(rates) < MIN_RATES:
         return MissingRuns(
-            f"plain nets of {SHALLOW} layers and of more at {MIN_RATES} learning rates or more, of equally many seeds "
-            f"(has {len(rates)})"
+            f"plain nets of {SHALLOW} layers and deeper at {MIN_RATES} or more learning rates, each with equally many seeds "
+            f"(found: {len(rates)})"
         )
     best = {depth: min(rates, key=lambda rate: mean(errors[depth][rate]).value) for depth in ends}
     first, last = (errors[depth][best[depth]] for depth in ends)
@@ -42,7 +42,7 @@ def at_the_best_rates(setting: Setting) -> Evidence | MissingRuns:
     }
     edge = [depth for depth in ends if best[depth] in (rates[0], rates[-1])]
     notes = [f"The best rate is {best[depth]:g} at {depth} layers." for depth in ends]
-    notes += [f"That is the first or last of the rates at {depth} layers: a better one may lie beyond." for depth in edge]
+    notes += [f"It is the first or last of the rates at {depth} layers; a better one may lie beyond." for depth in edge]
     name = f"plain: training error, {ends[1]} minus {ends[0]} layers, each at its best learning rate"
     return Evidence(
         Statistic(name, difference(last, first), above(1), values, "points"), notes=notes, used={"depth": ends, RATE: rates}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import compress, groupby
 from typing import Any
 
 import pandas as pd
@@ -15,7 +15,7 @@ from harness.analysis import degradation_index, published, stats
 from harness.analysis.request import NO_ARM
 from harness.analysis.stats import Estimate
 from harness.analysis.tables import Tables
-from harness.analysis.verdicts import Allowed, Verdict
+from harness.analysis.verdicts import Verdict
 from harness.claims.claim import Evidence, MissingRuns, Statistic
 from harness.claims.judging import DATA, ELSEWHERE, Outcome, defaults, judge_sweep, same, shown
 from harness.config.blocks import applies
@@ -37,9 +37,9 @@ ABOUT_PUBLISHED = (
     "Test errors in percent; ours are means over seeds with 95 % intervals. Numbers are comparable where nothing differs."
 )
 MAX_SHOWN = 2
-"""Statistics of a claim that the table of verdicts shows one by one."""
+"""Maximum statistics of a claim that the table of verdicts shows one by one."""
 MAX_NETS = 60
-"""Nets at most in the table of published numbers."""
+"""Maximum nets in the table of published numbers."""
 
 
 def judge(tables: Tables) -> list[Outcome]:
@@ -65,22 +65,16 @@ def _verdicts(judged: Sequence[Outcome], not_run: int) -> Section:
     if not judged:
         return Section("Verdicts", [Text("No claim has the runs that it needs.")])
     several_runs, settings = len({outcome.runs for outcome in judged}) > 1, any(outcome.setting for outcome in judged)
-    header = ["claim", "verdict", "published sentence", "found [95 % interval]"]
-    header += [*(["runs"] if several_runs else []), *(["setting"] if settings else [])]
-    rows = [
-        [
-            Link(outcome.claim.id, _anchor(number)),
-            Badge(outcome.verdict.value),
-            outcome.claim.sentence,
-            _summary(outcome),
-            *([outcome.runs] if several_runs else []),
-            *([outcome.setting] if settings else []),
-        ]
-        for number, outcome in enumerate(judged, 1)
-    ]
+    columns = [True, True, True, True, several_runs, settings]
+    header = ["claim", "verdict", "published sentence", "found [95 % interval]", "runs", "setting"]
+    rows = []
+    for number, outcome in enumerate(judged, 1):
+        link, badge = Link(outcome.claim.id, _anchor(number)), Badge(outcome.verdict.value)
+        rows.append([link, badge, outcome.claim.sentence, _summary(outcome), outcome.runs, outcome.setting])
+    table = Table(list(compress(header, columns)), [list(compress(row, columns)) for row in rows], prose=True, name="verdicts")
     counts = Counter(outcome.verdict for outcome in judged) + Counter({Verdict.NOT_RUN: not_run})
     tally = Tally([(Badge(verdict.value), counts[verdict]) for verdict in reversed(Verdict) if counts[verdict]])
-    elements: list[Element] = [tally, Table(header, rows, prose=True, name="verdicts")]
+    elements: list[Element] = [tally, table]
     if not several_runs:
         elements.append(Text(f"All from: {judged[0].runs}."))
     if not_run:
@@ -93,7 +87,7 @@ def _anchor(number: int) -> str:
 
 
 def _summary(outcome: Outcome) -> str:
-    """Return the statistics; if there are many, how many of them hold, and the first with the verdict of the claim."""
+    """Return the statistics; if there are many, the number that hold and the first statistic that has the claim's verdict."""
     numbers = [f"{_number(s.estimate.value, s.unit)}{_interval(s.estimate, ' ')}" for s in outcome.statistics]
     if len(numbers) <= MAX_SHOWN:
         return "; ".join(numbers)
@@ -113,11 +107,13 @@ def _details(number: int, outcome: Outcome) -> Fold:
     if outcome.judgement.needed:
         about["needed to decide"] = ", ".join(outcome.judgement.needed)
     numbers = [
-        [s.name, _number(s.estimate.value, s.unit), _interval(s.estimate), _claimed(s), str(s.estimate.seeds)]
+        [s.name, _number(s.estimate.value, s.unit), _interval(s.estimate), _allowed(s), str(s.estimate.seeds)]
         for s in outcome.statistics
     ]
-    samples = {name: sample for statistic in outcome.statistics for name, sample in statistic.values.items()}
-    values = [[name, _mean(sample), _by_seed(sample)] for name, sample in samples.items()]
+    values = []
+    for name, sample in {name: sample for s in outcome.statistics for name, sample in s.values.items()}.items():
+        by_seed = ", ".join(f"{seed}: {format_value(value)}" for seed, value in sample.items())
+        values.append([name, format_value(sum(sample.values()) / len(sample)) if sample else "", by_seed])
     elements: list[Element] = [
         facts(about),
         Table(["number", "found", "95 % interval", "claimed", "seeds"], numbers),
@@ -126,8 +122,7 @@ def _details(number: int, outcome: Outcome) -> Fold:
     if isinstance(outcome.evidence, Evidence):
         elements += [Text(note) for note in outcome.evidence.notes]
     if outcome.commands:
-        elements.append(Text("Runs expected to decide it (finished runs are reused):"))
-        elements.append(Code("\n".join(outcome.commands)))
+        elements += [Text("Runs expected to decide it (finished runs are reused):"), Code("\n".join(outcome.commands))]
     name = claim.id + (f" ({outcome.setting})" if outcome.setting else "")
     return Fold(name, elements, Badge(outcome.verdict.value), claim.sentence, _anchor(number))
 
@@ -147,10 +142,9 @@ def _not_run(outcomes: Sequence[Outcome]) -> Section:
 def _indices(tables: Tables) -> list[Section]:
     """Rank the families by degradation index, among those with equal protocol and depths."""
     rows = []
-    for (protocol, depths), indices in groupby(
-        degradation_index.degradation(tables), lambda index: (index.protocol, index.depths)
-    ):
-        for rank, index in enumerate(indices, 1):
+    indices = degradation_index.degradation(tables)
+    for (protocol, depths), group in groupby(indices, lambda index: (index.protocol, index.depths)):
+        for rank, index in enumerate(group, 1):
             slope = index.slope
             seeds = f"{slope.seeds}" + (f" ({index.left_out} left out, without all depths)" if index.left_out else "")
             numbers = _number(slope.value), _interval(slope), seeds
@@ -202,14 +196,10 @@ def _differences(own: Mapping[str, Any], peer: published.Published) -> list[str]
     ]
 
 
-def _claimed(statistic: Statistic) -> str:
-    return _allowed(statistic.allowed) + (f" {statistic.unit}" if statistic.unit else "")
-
-
-def _allowed(allowed: Allowed) -> str:
-    if math.isinf(allowed.high):
-        return f"above {allowed.low:g}"
-    return f"below {allowed.high:g}" if math.isinf(allowed.low) else f"between {allowed.low:g} and {allowed.high:g}"
+def _allowed(statistic: Statistic) -> str:
+    low, high = statistic.allowed.low, statistic.allowed.high
+    bounds = f"above {low:g}" if math.isinf(high) else f"below {high:g}" if math.isinf(low) else f"between {low:g} and {high:g}"
+    return f"{bounds} {statistic.unit}".rstrip()
 
 
 def _number(value: float, unit: str = "") -> str:
@@ -221,14 +211,6 @@ def _interval(estimate: Estimate, before: str = "") -> str:
     if math.isnan(estimate.low) or math.isnan(estimate.high):
         return ""
     return f"{before}[{estimate.low:.3g}, {estimate.high:.3g}]"
-
-
-def _mean(sample: Mapping[int, float]) -> str:
-    return format_value(sum(sample.values()) / len(sample)) if sample else ""
-
-
-def _by_seed(sample: Mapping[int, float]) -> str:
-    return ", ".join(f"{seed}: {format_value(value)}" for seed, value in sample.items())
 
 
 def _record(outcome: Outcome) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from experiments import all_claims, registry
 from harness.analysis.verdicts import Verdict
-from harness.claims.claim import Claim, Evidence, MissingRuns, Setting
+from harness.claims.claim import Claim, Evidence, Experiment, MissingRuns, Setting
 from harness.claims.judging import judge_sweep
 from harness.records import paths, states
 from harness.records.run import create, write_status
@@ -381,7 +381,7 @@ def test_an_experiment_is_judged_by_its_own_claims(tmp_path):
 def test_what_a_claim_says_is_escaped(tmp_path, monkeypatch):
     bad = replace(CLAIMS["D3"], sentence="<script>|</script>", find=lambda setting: MissingRuns("<b>"))
     assert isinstance(bad, Claim)
-    monkeypatch.setattr("harness.reporting.verdict_sections.claims_of", lambda tables: (bad,))
+    monkeypatch.setattr("harness.reporting.verdict_sections.of_sweep", lambda tables: Experiment("", (), (bad,)))
     tables = sweep(tmp_path, nets(tmp_path, digits, {(20, "none"): [5]}))
     assert build.conclude(tables.folder) == 0
     assert "<script>|" not in (tables.folder / paths.REPORT_HTML).read_text()
