@@ -89,7 +89,7 @@ def _rise(records: Records, shortcut: str, column: str) -> BySeed:
 
 
 def _survived(plain: Sequence[float], residual: Sequence[float], suffix: str) -> Iterator[Message]:
-    """Say what becomes of gradients at 56 layers before training, and in which nets the ratio is nearer to 1."""
+    """State the gradient ratios at 56 layers before training, and which nets are nearer to 1."""
     values = {"plain": magnitudes(plain), "residual": magnitudes(residual)}
     yield Message(f"survive.measured{suffix}", **values, plain_fate=_fate(plain), residual_fate=_fate(residual))
     decades = [abs(math.log10(median(ratios))) for ratios in (plain, residual)]
@@ -102,6 +102,6 @@ def _survived(plain: Sequence[float], residual: Sequence[float], suffix: str) ->
 
 
 def _fate(ratios: Sequence[float]) -> Message:
-    """Say whether gradients vanish (below a tenth), explode (above ten) or stay in between."""
+    """Return whether gradients vanish (ratio below 0.1), explode (above 10) or stay in between."""
     ratio = median(ratios)
     return Message(f"survive.{'vanishes' if ratio < 0.1 else 'explodes' if ratio > 10 else 'stays'}")

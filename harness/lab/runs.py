@@ -65,7 +65,7 @@ def train(planned: Plan, results: Path) -> Records:
 
 
 def _choices() -> dict[str, Choices]:
-    """Return the choices of each run by name; those of SCHEDULE and the defaults are left out."""
+    """Return the choices of each run by name, without SCHEDULE and defaults."""
     probes = ("layers", "blocks", "lesions", "modes", "shortcut_lesions")
     runs: dict[str, Choices] = {}
     for depth in (20, 56):
@@ -92,6 +92,6 @@ def _choices() -> dict[str, Choices]:
 
 
 def _config(choices: Choices, seed: int, steps: int | None) -> RunConfig:
-    given: Choices = {"schedule": SCHEDULE} | choices
-    config = RunConfig(**given, seed=seed, device="cpu", plugins=(plugin.__name__,))
+    values: Choices = {"schedule": SCHEDULE} | choices
+    config = RunConfig(**values, seed=seed, device="cpu", plugins=(plugin.__name__,))
     return config if steps is None else replace(config, schedule=replace(config.schedule, steps=steps, eval_every=steps))

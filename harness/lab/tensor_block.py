@@ -1,4 +1,4 @@
-"""The residual block on images [N, C, H, W] with two 3x3 convolutions: its numbers by formula compared with those by autograd."""
+"""The residual block on images with two 3x3 convolutions: formula and autograd compared."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def parameters(channels: int, dtype: torch.dtype = torch.float32) -> Tensors:
 
 
 def example(shape: tuple[int, int, int, int], dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-    """Return an input as it leaves a ReLU, and a gradient dL/dy of independent normal numbers, from fixed streams."""
+    """Return x0, the output of a ReLU, and dL/dy, standard normal numbers, both [N, C, H, W] and from fixed streams."""
     x0, dy = (normal("lab", name, shape, dtype).contiguous(memory_format=torch.channels_last) for name in ("x0", "dy"))
     return x0.relu_(), dy
 
@@ -55,8 +55,8 @@ def untrained(channels: int, dtype: torch.dtype = torch.float32) -> Tensors:
 def compare(p: Tensors, running: Tensors, x0: Tensor, dy: Tensor, training: bool) -> tuple[list[Quantity], int]:
     """Compare the block by formula with the block by autograd; return its quantities in order, and the number of flips.
 
-    A flip is an element of x2 or y where only one of the two has an open ReLU: there a sum is within rounding of 0, and the
-    gradient passes in one of them alone. In training mode `running` is updated once, as a training step updates it.
+    A flip is an element of x2 or y that is positive in only one of the two: a sum is within rounding of 0, and the gradient
+    passes in only one of them. In training mode `running` is updated once, as by a training step.
     """
     expected = by_autograd(p, {name: value.clone() for name, value in running.items()}, x0, dy, training)
     quantities, flips, absolute = [], 0, 0.0

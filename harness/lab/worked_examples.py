@@ -62,7 +62,7 @@ def tensors(shape: tuple[int, int, int, int] = SHAPE) -> Iterator[Element]:
 
 
 def _placeholders(quantities: Sequence[Quantity], flips: int) -> dict[str, str]:
-    """Return the values in the text on a mode."""
+    """Return the placeholder values of the message about a mode."""
     by_name = {quantity.name: quantity for quantity in quantities}
     bias_norms = [norm for name in ("db1", "db2") for norm in (by_name[name].norm, by_name[name].norm_autograd)]
     return {
@@ -85,5 +85,5 @@ def _cells(q: Quantity) -> list[str]:
 
 
 def _listed(values: Sequence[float]) -> str:
-    """Format numbers with the minus sign of formulas; numbers that are only rounding become 0."""
+    """Format numbers with a typographic minus sign; numbers below 1e-12, which are only rounding, become 0."""
     return ", ".join(re.sub("^-", "−", f"{value:.4g}") if abs(value) > 1e-12 else "0" for value in values)
