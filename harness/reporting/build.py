@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from experiments import of_sweep
@@ -39,20 +40,21 @@ def conclude(folder: Path, unwritten: int = 0) -> int:
     """Build the report of a sweep, print its runs and the report's path, and return the exit code: 1 if a run is not done.
 
     If the report cannot be written, the runs are printed nevertheless, and the exit code is at least `unwritten`. If the sweep
-    cannot be read, it is `unwritten`, or 1 if that is 0.
+    cannot be read, the exit code is `unwritten`, or 1 if that is 0.
     """
-    tables, written = Tables(folder), False
+    report: Path | None = folder
     try:
-        tables, written = build(folder), True
+        tables = build(folder)
     except (RecordError, OSError) as error:
         refuse(error)
+        tables, report = Tables(folder), None
     try:
-        code = print_runs(tables, folder if written else None)
+        code = print_runs(tables, report)
     except BrokenPipeError:
         raise
     except (RecordError, OSError):
         return unwritten or 1
-    return code if written else max(code, unwritten)
+    return code if report else max(code, unwritten)
 
 
 def print_runs(tables: Tables, folder: Path | None) -> int:
@@ -82,9 +84,8 @@ def build(folder: Path) -> Tables:
 
 def _build(tables: Tables) -> Tables:
     folder, experiment = tables.folder, of_sweep(tables)
-    of_pictures = [measure for picture in experiment.pictures for measure in picture.source.measures]
-    of_claims = [measure for claim in experiment.claims for measure in claim.measures]
-    tables.compute([*of_pictures, *of_claims])  # one pass over each table
+    measures = [*(picture.source.measures for picture in experiment.pictures), *(claim.measures for claim in experiment.claims)]
+    tables.compute(chain.from_iterable(measures))  # one pass over each table
     outcomes = verdict_sections.judge(tables)
     verdicts, *claims = verdict_sections.sections(tables, outcomes)
     drawings = [figures.draw(tables, picture) for picture in dict.fromkeys([*experiment.pictures, HEAT_MAPS])]
@@ -166,16 +167,12 @@ def _remarks(tables: Tables) -> list[Element]:
     elements: list[Element] = [Text(ABOUT_RUNS)]
     for run in tables.runs["run"][tables.runs["status"] == states.DIVERGED]:
         elements.append(Text(f"{run} diverged: its loss was not finite any more. It counts with the error of a guess."))
-    overflowed = tables.runs[tables.runs["overflowed"].notna()]
-    for run, names in zip(overflowed["run"], overflowed["overflowed"], strict=True):
-        which = names.replace(" ", ", ")
-        elements.append(
-            Text(f"{run} overflowed: the evaluation at the end is not finite ({which}) and counts with the error of a guess.")
-        )
+    for run, names in tables.runs.set_index("run")["overflowed"].dropna().items():
+        text = f"overflowed: the evaluation at the end is not finite ({names.replace(' ', ', ')})"
+        elements.append(Text(f"{run} {text} and counts with the error of a guess."))
     if len(tables.apart):
         apart = tables.apart[["run", "batch_error", "train_error"]]
-        difference = apart["train_error"] - apart["batch_error"]
-        elements += [Text(ABOUT_APART), render.frame(apart.assign(difference=difference))]
+        elements += [Text(ABOUT_APART), render.frame(apart.assign(difference=apart["train_error"] - apart["batch_error"]))]
     return elements + [Text(f"{run} is not done, {reason}") for run, reason in tables.troubles.items()]
 
 

@@ -1,8 +1,7 @@
 """The contents of a report, independent of format.
 
-A document is a list of sections, a section a title and a list of elements. `harness.reporting.render` turns the same document
-into HTML and Markdown, so both say the same. The HTML is one self-contained file: styles, scripts, figures and their data are
-embedded.
+A document consists of sections; a section has a title and elements. `harness.reporting.render` writes a document as Markdown and
+as one self-contained HTML file.
 """
 
 from __future__ import annotations
@@ -53,8 +52,8 @@ class Code:
 class Table:
     """Header and rows of text; a cell may be a Badge or a Link.
 
-    `prose` wraps the cells. `tools` makes the page sort by any column and filter rows. If rows are runs, `runs` has the run of
-    each row, and with `tools` each run can be switched off.
+    `prose` wraps the cells. `tools` lets readers sort by any column and filter rows. If each row is a run, `runs` has their keys,
+    and with `tools` each run can be switched off.
     """
 
     header: Sequence[str]
@@ -97,7 +96,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Widget:
-    """HTML driven by a script. Markdown has `text` instead, if any."""
+    """HTML driven by a script. Markdown shows `text` instead, if any."""
 
     html: Markup
     text: str = ""
@@ -105,7 +104,7 @@ class Widget:
 
 @dataclass(frozen=True)
 class Fold:
-    """Elements under a title, which the reader can fold away. A badge and a sentence may follow the title; links use `anchor`."""
+    """Elements under a title that the reader can fold away. A badge and a sentence may follow the title; `anchor` is its id."""
 
     title: str
     elements: Sequence[Element]
@@ -125,9 +124,9 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """Sections, and what only the HTML page needs.
+    """Sections with a title. All other fields are for the HTML page.
 
-    `scripts` are further scripts in templates/ of `package`. `embedded` has tables by name (`harness.reporting.embedded_tables`).
+    `scripts` are added from templates/ of `package`. `embedded` has tables by name (`harness.reporting.embedded_tables`).
     """
 
     title: str
@@ -145,13 +144,13 @@ def facts(pairs: Mapping[str, Any]) -> Table:
 
 def format_value(value: Any) -> str:
     """Return a value for readers: four significant digits for a fraction, the empty string for None and NaN."""
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return "" if value is None or math.isnan(value) else str(value)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float) and not value.is_integer():
-        return f"{value:.4g}"
-    return str(int(value)) if isinstance(value, float) else str(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return str(int(value)) if value.is_integer() else f"{value:.4g}"
+    return str(value)
 
 
 def plain_table(table: Table) -> str:

@@ -1,4 +1,4 @@
-"""Tables behind figures, made small enough to embed in the page: CSV, gzipped, in base64."""
+"""Make the tables behind figures small enough to embed in the page: gzipped CSV in base64."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 
 MAX_ROWS = 40_000
-"""Rows at most. A longer table is summarised over seeds, or left out if the summary is too long as well."""
+"""Maximum rows. A longer table is summarised over seeds, or left out if the summary is too long as well."""
 MAX_NORMS = 80_000
-"""Gradient norms at most behind the heat map with a slider. If there are more, evenly spaced steps are kept."""
+"""Maximum gradient norms behind the heat map with a slider. If there are more, evenly spaced steps are kept."""
 KEYS = ("arm", "x", "moment", "step", "layer", "block")
-"""Columns that a summary over seeds keeps apart."""
+"""Columns that identify a row of a summary over seeds."""
 DIGITS = 7
 """Significant digits, enough for float32."""
 
 
 def pack(frame: pd.DataFrame, digits: int = DIGITS) -> str:
-    """Return a frame as base64 text. Equal frames give equal text."""
+    """Return a frame, without the column `net`, as base64 text. Equal frames give equal text."""
     csv = frame.drop(columns="net", errors="ignore").to_csv(index=False, float_format=f"%.{digits}g", lineterminator="\n")
     return base64.b64encode(gzip.compress(csv.encode(), mtime=0)).decode()
 
@@ -36,7 +36,7 @@ def shorten(name: str, frame: pd.DataFrame, statistic: Literal["mean", "median"]
 
 
 def thin_out(norms: pd.DataFrame) -> pd.DataFrame:
-    """Return gradient norms by run, step and layer, MAX_NORMS at most, of evenly spaced steps with the first and the last."""
+    """Return at most MAX_NORMS gradient norms by run, step and layer, at evenly spaced steps including the first and the last."""
     steps = np.sort(norms["step"].unique())
     count = min(len(steps), max(2, MAX_NORMS * len(steps) // max(len(norms), 1)))
     kept = steps[np.linspace(0, len(steps) - 1, count).round().astype(int)]

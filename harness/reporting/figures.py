@@ -1,7 +1,4 @@
-"""Draw a picture as a section of a report: SVGs with alt text and switches for the runs, and the table behind them.
-
-Also write the files of all pictures into the sweep's folder.
-"""
+"""Draw a picture as a section of a report: SVGs with alt text and switches for the runs, and the table behind them."""
 
 from __future__ import annotations
 
@@ -30,10 +27,10 @@ from harness.reporting import embedded_tables
 from harness.reporting.document import Drawing, Element, Section, Switches, Text, Widget
 
 MAX_ARMS = 16
-"""Arms drawn at most: nobody reads a figure of hundreds, and drawing it takes minutes."""
+"""Maximum arms in a figure: a figure of hundreds is unreadable and takes minutes to draw."""
 NOT_DRAWN = "This picture could not be drawn"
 MAX_CHOICES = 24
-"""Switches of one kind at most."""
+"""Maximum switches of one kind."""
 PLAYER = Markup('<figure class="heat" data-table="{}" data-x="{}" hidden></figure>')
 """Filled by templates/heat_map.js: gradient norms of every run by layer, at a step chosen by a slider."""
 
@@ -42,7 +39,7 @@ PLAYER = Markup('<figure class="heat" data-table="{}" data-x="{}" hidden></figur
 class DrawnPicture:
     section: Section
     files: dict[str, bytes] = field(default_factory=dict)
-    """Contents of the figures' files by name."""
+    """Contents of the figure files by name."""
     embedded: dict[str, str] = field(default_factory=dict)
     """Tables to embed in the page, by name."""
 
@@ -105,14 +102,14 @@ def _switches(frame: pd.DataFrame, x: str) -> Iterator[Switches]:
 
 
 def _relevant(switches: Sequence[Switches], shown: set[str]) -> list[Switches]:
-    """Return the switches of runs shown in a figure, where there are several of a kind."""
+    """Return the switches of the runs in a figure; kinds with a single switch are left out."""
     relevant = [Switches(s.name, [choice for choice in s.choices if not shown.isdisjoint(choice[1])]) for s in switches]
     return [s for s in relevant if len(s.choices) > 1]
 
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Lock a folder while its report is written, so that all files belong to one report; other processes wait.
+    """Lock a folder while its report is written, so that all its files belong to one report. Other processes wait.
 
     On a file system without locks, the block runs unlocked.
     """

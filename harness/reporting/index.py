@@ -1,6 +1,6 @@
 """Build results/index.html, one self-contained page over all sweeps and findings of a results folder, newest first.
 
-The page is made from the files that reports leave in each sweep. An unreadable file is named in its entry and affects no other.
+The page is built from the files of each report. An entry names its unreadable files; they affect no other entry.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,13 +25,13 @@ from harness.reporting.document import Badge
 KINDS = {paths.SWEEPS: "sweep", paths.FINDINGS: "finding"}
 TITLE = "Sweeps and findings"
 MAX_TITLE = 200
-"""Characters of an entry's title at most."""
+"""Maximum characters of an entry's title."""
 Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A sweep or finding on the page. Paths are URLs relative to the results folder, empty if there is no such file."""
+    """A sweep or finding on the page. `link`, `picture` and `notes` are URLs relative to the results folder, empty if missing."""
 
     kind: str
     name: str
@@ -42,7 +43,7 @@ class Entry:
     lines: Sequence[str] = ()
     """The states of its runs, and unreadable files."""
     notes: str = ""
-    """Path of the notes (expected and seen), if `link` is another file."""
+    """The notes (expected and observed), unless `link` is that file."""
     verdicts: Sequence[tuple[Badge, str]] = ()
     """Verdicts, firm ones first, each with its claims; "not run" has the number of claims."""
 
@@ -89,19 +90,17 @@ def _entry(results: Path, folder: Path) -> Entry:
 
 
 def _first(folder: Path, *names: str) -> Path | None:
-    """Return the first of these regular files that lies inside the folder once links and `..` are resolved."""
+    """Return the first of these names that is a regular file inside the folder after links and `..` are resolved."""
     for name in names:
-        try:
+        with suppress(OSError, ValueError, RuntimeError):  # missing, a loop of links, or an invalid file name
             path, root = (folder / name).resolve(strict=True), folder.resolve(strict=True)
             if path.is_file() and path.is_relative_to(root):
                 return folder / path.relative_to(root)
-        except (OSError, ValueError, RuntimeError):  # missing, a loop of links, or an invalid file name
-            continue
     return None
 
 
 def _read(lines: list[str], read: Callable[[Path], Content], folder: Path, default: Content) -> Content:
-    """Return what `read` reads from a folder; if it cannot be read, add a line with the reason and return `default`."""
+    """Return `read(folder)`. If it raises an error, add a line with the reason and return `default`."""
     try:
         return read(folder)
     except (RecordError, OSError, ValueError, OverflowError) as error:
@@ -136,9 +135,9 @@ def _verdicts(folder: Path) -> list[tuple[Badge, str]]:
     claims: dict[str, dict[str, None]] = {}
     for record in reader.read_json(folder / paths.VERDICTS)["verdicts"]:
         claims.setdefault(record["verdict"], {})[record["claim"]] = None
-    not_run = claims.pop(Verdict.NOT_RUN.value, {})
-    lines = [(Badge(v.value), ", ".join(claims[v.value])) for v in reversed(Verdict) if v.value in claims]
-    return [*lines, *([(Badge(Verdict.NOT_RUN.value), str(len(not_run)))] if not_run else [])]
+    if not_run := claims.get(Verdict.NOT_RUN.value):
+        claims[Verdict.NOT_RUN.value] = {str(len(not_run)): None}
+    return [(Badge(v.value), ", ".join(claims[v.value])) for v in reversed(Verdict) if v.value in claims]
 
 
 def _date(folder: Path) -> str:

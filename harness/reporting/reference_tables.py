@@ -1,9 +1,4 @@
-"""Tables for the pages of docs/, generated from the code: choices, files, commands, experiments, claims.
-
-Keys, defaults and comments come from conf/, choices from `harness.config.registry` and enums, files and columns from
-`harness.records.paths` and `harness.records.schema`, experiments and claims from `experiments`, commands from the docstrings of
-their modules.
-"""
+"""Tables for the pages of docs/, generated from conf/, docstrings of commands, registries, schemas, experiments and claims."""
 
 from __future__ import annotations
 
@@ -47,14 +42,12 @@ def code(value: object) -> str:
 
 def commands() -> str:
     """Return the docstring of every command."""
-    return "\n\n".join(f"### `python -m harness.{name}`\n\n{_docstring(name)}" for name in COMMANDS)
-
-
-def _docstring(command: str) -> str:
-    """Return the docstring of a command's module, without importing it."""
-    module, package = HARNESS / f"{command}.py", HARNESS / command / "__main__.py"
-    tree = ast.parse((module if module.is_file() else package).read_text(encoding="utf-8"))
-    return ast.get_docstring(tree) or ""
+    sections = []
+    for name in COMMANDS:
+        module, package = HARNESS / f"{name}.py", HARNESS / name / "__main__.py"
+        tree = ast.parse((module if module.is_file() else package).read_text(encoding="utf-8"))  # not imported
+        sections.append(f"### `python -m harness.{name}`\n\n{ast.get_docstring(tree)}")
+    return "\n\n".join(sections)
 
 
 def keys() -> str:
@@ -179,22 +172,19 @@ def _sentences(kind: str, sentences: Sentences) -> str:
 
 
 def _values(key: str, default: str, hint: Any) -> str:
-    """Return the values that a key may have: names, or kinds of values."""
+    """Return the allowed values of a key: names, or kinds of values."""
     for choice in BUILT_IN:
         if choice.key == key:
             return ", ".join(map(code, choice.built_in))
     kinds = get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,)
+    known = {bool: [code("true"), code("false")], int: ["a whole number"], float: ["a number"], str: ["text"]}
     values: list[str] = []
     for kind in kinds:
         if isinstance(kind, type) and issubclass(kind, Enum):
             values += [code(member.value) for member in kind]
-        elif kind is bool:
-            values += [code("true"), code("false")]
         else:
-            values += {int: ["a whole number"], float: ["a number"], str: ["text"]}.get(
-                kind, ["keys with values" if get_origin(kind) is Mapping else "a list"]
-            )
-    if str in kinds and len(kinds) > 1:  # one name besides numbers or other names
+            values += known.get(kind, ["keys with values" if get_origin(kind) is Mapping else "a list"])
+    if str in kinds and len(kinds) > 1:  # text stands for a single name, besides numbers or other names
         values[values.index("text")] = code(default) if default.isalpha() else code("auto")
     return ", ".join(values)
 

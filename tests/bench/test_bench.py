@@ -94,7 +94,7 @@ def test_figures_by_hand():
 
 
 def test_the_sweep_compares_each_net_with_its_own_reference():
-    """The reference takes 4.5 steps in the median, one process 2 s, so the reference 9 s; two take 1.25 s, with probes 1.615."""
+    """One process takes 2 s and the reference 4.5 times as long, 9 s; two processes take 1.25 s, and with probes 1.615 s."""
     probes = (4 / 3 + 5 / 4) / 2
     assert metrics.sweep_ratio([STEP], [WORKERS]) == pytest.approx(4.5 * 2.0 / (probes * 1.25))
     assert metrics.sweep_ratio([STEP], []) is None
@@ -122,7 +122,7 @@ def test_targets_are_met_not_met_or_not_measured():
 
 
 def test_operations_take_turns_and_each_round_times_each(monkeypatch):
-    """Operations of 1 s and of 4 s, half a minute a round: 30 and 7 repetitions at a time."""
+    """Operations of 1 s and 4 s, with 30 s each per round: 30 and 7 repetitions at a time."""
     clock, calls = [0.0], []
 
     def operation(name, seconds):
@@ -155,9 +155,9 @@ def test_products_and_copies_count_their_flops_and_bytes(precision):
 
 @pytest.mark.parametrize("shortcut", ["none", "identity"])
 def test_the_reference_is_the_same_function_as_our_net(shortcut):
-    """Equal weights and an equal batch give loss, gradients and update of our own net, in float64: but for its float32 logits.
+    """Equal weights and an equal batch give the loss, gradients and update of our own net, in float64 except for its logits.
 
-    (In float32 a value near 0 falls on the other side of a ReLU in another layout, and gradients differ by some 0.1 %.)
+    In float32 a value near 0 may fall on the other side of a ReLU in another layout, so gradients differ by about 0.1 %.
     """
     cell = Cell(8, shortcut, 20)
     ours, reference = Ours(cell).training, Reference(cell, workers=0)
@@ -188,7 +188,7 @@ def test_the_reference_trains():
 
 
 def test_the_reference_trains_on_the_same_images():
-    """Digits without crop: its transform is an affine map of the pixels, one image as the other."""
+    """On digits without crop, its transform is the same affine map of the pixels for every image."""
     reference, data = Reference(Cell(8, "none", 8), workers=0), load(Cell(8, "none", 8).data, torch.device("cpu"))
     images = reference.loader.dataset
     images.transform.transforms[1:2] = []
@@ -297,7 +297,9 @@ def test_a_tiny_measurement_from_end_to_end(tmp_path):
     form = Form("tiny", (8,), (8,), 2, 0.01, (8, 14), 1, 1)
     found = measure("cpu", 2, form, "a command", messages.append)
     assert [row["shortcut"] for row in found["steps"]] == ["none", "identity"]
-    assert all(value > 0 for row in found["steps"] for one in row["ours"].values() for parts in one.values() for value in parts)
+    assert all(
+        value > 0 for row in found["steps"] for parts in row["ours"].values() for seconds in parts.values() for value in seconds
+    )
     assert [row["depth"] for row in found["growth"]] == [8, 14]
     assert found["start_up"][0]["seconds"]["total"][0] > found["start_up"][0]["seconds"]["import"][0] > 0
     assert len(found["workers"]) == 2

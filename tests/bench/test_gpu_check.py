@@ -1,4 +1,4 @@
-"""The self-check of a GPU does on a CPU what it does there, but for the graphs; and it finds what it is to find."""
+"""The self-check of a GPU does the same on a CPU, without graphs, and it finds faults."""
 
 import json
 import subprocess
@@ -46,7 +46,7 @@ def test_it_finds_interleaved_runs_that_draw_from_one_stream_of_random_numbers(c
 
 
 def test_it_finds_a_replay_that_misses_something(check, monkeypatch):
-    """Here it misses everything: what is read is what the last step that was launched left."""
+    """The replay does nothing, so the results are those of the last launched step."""
     monkeypatch.setattr(step, "can_record_graph", lambda device: True)
     monkeypatch.setattr(step, "record_graph", lambda launches: lambda: None)
     gpu_check.check_steps(check)
@@ -54,7 +54,7 @@ def test_it_finds_a_replay_that_misses_something(check, monkeypatch):
 
 
 def test_it_finds_steps_that_could_not_be_recorded(check, monkeypatch):
-    """They are launched one by one instead, and are right: as slow as they are, nothing else would show it."""
+    """They are launched one by one instead, with correct but slow results; no other check would fail."""
     monkeypatch.setattr(step, "can_record_graph", lambda device: True)
     monkeypatch.setattr(step, "record_graph", refuse)
     check.recordable = True

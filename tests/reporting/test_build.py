@@ -220,7 +220,7 @@ def test_every_value_lies_inside_its_panel():
 
 def test_twelve_arms_are_told_apart():
     styles = style.arm_styles(f"arm {number}" for number in range(12))
-    assert len({tuple(one.values()) for one in styles.values()}) == 12
+    assert len({tuple(style.values()) for style in styles.values()}) == 12
 
 
 def test_equal_figures_are_equal_bytes():

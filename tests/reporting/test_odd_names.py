@@ -41,9 +41,9 @@ def named(results, key, name):
     """Write a sweep of four finished runs, two of which have this value of a key; return its folder."""
     names = measure_report.generate(results, measure_report.configs(4, depth=8, steps=12, rates=(0.1,)), [0, 1, 12], [12])
     shutil.rmtree(results / "generated")
-    for one in (Run(results / paths.RUNS / run) for run in names[:2]):
-        writer.write_json(one.folder / paths.CONFIG, one.config | {key: name})
-        conclude(one, states.DONE, step=12, steps=12, seconds=1.0, parameters=1)
+    for run in (Run(results / paths.RUNS / name_of_run) for name_of_run in names[:2]):
+        writer.write_json(run.folder / paths.CONFIG, run.config | {key: name})
+        conclude(run, states.DONE, step=12, steps=12, seconds=1.0, parameters=1)
     folder = sweep(results, names).folder
     writer.write_json(folder / paths.SWEEP, {"command": f"python -m harness.run {key}={name}", "runs": names})
     return folder

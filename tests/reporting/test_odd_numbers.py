@@ -35,8 +35,8 @@ def tables(tmp_path_factory):
     """Plain and residual nets of two depths and two seeds, with and without normalisation, and the norms of every step."""
     results, names = tmp_path_factory.mktemp("odd"), []
     for depth in (8, 14):
-        asked = measure_report.configs(8, depth=depth, steps=12, rates=(0.1,))
-        names += measure_report.generate(results / str(depth), asked, [0, 1, 2, 5, 12], [6, 12])
+        configs = measure_report.configs(8, depth=depth, steps=12, rates=(0.1,))
+        names += measure_report.generate(results / str(depth), configs, [0, 1, 2, 5, 12], [6, 12])
         for run in (results / str(depth) / paths.RUNS).iterdir():
             (results / paths.RUNS).mkdir(exist_ok=True)
             run.rename(results / paths.RUNS / run.name)
@@ -109,7 +109,7 @@ STATES = {
     "diverged": lambda results, config: finish(results, config, 90.0, 90.0, states.DIVERGED),
     "done": lambda results, config: finish(results, config, 10.0, 12.0),
 }
-"""The states of a run, and how to make a run in each."""
+"""A function for each state of a run that makes such a run."""
 
 
 @pytest.mark.parametrize("experiment", ["none", "degradation", "vanishing_gradient", "shortcuts"])
@@ -118,8 +118,8 @@ def test_a_report_is_built_whatever_became_of_the_runs(states, experiment, tmp_p
     makers = [STATES[state] for state in states.split()]
     nets = [(depth, shortcut) for depth in (20, 56) for shortcut in ("none", "identity")] * 2
     names = [
-        makers[place % len(makers)](tmp_path, digits(depth, shortcut, seed=place // 4))
-        for place, (depth, shortcut) in enumerate(nets)
+        makers[number % len(makers)](tmp_path, digits(depth, shortcut, seed=number // 4))
+        for number, (depth, shortcut) in enumerate(nets)
     ]
     folder = sweep(tmp_path, names, experiment).folder
     unfinished_states = set(states.split()) - {"done", "diverged"}

@@ -68,7 +68,7 @@ def figure(page, name):
 
 def visible(elements):
     """Return how many elements of a locator are visible; an SVG line counts, although its box has no height."""
-    return elements.evaluate_all("all => all.filter(one => one.checkVisibility({ visibilityProperty: true })).length")
+    return elements.evaluate_all("all => all.filter(element => element.checkVisibility({ visibilityProperty: true })).length")
 
 
 def style(element, name):

@@ -46,13 +46,13 @@ def contents(folder):
 
 
 def test_reports_at_once_leave_what_one_leaves(folder):
-    """Three processes at once, and a stale figure that none of them draws."""
+    """Three concurrent processes, and a stale figure that none of them draws."""
     expected = contents(folder)
     (folder / paths.FIGURES / "heat-maps.png").touch()
     command = [sys.executable, "-m", "harness.report", str(folder)]
     reports = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    assert [one.communicate()[1] for one in reports] == ["", "", ""]
-    assert [one.returncode for one in reports] == [0, 0, 0]
+    assert [process.communicate()[1] for process in reports] == ["", "", ""]
+    assert [process.returncode for process in reports] == [0, 0, 0]
     assert contents(folder) == expected
 
 
@@ -71,18 +71,18 @@ def test_a_report_waits_while_another_writes(folder, monkeypatch):
 
 
 def test_files_that_no_report_writes_stay(folder):
-    place = folder / paths.FIGURES
-    (place / ".ipynb_checkpoints").mkdir()
-    own = [place / name for name in ("notes.txt", "mine.svg", "error-final.png", ".hidden", ".error.png.swp")]
-    stale = [place / name for name in ("error-7.svg", "heat-maps-12.png", ".error.png.abcd1234")]
+    drawn = folder / paths.FIGURES
+    (drawn / ".ipynb_checkpoints").mkdir()
+    own = [drawn / name for name in ("notes.txt", "mine.svg", "error-final.png", ".hidden", ".error.png.swp")]
+    stale = [drawn / name for name in ("error-7.svg", "heat-maps-12.png", ".error.png.abcd1234")]
     for path in (*own, *stale):
         path.write_text("")
-    (place / "gradients.svg").mkdir()
+    (drawn / "gradients.svg").mkdir()
     assert report.main([str(folder)]) == 0
     assert all(path.is_file() for path in own)
     assert not any(path.exists() for path in stale)
-    assert (place / ".ipynb_checkpoints").is_dir()
-    assert (place / "gradients.svg").is_dir()
+    assert (drawn / ".ipynb_checkpoints").is_dir()
+    assert (drawn / "gradients.svg").is_dir()
 
 
 def test_a_figure_that_a_plugin_draws_no_longer_is_removed(folder, monkeypatch):
@@ -124,12 +124,12 @@ OBSTACLES = {
 def test_a_report_that_cannot_be_written_is_one_sentence_and_the_runs_are_printed(put, folder, capsys):
     put(folder)
     assert report.main([str(folder)]) == 2
-    said = capsys.readouterr()
-    assert said.err.startswith(f"harness.report: {folder}/")
-    assert "/." not in said.err  # the obstacle is named, not the temporary file
-    assert said.err.count("\n") == 1
-    assert said.out.count(" done ") == 2
-    assert "report: " not in said.out
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"harness.report: {folder}/")
+    assert "/." not in printed.err  # the obstacle is named, not the temporary file
+    assert printed.err.count("\n") == 1
+    assert printed.out.count(" done ") == 2
+    assert "report: " not in printed.out
     assert build.conclude(folder) == 0  # as at the end of harness.run: every run is done
     name = Tables(folder).about["runs"][0]
     write_status(Run(paths.runs_of(folder) / name), states.FAILED, error="no\n\x1b[31mway")
@@ -151,9 +151,9 @@ def test_whatever_the_system_says_to_a_write(number, folder, monkeypatch, capsys
     assert capsys.readouterr().err == f"harness.report: {words}"
     monkeypatch.setattr(verify, "verify", lambda run, root: {"run": run.name, "kind": "exact", "same": True, "found": "the same"})
     assert verify.main([str(folder)]) == 2
-    said = capsys.readouterr()
-    assert said.err == f"harness.verify: the outcome cannot be written: {words}"
-    assert said.out.count("the same") == 2
+    printed = capsys.readouterr()
+    assert printed.err == f"harness.verify: the outcome cannot be written: {words}"
+    assert printed.out.count("the same") == 2
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
     assert report.main([str(folder), "--keep", "name"]) == 2
     assert capsys.readouterr().err == f"harness.report: {words}"
@@ -215,10 +215,10 @@ class Killed(BaseException):
 @pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize("at", ["write_bytes", "write_text", "rename"])
 def test_a_finding_appears_whole_or_not_at_all(at, begun, error, folder, monkeypatch):
-    place = folder.parent.parent / paths.FINDINGS
+    kept = folder.parent.parent / paths.FINDINGS
     if begun:
-        (place / "2020-02-29-name").mkdir(parents=True)
-        (place / "2020-02-29-name" / paths.NOTES).write_text("Plain nets get worse.\n")
+        (kept / "2020-02-29-name").mkdir(parents=True)
+        (kept / "2020-02-29-name" / paths.NOTES).write_text("Plain nets get worse.\n")
 
     def fail(*arguments, **keys):
         raise error
@@ -237,9 +237,9 @@ def test_a_finding_appears_whole_or_not_at_all(at, begun, error, folder, monkeyp
         else:
             with pytest.raises(type(error)):
                 report.main([str(folder), "--keep", "name"])
-    assert not list(place.glob("*-name/" + paths.SWEEP))
+    assert not list(kept.glob("*-name/" + paths.SWEEP))
     assert report.main([str(folder), "--keep", "name"]) == 0
-    (finding,) = place.iterdir()
+    (finding,) = kept.iterdir()
     assert (finding / paths.REPORT_MARKDOWN).is_file()
     assert (finding / paths.NOTES).is_file() == begun
     assert oct(finding.stat().st_mode)[-3:] == "755"
@@ -329,6 +329,6 @@ def test_the_end_of_a_run_says_so_where_its_report_cannot_be_written(tmp_path, c
     monkeypatch.setattr("harness.reporting.verdict_sections.write", refuse)
     keys = ["depth=8", "width=4", "schedule.steps=2", "device=cpu", f"results={tmp_path}"]
     assert run.main(keys) == 0
-    said = capsys.readouterr()
-    assert "harness.report: report.html: No space left on device" in said.err
-    assert " done " in said.out
+    printed = capsys.readouterr()
+    assert "harness.report: report.html: No space left on device" in printed.err
+    assert " done " in printed.out

@@ -33,12 +33,12 @@ def sweep(results, count):
 def test_figures_do_not_grow_with_seeds(results):
     def drawn(count):
         tables = Tables(sweep(results, count))
-        frames = {one: one.source.frame(tables) for one in plots.ALL}
-        return {one.name: sum(1 for _ in one.draw(frame, tables.x)) for one, frame in frames.items() if len(frame)}
+        frames = {picture: picture.source.frame(tables) for picture in plots.ALL}
+        return {picture.name: len(list(picture.draw(frame, tables.x))) for picture, frame in frames.items() if len(frame)}
 
     assert drawn(RUNS) == drawn(8)
     assert all(drawn(RUNS).values())
-    assert {one.name for one in plots.ALL} - set(drawn(8)) == {plots.BY_STEP.name}  # these runs recorded no norms
+    assert {picture.name for picture in plots.ALL} - set(drawn(8)) == {plots.BY_STEP.name}  # these runs recorded no norms
 
 
 def naive(tables, name):
@@ -54,9 +54,9 @@ def naive(tables, name):
 def test_a_table_is_the_tables_of_the_runs_one_after_the_other(results, name):
     tables = Tables(sweep(results, RUNS))
     pd.testing.assert_frame_equal(tables.table(name), naive(tables, name), check_exact=True)
-    some = ["grad_norm", "step"] if name != "epochs" else ["test_error", "step"]
-    kept = [*some, "run", "arm", "x", "seed"]
-    pd.testing.assert_frame_equal(tables.table(name, some), naive(tables, name)[kept], check_exact=True)
+    columns = ["grad_norm", "step"] if name != "epochs" else ["test_error", "step"]
+    kept = [*columns, "run", "arm", "x", "seed"]
+    pd.testing.assert_frame_equal(tables.table(name, columns), naive(tables, name)[kept], check_exact=True)
 
 
 def test_moments_of_many_runs_are_those_of_the_rows(results):
