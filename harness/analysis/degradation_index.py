@@ -1,9 +1,8 @@
 """Compute the degradation index: the rise of a family's training error, in points, per doubling of depth.
 
 It is the slope of the training error at the end, in percent, over the base-2 logarithm of depth: the mean of one slope per seed
-(`stats.mean_of_slopes`). A family is the runs that differ only in depth and seed. The straight line is a summary, not a law: over
-other depths, or with another protocol, the same family has another index. So only families with equal depths and protocol are
-ranked against each other.
+(`stats.mean_of_slopes`). A family is the runs that differ only in depth and seed. Its index depends on the depths and the
+protocol, so only families with equal ones are ranked against each other.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_ndtr
 
-from harness.analysis.verdicts import MIN_SEEDS, MOST_SEEDS, Judgement, Verdict
+from harness.analysis.verdicts import MIN_SEEDS, MOST_SEEDS, Judgement, Verdict, seeds_needed
 
 MIN_DEPTHS = 5
 MIN_ADVANTAGE = 4.0
@@ -54,23 +54,18 @@ class Growth:
 def compare_growth(depths: Sequence[float], steps: Sequence[float], reached: Sequence[bool]) -> Growth:
     """Fit both models by maximum likelihood.
 
-    Args:
-        depths: the depth of each run.
-        steps: its steps to the loss, or all its steps if it has not `reached` the loss.
-        reached: whether it did.
-
-    Raises:
-        ValueError: lengths differ, or steps are not positive and finite.
+    `steps` has the steps of each run to the loss, or all its steps if it has not `reached` the loss. Raises ValueError if lengths
+    differ, or steps are not positive and finite.
     """
     if not len(depths) == len(steps) == len(reached):
-        raise ValueError(f"{len(depths)} depths, {len(steps)} steps and {len(reached)} marks of what was reached: lengths differ")
+        raise ValueError(f"{len(depths)} depths, {len(steps)} steps and {len(reached)} values of `reached`: lengths differ")
     if not all(0 < count < math.inf for count in steps):
         raise ValueError("steps to a loss are positive and finite")
-    counts = Counter(depths)
-    facts = {"depths": len(counts), "seeds": min(counts.values(), default=0), "censored": len(steps) - sum(map(bool, reached))}
-    if len(counts) < 2 or sum(map(bool, reached)) < 3:
+    counts, seen = Counter(depths), np.asarray(reached, bool)
+    facts = {"depths": len(counts), "seeds": min(counts.values(), default=0), "censored": int((~seen).sum())}
+    if len(counts) < 2 or seen.sum() < 3:
         return Growth(math.nan, math.nan, **facts)
-    depth, logs, seen = np.asarray(depths, float), np.log(np.asarray(steps, float)), np.asarray(reached, bool)
+    depth, logs = np.asarray(depths, float), np.log(np.asarray(steps, float))
     span = float(np.ptp(depth))
     t = (depth - depth.min()) / span
     b, a = np.polyfit(t, logs, 1)
@@ -99,7 +94,7 @@ def judge_growth(growth: Growth, *, protocol: bool = True) -> Judgement:
     expected = growth.seeds * MIN_ADVANTAGE / abs(evidence) if evidence else math.inf
     seeds = max(MIN_SEEDS, math.floor(expected) + 1) if expected < MOST_SEEDS else None
     if growth.seeds < MIN_SEEDS or abs(evidence) <= MIN_ADVANTAGE:
-        needed.append(f"{seeds or f'more than {MOST_SEEDS}'} seeds expected to decide (has {growth.seeds})")
+        needed.append(seeds_needed(seeds, growth.seeds))
     direction = Verdict.CONSISTENT if evidence > 0 else Verdict.INCONSISTENT
     return Judgement(Verdict.UNDECIDED if enough else direction, seeds, tuple(needed))
 

@@ -1,7 +1,4 @@
-"""Reduce the table of a probe to three moments: at initialisation, early in training, and at the end.
-
-The table of a run becomes three rows per place (layer or block), so that thousands of runs fit into one frame.
-"""
+"""Reduce the table of a probe to three rows per place (layer or block): at initialisation, early in training, at the end."""
 
 from __future__ import annotations
 
@@ -27,8 +24,7 @@ def moments(table: pd.DataFrame, place: str) -> pd.DataFrame:
     """Return one row per moment (`moment`, one of MOMENTS) and place.
 
     `table` has one row per probed step and place: `step`, the column `place`, and numbers. Numbers of the first and last moment
-    are those of the table, bit for bit; early ones are medians over the steps, ignoring missing ones. A moment without a probed
-    step has no rows.
+    are those of the table; early ones are medians over the steps, ignoring NaN. A moment without a probed step has no rows.
     """
     step = table["step"].to_numpy()
     last = step.max(initial=0)
@@ -44,7 +40,7 @@ def moments(table: pd.DataFrame, place: str) -> pd.DataFrame:
 def _medians(columns: Mapping[str, Values], place: str) -> Mapping[str, Values]:
     """Return the median over steps of every column at each place, in order of appearance.
 
-    A net has the same places at every step; reshaping columns to [steps, places] takes a tenth of the time of a groupby.
+    If every step has the same places, columns are reshaped to [steps, places], which is ten times as fast as a groupby.
     """
     places = columns[place]
     count = len(set(places))

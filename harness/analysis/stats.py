@@ -1,23 +1,21 @@
 """Estimates from repeated runs: a number, its 95 % interval, and how that interval narrows with more seeds.
 
-All functions are pure, take plain numbers and raise ValueError if one of them is NaN or infinite: the claim decides which value
-represents a diverged run or a zero gradient. Intervals are two-sided t intervals, which assume roughly normal values; equal
-values give an interval of zero width. scipy.stats is not used: it takes a second to import, gives neither spread nor expected
-intervals, and loses precision for equal values.
+All functions take plain numbers and raise ValueError if one of them is NaN or infinite: the claim decides which value represents
+a diverged run or a zero gradient. Intervals are two-sided t intervals, which assume roughly normal values; equal values give an
+interval of zero width. scipy.stats takes a second to import, gives neither spread nor expected intervals, and loses precision for
+equal values.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
 from scipy.special import stdtrit
-
-NAN, INFINITY = float("nan"), float("inf")
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Estimate:
     @property
     def known(self) -> bool:
         """Whether the interval has a finite end."""
-        return self.low > self._floor or self.high < INFINITY
+        return self.low > self._floor or self.high < math.inf
 
     @property
     def point(self) -> tuple[float, float]:
@@ -60,14 +58,14 @@ class Estimate:
 
     @property
     def _floor(self) -> float:
-        return 0.0 if self.of_logs else -INFINITY
+        return 0.0 if self.of_logs else -math.inf
 
     def _around(self, half: float) -> tuple[float, float]:
         ends = (self.value * _exp(-half), self.value * _exp(half)) if self.of_logs else (self.value - half, self.value + half)
-        return self._floor if self.low == self._floor else ends[0], INFINITY if self.high == INFINITY else ends[1]
+        return self._floor if self.low == self._floor else ends[0], math.inf if self.high == math.inf else ends[1]
 
 
-NOTHING = Estimate(NAN, NAN, NAN, seeds=0, spread=NAN, df=NAN, df_gained=NAN, df_lost=NAN)
+NOTHING = Estimate(math.nan, math.nan, math.nan, seeds=0, spread=math.nan, df=math.nan, df_gained=math.nan, df_lost=math.nan)
 """The estimate from no values."""
 
 
@@ -98,15 +96,15 @@ def difference(first: Sequence[float], second: Sequence[float]) -> Estimate:
     n, m = len(_finite(first)), len(_finite(second))
     if min(n, m) == 0:
         return NOTHING
-    variances = _variance(first), _variance(second)
-    one, other = variances[0] / n, variances[1] / m
-    if one + other == 0:
+    first_variance, second_variance = _variance(first), _variance(second)
+    squared_error, both = first_variance / n + second_variance / m, first_variance + second_variance
+    if both == 0:
         df, gained = n + m - 2.0, 2.0
     else:
-        df = _satterthwaite(one / (one + other), n - 1, m - 1)
-        gained = _satterthwaite(variances[0] / sum(variances), 1, 1)
-    value, error, spread = fmean(first) - fmean(second), math.sqrt(one + other), math.sqrt(sum(variances))
-    return _t_interval(value, error, df, min(n, m), spread, gained, gained)
+        df = _satterthwaite(first_variance / n / squared_error, n - 1, m - 1)
+        gained = _satterthwaite(first_variance / both, 1, 1)
+    value = fmean(first) - fmean(second)
+    return _t_interval(value, math.sqrt(squared_error), df, min(n, m), math.sqrt(both), gained, gained)
 
 
 def difference_of_gaps(
@@ -142,20 +140,7 @@ def slope(x: Sequence[float], y: Sequence[float], censored: Sequence[bool] = ())
     estimate what lies below the limit, but relies on the straight line and the normal law there, and its likelihood intervals
     hold for large samples; a claim about the sign needs neither.
     """
-    marks = _marks(len(_finite(x)), len(_finite(y)), censored)
-    kept = _usable(x, marks)
-    places, heights = np.array([x[i] for i in kept]), np.array([y[i] for i in kept])
-    counts = Counter(places.tolist())
-    if len(counts) < 2:
-        return NOTHING if len(set(x)) < 2 else replace(slope(x, y), low=-INFINITY, high=INFINITY)
-    n, seeds = len(kept), min(counts.values())
-    places, heights = places - fmean(places), heights - fmean(heights)
-    squares = places @ places
-    value = places @ heights / squares
-    residuals = heights - value * places
-    error = math.sqrt(residuals @ residuals / (n - 2) / squares) if n > 2 else NAN
-    estimate = _t_interval(float(value), error, n - 2, seeds, error * math.sqrt(seeds), n / seeds, 2)
-    return replace(estimate, low=-INFINITY) if any(marks[i] for i in kept) else estimate
+    return _bound(lambda points: _line([x[i] for i in points], [y[i] for i in points]), x, y, censored)
 
 
 def mean_of_slopes(x: Sequence[float], y: Sequence[float], seeds: Sequence[int], censored: Sequence[bool] = ()) -> Estimate:
@@ -164,36 +149,52 @@ def mean_of_slopes(x: Sequence[float], y: Sequence[float], seeds: Sequence[int],
     A bend in the line or an offset per seed does not widen the interval either. `censored` as in `slope`; an x that is left out
     is left out for every seed (leaving it out for some would favour high values at small x).
     """
-    marks = _marks(len(_finite(x)), len(_finite(y)), censored)
-    kept = _usable(x, marks)
-    bounded = len({x[i] for i in kept}) > 1
-    lines: dict[int, list[int]] = {}
-    for i in kept if bounded else range(len(x)):
-        lines.setdefault(seeds[i], []).append(i)
-    slopes = [slope([x[i] for i in line], [y[i] for i in line]) for line in lines.values()]
-    estimate = mean([line.value for line in slopes if line.seeds])
-    if any(marks) and not bounded:
-        return replace(estimate, low=-INFINITY, high=INFINITY)
-    return replace(estimate, low=-INFINITY) if any(marks[i] for i in kept) else estimate
+
+    def fit(points: Sequence[int]) -> Estimate:
+        by_seed: dict[int, list[int]] = {}
+        for i in points:
+            by_seed.setdefault(seeds[i], []).append(i)
+        slopes = [_line([x[i] for i in own], [y[i] for i in own]) for own in by_seed.values()]
+        return mean([line.value for line in slopes if line.seeds])
+
+    return _bound(fit, x, y, censored)
 
 
-def _marks(n: int, m: int, censored: Sequence[bool]) -> Sequence[bool]:
-    """Return a mark for every point. Raises ValueError if the lengths differ."""
+def _line(x: Sequence[float], y: Sequence[float]) -> Estimate:
+    """Return the least-squares slope of uncensored points."""
+    n, counts = len(x), Counter(x)
+    if len(counts) < 2:
+        return NOTHING
+    seeds, across, up = min(counts.values()), np.array(x) - fmean(x), np.array(y) - fmean(y)
+    squares = across @ across
+    value = across @ up / squares
+    residuals = up - value * across
+    error = math.sqrt(residuals @ residuals / (n - 2) / squares) if n > 2 else math.nan
+    return _t_interval(float(value), error, n - 2, seeds, error * math.sqrt(seeds), n / seeds, 2)
+
+
+def _bound(
+    fit: Callable[[Sequence[int]], Estimate], x: Sequence[float], y: Sequence[float], censored: Sequence[bool]
+) -> Estimate:
+    """Return what `fit` estimates from points, given by index, with infinite ends where censored points bound nothing.
+
+    Every x below the mean x that has a censored point is left out, repeatedly. Raises ValueError if the lengths differ.
+    """
+    n, m = len(_finite(x)), len(_finite(y))
     if n != m or len(censored) not in (0, n):
         raise ValueError(f"{n} x, {m} y and {len(censored)} marks of censored values: lengths differ")
-    return censored if len(censored) else [False] * n
-
-
-def _usable(x: Sequence[float], censored: Sequence[bool]) -> list[int]:
-    """Return the indices of the points left after repeatedly dropping every x below the mean x that has a censored point."""
-    kept = list(range(len(x)))
-    while kept and any(censored[i] for i in kept):
+    marks = censored if len(censored) else [False] * n
+    kept: Sequence[int] = range(n)
+    while kept and any(marks[i] for i in kept):
         middle = fmean(x[i] for i in kept)
-        hidden = {x[i] for i in kept if censored[i] and x[i] < middle}
+        hidden = {x[i] for i in kept if marks[i] and x[i] < middle}
         if not hidden:
             break
         kept = [i for i in kept if x[i] not in hidden]
-    return kept
+    if len({x[i] for i in kept}) > 1:
+        estimate = fit(kept)
+        return replace(estimate, low=-math.inf) if any(marks[i] for i in kept) else estimate
+    return replace(fit(range(n)), low=-math.inf, high=math.inf) if len(set(x)) > 1 else NOTHING
 
 
 def _t_interval(value: float, error: float, df: float, seeds: int, spread: float, df_gained: float, df_lost: float) -> Estimate:
@@ -208,13 +209,13 @@ def _t95(df: float) -> float:
 
 def _satterthwaite(share: float, df: float, other_df: float) -> float:
     """Return the degrees of freedom of a sum of two variances, of which the first is the fraction `share`."""
-    return 1 / (share**2 / df + (1 - share) ** 2 / other_df) if min(df, other_df) > 0 else NAN
+    return 1 / (share**2 / df + (1 - share) ** 2 / other_df) if min(df, other_df) > 0 else math.nan
 
 
 def _variance(values: Sequence[float]) -> float:
     """Return the sample variance (n - 1): NaN of one value, exactly 0 of equal ones."""
     if len(values) < 2:
-        return NAN
+        return math.nan
     if min(values) == max(values):
         return 0.0
     middle = fmean(values)
@@ -234,4 +235,4 @@ def _exp(logarithm: float) -> float:
     try:
         return math.exp(logarithm)
     except OverflowError:
-        return INFINITY
+        return math.inf

@@ -1,10 +1,8 @@
-"""Run folders as DataFrames. Everything that a report shows is read here; nothing here needs torch.
+"""Run folders as DataFrames: everything that a report shows.
 
-Beside a table's own columns, frames of several runs have `run`, `seed`, `x` (the value of the key on the horizontal axis:
-depth, unless only another number varies) and `arm` (the other varying keys that have an effect in the run, as text).
-
-The tables of thousands of runs do not fit into one frame in reasonable memory and time. So a function is applied to the table of
-one run at a time, and only its results are joined: `reduce` is the interface to the tables of probes.
+Frames of several runs also have `run`, `seed`, `x` (the value of the key on the horizontal axis: depth, unless only another
+number varies) and `arm` (the other varying keys that have an effect in the run, as text). The tables of thousands of runs do not
+fit into memory, so `Tables.reduce` applies a function to the table of one run at a time and joins only the results.
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ MAPS = 24
 
 
 class Unreadable(RecordError):
-    """Unreadable tables: `why` has the reason for each run, by name."""
+    """Tables cannot be read: `why` has the reason for each run, by name."""
 
     def __init__(self, why: Mapping[str, str]) -> None:
         super().__init__("; ".join(why.values()))
@@ -58,7 +56,7 @@ class Measure:
     function: Callable[[pd.DataFrame], pd.DataFrame]
 
     def __call__(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Apply the function to the measure's columns of a table that may have more."""
+        """Apply the function to a table that may have more columns than the measure's."""
         return self.function(table[list(self.columns)])
 
 
@@ -70,6 +68,7 @@ class Tables(Request):
     """
 
     damaged: Mapping[str, str] = field(default_factory=dict)
+    _computed: dict[Measure, pd.DataFrame] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def along(self, key: str, frame: pd.DataFrame) -> pd.DataFrame:
         """Return a frame of several runs with `key` on the horizontal axis; unchanged if `key` does not vary."""
@@ -126,15 +125,11 @@ class Tables(Request):
         """The runs with a result, diverged ones included."""
         return self.runs[self.runs["status"].isin(states.FINISHED)]
 
-    @cached_property
-    def _computed(self) -> dict[Measure, pd.DataFrame]:
-        return {}
-
     def compute(self, measures: Iterable[Measure]) -> None:
         """Compute these measures of all finished runs, reading each table of each run once."""
-        wanted = [measure for measure in dict.fromkeys(measures) if measure not in self._computed]
-        for name in dict.fromkeys(measure.table for measure in wanted):
-            of_table = [measure for measure in wanted if measure.table == name]
+        missing = [measure for measure in dict.fromkeys(measures) if measure not in self._computed]
+        for name in dict.fromkeys(measure.table for measure in missing):
+            of_table = [measure for measure in missing if measure.table == name]
             columns = list(dict.fromkeys(column for measure in of_table for column in measure.columns))
             self._computed.update(zip(of_table, self._reduce_all(name, of_table, columns), strict=True))
 
@@ -152,20 +147,13 @@ class Tables(Request):
     ) -> pd.DataFrame:
         """Apply `function` to the table `name` of each finished run and join the results, run after run.
 
+        Returns an empty frame if no run has the table. Raises Unreadable, a RecordError. Example: docs/guide.md, "From Python".
+
         Args:
             name: steps, epochs, layers, ...
-            function: takes the table of one run and returns the rows to keep, ideally few: a statistic is a frame of one row.
-                `run`, `arm`, `x` and `seed` are added to them.
+            function: turns the table of one run into the rows to keep, ideally one; `run`, `arm`, `x` and `seed` are added.
             columns: the columns to read; all by default.
             runs: the rows of `finished` to process; all by default.
-
-        Returns an empty frame if no run has the table. Raises Unreadable, a RecordError, if tables cannot be read.
-
-            def early(layers):
-                first = layers[layers["step"].between(1, 10) & (layers["layer"] == 1)]
-                return pd.DataFrame({"early": [first["grad_norm"].median()]})
-
-            tables.reduce("layers", early, columns=("step", "layer", "grad_norm"))
         """
         return self._reduce_all(name, [function], columns, runs)[0]
 
@@ -192,7 +180,9 @@ class Tables(Request):
             results = list(pool.map(reduced, [self.all_runs[position] for position in having.index]))
         if unreadable:
             raise Unreadable(unreadable)
-        return [_joined([frames[number] for frames in results], having) for number in range(len(functions))]
+        if not results:
+            return [pd.DataFrame()] * len(functions)
+        return [_joined(frames, having) for frames in zip(*results, strict=True)]
 
     def table(self, name: str, columns: Sequence[str] | None = None, runs: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return all rows of a table of the finished runs, as `reduce` does: for few runs, or short tables."""
@@ -205,8 +195,8 @@ class Tables(Request):
     def _having(self, name: str, runs: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return the finished runs, or those of `runs`, that have the table `name`."""
         among = self.finished if runs is None else runs
-        files = [self.all_runs[position].folder / paths.table(name) for position in among.index]
-        return among[np.array([path.is_file() for path in files], dtype=bool)]
+        exists = [(self.all_runs[position].folder / paths.table(name)).is_file() for position in among.index]
+        return among[np.array(exists, dtype=bool)]
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
@@ -233,7 +223,10 @@ class Tables(Request):
             return pd.DataFrame()
         with_shortcut = self.runs["run"][~self.runs["shortcut"].isin(("none", "concatenation"))]
         codes = {name: code for code, name in enumerate(with_shortcut)}  # joining by text is slow
-        layers, blocks = (_with_codes(frame[frame["run"].isin(codes)], codes) for frame in (self.layers, self.blocks))
+        layers, blocks = (
+            frame.assign(code=frame["run"].map(codes), moment_code=frame["moment"].map(MOMENTS.index)).dropna(subset=["code"])
+            for frame in (self.layers, self.blocks)
+        )
         stems = blocks[blocks["block"] == 0].drop_duplicates("code").set_index("code")["elements"]
         count, convolutions = blocks.groupby("code")["block"].max(), layers.groupby("code")["layer"].max()
         per_block = (convolutions - 1) / count
@@ -247,9 +240,9 @@ class Tables(Request):
     def _with_net(self, frame: pd.DataFrame) -> pd.DataFrame:
         if frame.empty:
             return frame
-        keys = [*(key for key in Net._fields if key != "batch_size"), "schedule.batch_size"]
-        nets = {row["run"]: Net(*(row[key] for key in keys)) for row in self.runs[["run", *keys]].to_dict("records")}
-        return frame.assign(net=frame["run"].map(nets))
+        keys = ["schedule.batch_size" if key == "batch_size" else key for key in Net._fields]
+        nets = map(Net._make, self.runs[keys].itertuples(index=False))
+        return frame.assign(net=frame["run"].map(dict(zip(self.runs["run"], nets, strict=True))))
 
     @cached_property
     def heat_maps(self) -> pd.DataFrame:
@@ -260,7 +253,8 @@ class Tables(Request):
         cells = self._having("layers").sort_values(["arm", "x", "seed"]).drop_duplicates(["arm", "x"])
         count = min(MAPS, len(cells))
         spread = cells.iloc[[number * len(cells) // count for number in range(count)]]
-        return self.reduce("layers", _counted, ("step", "layer", "grad_norm"), spread)
+        counted = partial(pd.DataFrame.dropna, subset=["layer"])  # projections have no number
+        return self.reduce("layers", counted, ("step", "layer", "grad_norm"), spread)
 
     @cached_property
     def gradient_norms(self) -> pd.DataFrame:
@@ -283,32 +277,14 @@ class Tables(Request):
         except (RecordError, OSError) as error:
             status = {"state": states.DAMAGED, "error": self.message(error)}
         facts = {name: status.get(name) for name in ("seconds", "parameters", "warmup_end")}
-        about = {"status": status["state"], "error": status.get("error", ""), "run": run.name}
-        return flat | results | facts | about | {"arm": self.arm(flat, self.x), "x": flat[self.x]}
+        about = {"status": status["state"], "error": status.get("error", ""), "run": run.name, "arm": self.arm(flat, self.x)}
+        return flat | results | facts | about | {"x": flat[self.x]}
 
 
 def _joined(frames: Sequence[pd.DataFrame], runs: pd.DataFrame) -> pd.DataFrame:
     """Return one frame per run as a single one, with the columns that tell the runs apart."""
-    if not frames:
-        return pd.DataFrame()
-    lengths = [len(frame) for frame in frames]
-    about = {key: np.repeat(runs[key].to_numpy(), lengths) for key in ("run", "arm", "x", "seed")}
+    about = {key: np.repeat(runs[key].to_numpy(), list(map(len, frames))) for key in ("run", "arm", "x", "seed")}
     return pd.concat(frames, ignore_index=True).assign(**about)
-
-
-def _with_codes(frame: pd.DataFrame, codes: Mapping[str, int]) -> pd.DataFrame:
-    """Return a frame of moments with numeric codes for runs and moments."""
-    moment_codes = {name: code for code, name in enumerate(MOMENTS)}
-    return frame.assign(code=frame["run"].map(codes), moment_code=frame["moment"].map(moment_codes))
-
-
-def _counted(layers: pd.DataFrame) -> pd.DataFrame:
-    """Drop projections, which have no layer number."""
-    return layers[layers["layer"].notna()]
-
-
-def _hidden_layer_moments(layers: pd.DataFrame) -> pd.DataFrame:
-    return moments(hidden_layers(layers), "layer")
 
 
 def _thinned(norms: pd.DataFrame) -> pd.DataFrame:
@@ -318,6 +294,8 @@ def _thinned(norms: pd.DataFrame) -> pd.DataFrame:
     return norms.groupby(stretch).median().rename(columns={FIRST: "grad_norm"})
 
 
-LAYER_MOMENTS = Measure("layers", ("step", "layer", "grad_norm", "response_std"), _hidden_layer_moments)
+LAYER_MOMENTS = Measure(
+    "layers", ("step", "layer", "grad_norm", "response_std"), lambda layers: moments(hidden_layers(layers), "layer")
+)
 BLOCK_MOMENTS = Measure("blocks", ("step", "block", "forward_norm", "grad_norm", "elements"), partial(moments, place="block"))
 """The rows of a probe's table that figures draw."""

@@ -1,8 +1,8 @@
-"""Predictions of theory for a net at initialisation, for comparison with measurements.
+"""Predictions of theory for a net at initialisation, for comparison with measurements. Nothing is fitted.
 
-All are means over initial values of a net of the CIFAR family (He et al. 2015, section 4.2: 3x3 convolutions with zero padding,
-ReLU, gamma 1, beta 0). Nothing is fitted. Mean squares are exact where the docstrings say so; a single net of few channels
-mostly lies below them, since the mean logarithm of a product of random factors is below the logarithm of its mean.
+They are means over the initial values of a net of the CIFAR family (He et al. 2015, section 4.2: 3x3 convolutions, zero padding,
+ReLU, gamma 1, beta 0). A single net of few channels mostly lies below them, since the mean logarithm of a product of random
+factors is below the logarithm of its mean.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ def padding_factor(side: int) -> float:
     """Return the fraction of the norm that remains after a zero-padded 3x3 convolution of a uniform signal.
 
     In each direction each of n positions sums three neighbours, 3n in all, of which 3n - 2 are on the map. The mean square over
-    the map keeps the square of (3n - 2) / 3n in two directions, so the norm keeps (3n - 2) / 3n. If the signal stayed uniform,
-    36 layers each on maps of side 8, 4 and 2 would leave 3e-11; but it fades at the border, where padding acts: `padding_left`.
+    the map keeps the square of (3n - 2) / 3n in two directions, so the norm keeps (3n - 2) / 3n. After several layers the signal
+    is no longer uniform: it fades at the border, where padding acts (`padding_left`).
     """
     return (3 * side - 2) / (3 * side)
 
@@ -99,20 +99,20 @@ def padding_left(sides: Sequence[int], *, backwards: bool = False) -> Vector:
     one leaves the largest eigenvalue of that mean, (1 + 2 cos(pi / (n + 1))) / 3: 0.960 at 8, 0.873 at 4, 0.667 at 2, where
     `padding_factor` has 0.917, 0.833, 0.667.
     """
-    steps = [_taps(*pair) for pair in pairwise(sides)]
+    layers = [_mean_of_neighbours(before, after) for before, after in pairwise(sides)]
     signal = np.full(sides[-1 if backwards else 0], 1.0)
     left = [1.0]
-    for step in reversed(steps) if backwards else steps:
-        signal = step.T @ signal if backwards else step @ signal
+    for layer in reversed(layers) if backwards else layers:
+        signal = layer.T @ signal if backwards else layer @ signal
         left.append(float(signal.sum() / sides[-1] if backwards else signal.mean()))
     return np.array(left[::-1] if backwards else left)
 
 
-def _taps(before: int, after: int) -> Vector:
+def _mean_of_neighbours(before: int, after: int) -> Vector:
     """Return the mean over three neighbours as a matrix [after, before], with stride 2 if the side changes."""
     centres = np.arange(after)[:, None] * (1 if before == after else 2)
-    near: Vector = (np.abs(centres - np.arange(before)) <= 1) / 3
-    return near
+    matrix: Vector = (np.abs(centres - np.arange(before)) <= 1) / 3
+    return matrix
 
 
 INITS = ("he", "he_fan_in", "xavier", "torch")
@@ -138,8 +138,8 @@ def gain(init: str, channels_in: int, channels_out: int) -> float:
 def gradient_left(net: Sequence[Map], init: str) -> Vector:
     """Return ||dL/d output|| of each layer's ReLU relative to that of the last, in a plain net without normalisation.
 
-    Root mean square over initial values: `gain` times `padding_left`, assuming as these do that the signs of activations do not
-    depend on the gradients.
+    Root mean square over initial values: `gain` times `padding_left`, which assume that the signs of activations do not depend on
+    the gradients.
     """
     return np.cumprod([1.0, *_gains(net, init)[::-1]])[::-1] * padding_left([layer.side for layer in net], backwards=True)
 
@@ -177,8 +177,8 @@ def branch_over_input(order: str, depth: int, width: int, side: int, init: str) 
 
     For identity shortcuts (option A) and BN. Size is the root mean square over batch, channels and positions: of the branch
     before the addition, of the input before it is matched to a new shape. In both orders the ratio falls about as 1 / sqrt(l) at
-    block l of a stage, in mean square as 1 / l. De and Smith 2020 (arXiv:2002.10444) state that BN makes the branch smaller than
-    the skip path by a factor of the order of the square root of depth; the following derivation is not theirs.
+    block l of a stage. De and Smith 2020 (arXiv:2002.10444) state that BN makes the branch smaller than the skip path by a factor
+    of the order of the square root of depth; the following derivation is ours.
 
     preactivation: x_{l+1} = x_l + F_l(x_l), where F begins with BN and ends with a convolution. Its size does not depend on that
     of x, and the weights of its last convolution have mean zero for any x, so E[x F] = 0 and
@@ -200,13 +200,13 @@ def branch_over_input(order: str, depth: int, width: int, side: int, init: str) 
 
     Raises KeyError for another order.
     """
-    blocks, maps = (depth - 2) // 6, plain_net(depth, width, side)
-    squares = {"original": _original, "preactivation": _preactivation}[order](blocks, maps, init)
+    blocks, maps = (depth - 2) // 6, plain_net(depth, width, side)  # blocks per stage
+    squares = {"original": _original(blocks), "preactivation": _preactivation(blocks, maps, init)}[order]
     return np.array([branch / x for branch, x in squares]) ** 0.5
 
 
-def _original(blocks: int, maps: Sequence[Map], init: str) -> Iterator[tuple[float, float]]:
-    """Yield the mean squares of branch and input of each block; they do not depend on `maps` and `init`."""
+def _original(blocks: int) -> Iterator[tuple[float, float]]:
+    """Yield the mean squares of branch and input of each block."""
     walks = {length: reflected_walk(length) for length in range(1, 3 * blocks + 1)}
     channels = {-1: 1, blocks: 1, 2 * blocks: 2}  # by the block in which they begin, in multiples of the net's width
     for block in range(3 * blocks):

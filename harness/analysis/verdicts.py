@@ -1,8 +1,7 @@
-"""Judge a claim by an estimate: reproduced, contradicted, undecided, or only a direction.
+"""Judge a claim by the two-sided 95 % interval of an estimate: reproduced, contradicted, undecided, or only a direction.
 
-The two-sided 95 % interval decides. A verdict from an interval entirely beyond a threshold errs in at most 2.5 % of cases; an
-interval entirely within two limits is a pair of one-sided tests for equivalence (Schuirmann 1987) at 2.5 %, stricter than the
-usual 5 %.
+A verdict from an interval entirely beyond a threshold errs in at most 2.5 % of cases. An interval entirely within two limits is a
+pair of one-sided tests for equivalence (Schuirmann 1987) at 2.5 %, stricter than the usual 5 %.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from harness.analysis.stats import INFINITY, Estimate
+from harness.analysis.stats import Estimate
 
 MIN_SEEDS = 3
 """Fewer seeds only give a direction."""
@@ -30,6 +29,9 @@ class Verdict(Enum):
     UNDECIDED = "undecided"
     CONSISTENT = "consistent"
     REPRODUCED = "reproduced"
+
+
+DECIDED = (Verdict.REPRODUCED, Verdict.CONTRADICTED)
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,12 @@ class Allowed:
 
 def above(threshold: float) -> Allowed:
     """Return the values allowed by "value > threshold"."""
-    return Allowed(threshold, INFINITY)
+    return Allowed(threshold, math.inf)
 
 
 def below(threshold: float) -> Allowed:
     """Return the values allowed by "value < threshold"."""
-    return Allowed(-INFINITY, threshold)
+    return Allowed(-math.inf, threshold)
 
 
 def near(target: float, margin: float) -> Allowed:
@@ -76,17 +78,15 @@ class Judgement:
 def judge(estimate: Estimate, allowed: Allowed, *, protocol: bool = True) -> Judgement:
     """Judge a claim by an estimate. `protocol`: whether the runs follow the claim's protocol."""
     result = verdict(estimate, allowed, protocol=protocol)
-    if result in (Verdict.REPRODUCED, Verdict.CONTRADICTED):
+    if result in DECIDED:
         return Judgement(result)
     if result is Verdict.NOT_RUN:
         return Judgement(result, needed=("runs",))
     seeds = seeds_to_decide(estimate, allowed)
     needed = [] if protocol else ["the claim's protocol"]
     if estimate.seeds < MIN_SEEDS or result is Verdict.UNDECIDED:
-        if seeds is not None:
-            needed.append(f"{seeds} seeds expected to decide (has {estimate.seeds})")
-        elif estimate.known:
-            needed.append(f"more than {MOST_SEEDS} seeds expected to decide (has {estimate.seeds})")
+        if estimate.known:
+            needed.append(seeds_needed(seeds, estimate.seeds))
         elif estimate.seeds < MIN_SEEDS:
             needed.append(f"at least {MIN_SEEDS} seeds (has {estimate.seeds})")
         else:
@@ -125,23 +125,28 @@ def seeds_to_decide(estimate: Estimate, allowed: Allowed) -> int | None:
     return seeds if seeds <= MOST_SEEDS else None
 
 
+def seeds_needed(seeds: int | None, has: int) -> str:
+    """Describe the number of seeds expected to decide; None means more than MOST_SEEDS."""
+    return f"{seeds or f'more than {MOST_SEEDS}'} seeds expected to decide (has {has})"
+
+
 def every(parts: Sequence[Judgement]) -> Judgement:
     """Return the judgement on a claim that holds if all its parts hold: the first Verdict that a part has.
 
     "Reproduced" errs no more often than for a single part (Berger 1982, intersection-union tests); the error rates of
     "contradicted" add up over the parts.
     """
-    order = list(Verdict)
-    result = min((part.verdict for part in parts), key=order.index, default=Verdict.NOT_RUN)
-    open_parts = [part for part in parts if part.needed] if result not in (Verdict.CONTRADICTED, Verdict.REPRODUCED) else []
+    result = min((part.verdict for part in parts), key=list(Verdict).index, default=Verdict.NOT_RUN)
+    if result in DECIDED:
+        return Judgement(result)
+    open_parts = [part for part in parts if part.needed]
     seeds = [part.seeds for part in open_parts if part.seeds is not None]
     needed = dict.fromkeys(words for part in open_parts for words in part.needed)
-    complete = len(seeds) == len(open_parts) > 0
-    return Judgement(result, max(seeds) if complete else None, tuple(needed))
+    return Judgement(result, max(seeds) if len(seeds) == len(open_parts) > 0 else None, tuple(needed))
 
 
 def _decide(low: float, high: float, allowed: Allowed) -> Verdict:
-    if (allowed.low < low or allowed.low == -INFINITY) and (high < allowed.high or allowed.high == INFINITY):
+    if (allowed.low < low or allowed.low == -math.inf) and (high < allowed.high or allowed.high == math.inf):
         return Verdict.REPRODUCED
     if high < allowed.low or low > allowed.high:
         return Verdict.CONTRADICTED

@@ -1,19 +1,7 @@
 """Declare an experiment: its question, its figures, and the published claims that its runs can test.
 
-A claim is declared beside the figures that show it. It lists the runs that it needs and has one function, `find`. That function
-takes a `Setting` (the finished runs that differ only in the claim's keys and the seed) and returns the evidence found in it.
-`harness.claims.judging` does the rest: settings, verdicts, missing runs, commands. A claim sees tables, never models:
-
-    PLAIN = {"shortcut": "none"}
-
-    def rise(setting: Setting) -> Evidence | MissingRuns:
-        depths = setting.depths(**PLAIN)
-        if 20 not in depths or depths[-1] == 20:
-            return MissingRuns("plain nets of 20 layers and deeper")
-        shallow, deep = (setting.values("train_error", depth=depth, **PLAIN) for depth in (20, depths[-1]))
-        change = stats.difference(list(deep.values()), list(shallow.values()))
-        values = {"plain, 20 layers": shallow, f"plain, {depths[-1]} layers": deep}
-        return Evidence(Statistic("rise of the training error", change, above(1), values, "points"))
+A claim lists the runs that it needs and has one function, `find`, from a `Setting` to the evidence found in it.
+`harness.claims.judging` does the rest: settings, verdicts, missing runs, commands. docs/design.md has an example.
 """
 
 from __future__ import annotations
@@ -73,7 +61,7 @@ class Setting:
     def values(self, column: str, **keys: Any) -> dict[int, float]:
         """Return a column (train_error, test_error, ... in percent, at the end) of the selected runs by seed.
 
-        A diverged run has the error of a guess. Raises ValueError if the runs differ in a key of the claim.
+        A diverged run has the error of chance. Raises ValueError if the runs differ in a key of the claim.
         """
         columns = list(dict.fromkeys(["seed", column, *self.keys]))
         return self.by_seed(self.runs.loc[self._selected(keys), columns], column)

@@ -1,16 +1,13 @@
-"""Judge claims on the tables of a sweep: the verdict in each setting, what differs from the paper, which commands decide.
+"""Judge claims on the tables of a sweep: the verdict in each setting, the differences from the paper, the commands that decide.
 
-Runs of a sweep may differ in keys that are not the claim's (norm, width, learning rate, ...). A claim is judged separately for
-each combination of those keys (a setting), never across them. If no setting has the runs that a claim needs, the verdict is "not
-run", and the outcome names the missing runs. Protocol `paper` is CIFAR-10, batch size 128, 64,000 steps, and the paper's value of
-every other key that changes training. Precision, device, threads, 45,000 or 50,000 images and the warm-up may differ (He et al.
-2015, 4.2 and its footnote); such differences are reported.
+A claim is judged separately in each setting: each combination of values of the keys that are not the claim's (norm, width, ...).
+If a setting lacks the runs that the claim needs, the verdict there is "not run", and the outcome names the missing runs.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -19,24 +16,21 @@ import pandas as pd
 
 from harness.analysis.request import NO_ARM
 from harness.analysis.tables import Tables
-from harness.analysis.verdicts import MIN_SEEDS, MOST_SEEDS, Judgement, Verdict, every
+from harness.analysis.verdicts import DECIDED, MIN_SEEDS, MOST_SEEDS, Judgement, Verdict, every
 from harness.claims.claim import Claim, Evidence, Grid, MissingRuns, Protocol, Setting, Statistic
 from harness.config.data import SCHEDULES, DataConfig, needs_root
 from harness.config.flat import flatten
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
+from harness.records import states
 
 DATA = "cifar10"
 ELSEWHERE = ("device", "threads", *NO_ARM)
 """Keys outside every protocol."""
-OPEN = (
-    "precision",
-    "plugins",
-    "data.split",
-    *(f"schedule.warmup{end}" for end in ("", "_learning_rate", "_steps", "_error", "_max_steps")),
-)
-"""Keys in which runs of a protocol may differ from the paper."""
-DECIDED = (Verdict.REPRODUCED, Verdict.CONTRADICTED)
+WARM_UP = tuple(f"schedule.warmup{end}" for end in ("", "_learning_rate", "_steps", "_error", "_max_steps"))
+OPEN = ("precision", "plugins", "data.split", *WARM_UP)
+"""Keys in which runs of the protocol `paper` may differ from the paper (He et al. 2015, 4.2 and its footnote: 45,000 or 50,000
+images, warm-up). Such differences are reported."""
 LIST_KEYS = ("plugins", "probes", "schedule.milestones")
 """Keys whose values are lists."""
 MAX_LISTED_SEEDS = 20
@@ -50,8 +44,8 @@ class _Group:
     setting: dict[str, Any]
     """Values of the keys in which the sweep's settings differ."""
     finished: pd.DataFrame
-    requested: pd.DataFrame
-    """All runs that the sweep asked for, finished or not."""
+    unfinished: tuple[str, ...]
+    """Names of the runs that have no result."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +113,7 @@ def _outcomes(tables: Tables, claim: Claim, groups: Sequence[_Group]) -> Iterato
 
 
 def _find(claim: Claim, tables: Tables, group: _Group) -> Evidence | MissingRuns:
-    """Return the evidence for a claim. If the claim's function fails on odd numbers, only that claim is lost, not the report."""
+    """Return the evidence for a claim. If the claim's function raises an exception, only that claim is not run."""
     if not tables.has(claim.tables):
         return MissingRuns(f"runs with probes=[{','.join(claim.tables)}]")
     try:
@@ -140,7 +134,7 @@ def _judge(claim: Claim, evidence: Evidence, group: _Group) -> Outcome:
         judgements,
         _describe(group.finished, _seeds(evidence)),
         differences,
-        tuple(group.requested["run"][~group.requested["run"].isin(group.finished["run"])]),
+        group.unfinished,
         _deciding_commands(claim, evidence, judgement, group.finished, protocol),
     )
 
@@ -151,19 +145,17 @@ def _seeds(evidence: Evidence) -> int:
 
 def _groups(tables: Tables, keys: tuple[str, ...]) -> Iterator[_Group]:
     """Group the runs by the values of `keys`; without keys all runs are one group."""
-    groups: Iterable[tuple[Any, pd.DataFrame]] = [((), tables.runs)]
-    if keys:
-        groups = tables.runs.groupby(list(keys), sort=False, dropna=False)
-    finished = set(tables.finished["run"])
+    groups = tables.runs.groupby(list(keys), sort=False, dropna=False) if keys else [((), tables.runs)]
     for values, runs in groups:
-        yield _Group(dict(zip(keys, values, strict=True)), runs[runs["run"].isin(finished)], runs)
+        finished = runs["status"].isin(states.FINISHED)
+        yield _Group(dict(zip(keys, values, strict=True)), runs[finished], tuple(runs["run"][~finished]))
 
 
 def _describe(runs: pd.DataFrame, seeds: int) -> str:
     data, steps = ("/".join(dict.fromkeys(map(str, runs[key]))) for key in ("data", "schedule.steps"))
     overflowed = int(runs["overflowed"].notna().sum())
-    guesses = f", {overflowed} of {len(runs)} runs with an evaluation that is not finite" if overflowed else ""
-    return f"{data}, {steps} steps, {seeds} seed{'' if seeds == 1 else 's'}{guesses}"
+    overflows = f", {overflowed} of {len(runs)} runs with an evaluation that is not finite" if overflowed else ""
+    return f"{data}, {steps} steps, {seeds} seed{'' if seeds == 1 else 's'}{overflows}"
 
 
 @cache
@@ -177,7 +169,7 @@ def defaults(data: str) -> Mapping[str, Any]:
 
 def protocol_of(claim: Claim) -> Mapping[str, Any]:
     """Return the paper's value of every key."""
-    return dict(defaults(DATA)) | dict(claim.paper or {})
+    return {**defaults(DATA), **(claim.paper or {})}
 
 
 def _differences(claim: Claim, runs: pd.DataFrame) -> tuple[tuple[str, ...], bool]:
@@ -188,9 +180,9 @@ def _differences(claim: Claim, runs: pd.DataFrame) -> tuple[tuple[str, ...], boo
     return differences, claim.protocol is Protocol.ANY or all(key in OPEN for key in keys)
 
 
-def same(one: Any, other: Any) -> bool:
+def same(first: Any, second: Any) -> bool:
     """Return whether two values of a key are equal. A missing value, which is NaN in a table, equals null."""
-    return bool((one == other) or (pd.isna(one) and pd.isna(other)))
+    return bool((first == second) or (pd.isna(first) and pd.isna(second)))
 
 
 def shown(value: Any) -> str:
@@ -234,7 +226,7 @@ def _commands(claim: Claim, used: Grid, base: Mapping[str, str], seeds: int) -> 
     listed = ",".join(map(str, range(seeds))) if seeds <= MAX_LISTED_SEEDS else f"range({seeds})"
     commands = []
     for grid in claim.needs:
-        values = {key: ",".join(map(shown, values)) for key, values in (dict(grid) | dict(used)).items()}
-        arguments = [f"{key}={value}" for key, value in (dict(base) | values | {"seed": listed}).items()]
+        values = {key: ",".join(map(shown, values)) for key, values in {**grid, **used}.items()}
+        arguments = [f"{key}={value}" for key, value in {**base, **values, "seed": listed}.items()]
         commands.append(shlex.join(["python", "-m", "harness.run", "-m", *arguments]))
     return tuple(commands)

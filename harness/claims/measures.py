@@ -45,9 +45,9 @@ def common_depths(setting: Setting, *arms: Arm) -> list[int]:
 
 
 def steps_to(steps: pd.DataFrame, column: str, level: float) -> pd.DataFrame:
-    """Return the number of updates after which the mean of `column` over the last WINDOW batches is first below `level`.
+    """Return a row with the number of updates after which the mean `column` of the last WINDOW batches is first below `level`.
 
-    One row. If the level is never reached, `reached` is False and `steps` is the length of the run.
+    If the level is never reached, `reached` is False and `steps` is the length of the run.
     """
     low = steps[column].rolling(WINDOW).mean().to_numpy() < level
     reached = bool(low.any())
@@ -97,20 +97,15 @@ def as_published(
         short: setting.values("test_error", **{key: number.keys[key] for key in setting.keys})
         for short, number in numbers.items()
     }
-    absent = [short for short, sample in samples.items() if not sample]
-    if missing := [short for short in absent if short not in optional]:
+    if missing := [short for short, sample in samples.items() if not sample and short not in optional]:
         return MissingRuns(nets.format(" and ".join(missing)))
-    statistics = [
-        _against(number, samples[short], name.format(short), margin) for short, number in numbers.items() if samples[short]
-    ]
-    return Evidence(*statistics, notes=[_not_run(short, numbers[short]) for short in absent])
-
-
-def _against(number: Published, sample: Sample, name: str, margin: float) -> Statistic:
-    allowed = above(number.error) if number.above else near(number.error, margin)
-    return Statistic(f"test error, {name} (published: {number.words}, {number.how})", mean(sample), allowed, {name: sample}, "%")
-
-
-def _not_run(name: str, number: Published) -> str:
-    keys = " ".join(f"{key}={value}" for key, value in number.net.items())
-    return f"Not run here: {name} ({number.place}: {number.words}), {keys}."
+    statistics, notes = [], []
+    for short, number in numbers.items():
+        if sample := samples[short]:
+            title = f"test error, {name.format(short)} (published: {number.words}, {number.how})"
+            allowed = above(number.error) if number.above else near(number.error, margin)
+            statistics.append(Statistic(title, mean(sample), allowed, {name.format(short): sample}, "%"))
+        else:
+            keys = " ".join(f"{key}={value}" for key, value in number.net.items())
+            notes.append(f"Not run here: {short} ({number.place}: {number.words}), {keys}.")
+    return Evidence(*statistics, notes=notes)

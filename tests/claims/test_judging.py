@@ -352,7 +352,7 @@ def test_a_rate_of_fewer_seeds_is_not_chosen(tmp_path):
 
 def test_three_rates_are_not_enough(tmp_path):
     names = [finish(tmp_path, digits(depth, "none", 0, rate), 1.0, 1.0) for depth in (20, 56) for rate in (0.01, 0.02, 0.05)]
-    assert "has 3" in only(sweep(tmp_path, names), "D10").evidence.runs
+    assert "found: 3" in only(sweep(tmp_path, names), "D10").evidence.runs
 
 
 def test_the_report_begins_with_verdicts_and_names_every_claim(tmp_path):
