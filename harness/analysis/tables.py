@@ -62,12 +62,10 @@ class Measure:
 
 @dataclass(frozen=True)
 class Tables(Request):
-    """The tables of one sweep folder.
-
-    `damaged` has, by name, runs that count as damaged although their files match their checksums, with the reason.
-    """
+    """The tables of one sweep folder."""
 
     damaged: Mapping[str, str] = field(default_factory=dict)
+    """The reason for each run, by name, that counts as damaged although its files match their checksums."""
     _computed: dict[Measure, pd.DataFrame] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def along(self, key: str, frame: pd.DataFrame) -> pd.DataFrame:
