@@ -57,7 +57,7 @@ def describe_error(error: Exception) -> str:
 def open_file(path: Path) -> Iterator[BinaryIO]:
     """Open a regular file for reading. Raises RecordError if it is not one or cannot be read, also for errors in the block."""
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise RecordError(f"{path}: is not a regular file")
             yield file
