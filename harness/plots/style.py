@@ -165,9 +165,9 @@ def log_axis(ax: Axes, values: pd.Series) -> float:
     A log axis has no zero, and leaving zeros out would hide underflow: they lie on a labelled line.
     """
     ax.set_yscale("log")
-    if not (values == 0).any():
-        return math.nan
     positive = values[is_positive(values)]
+    if len(positive) == np.isfinite(values).sum():
+        return math.nan
     level = 10.0 ** (math.floor(math.log10(positive.min())) - 2) if len(positive) else 1e-45
     ax.set_ylim(bottom=level / 10, top=max(positive.max() * 10, level * 100) if len(positive) else 1.0)
     ax.axhline(level, color="#888888", linewidth=0.8, linestyle=(0, (4, 3)))
