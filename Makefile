@@ -7,7 +7,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 EXPERIMENTS := $(filter-out none degradation_laptop,$(basename $(notdir $(sort $(wildcard conf/experiment/*.yaml)))))
 
-.PHONY: demo test test-slow experiments lab install clean
+.PHONY: demo test test-slow test-cluster experiments lab install clean
 
 demo: install
 	$(PY) -m harness.run -m depth=20,56,110 shortcut=none,identity
@@ -20,6 +20,10 @@ test: install
 
 test-slow: install
 	$(PY) -m pytest -m slow
+
+test-cluster: install
+	command -v slurmctld >/dev/null || apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge
+	$(PY) -m pytest -n 0 -m cluster
 
 experiments: install
 	@failed=0; \

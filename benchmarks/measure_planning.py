@@ -15,8 +15,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from harness.launching import sweep
 from harness.launching.launch import prepare
+from harness.planning import sweep
 
 
 def main() -> None:

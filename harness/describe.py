@@ -56,7 +56,7 @@ class Net:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    from harness.launching.arguments import split
+    from harness.planning.arguments import split
 
     try:
         options, words = split(list(sys.argv[1:] if arguments is None else arguments), OPTIONS, allowed=("vs",))
@@ -115,9 +115,9 @@ def plain_twin(config: RunConfig) -> RunConfig | None:
 
 def _parse(arguments: Sequence[str]) -> list[tuple[RunConfig, tuple[int, int, int]]]:
     """Return the configs of a command line, each with its images."""
-    from harness.launching.arguments import KEYS, parse
-    from harness.launching.expansion import Product
-    from harness.launching.sweep import from_composed
+    from harness.planning.arguments import KEYS, parse
+    from harness.planning.expansion import Product
+    from harness.planning.sweep import from_composed
 
     sides: list[list[str]] = [[]]
     for argument in arguments:

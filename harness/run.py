@@ -3,14 +3,13 @@
     python -m harness.run [-m] [key=value ...]
 
 With -m any key may have several values, separated by commas, and every combination is run: depth=20,56,110
-shortcut=none,identity. Values follow Hydra's grammar (hydra.cc); hydra/launcher=basic trains one run after the other.
+shortcut=none,identity. Values follow Hydra's grammar (hydra.cc). launcher=slurm and launcher=ray train the runs on a cluster.
 Exit code 0, 1 if a run failed, 2 if the command cannot be run (nothing was started), 130 if it was stopped (everything
 is saved; the same command resumes it).
 """
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 import time
@@ -49,7 +48,7 @@ def _stopped(given: Sequence[str]) -> int:
 
 
 def _main(given: list[str]) -> int:
-    from harness.launching import arguments
+    from harness.planning import arguments
     from harness.system import address_space
 
     try:
@@ -58,18 +57,16 @@ def _main(given: list[str]) -> int:
             print(help_text())
             return 0
         address_space.check(address_space.LOADING)
-        from harness.launching import sweep
+        from harness.planning import sweep
 
         command = ["python", "-m", "harness.run", *given]
         planned = sweep.plan(overrides, "--multirun" in options, command, progress("planning"))
-        from hydra.errors import HydraException
-
-        from harness.launching.launch import prepare, run_sweep
+        from harness.launching.engine import LaunchError
+        from harness.launching.launch import prepare, run_sweep, submit
         from harness.reporting import build
         from harness.system import logs
 
         address_space.check(address_space.TRAINING)
-        os.environ["HYDRA_FULL_ERROR"] = "1"
         console.begin()
         logs.log_to_stderr()
         left = prepare(planned, progress("preparing"))
@@ -78,10 +75,13 @@ def _main(given: list[str]) -> int:
     except (ImportError, MemoryError) as error:
         return console.refuse("harness.run", address_space.explain_import_error(error))
     try:
-        launcher = [override for override in overrides if arguments.is_launcher_override(override)]
-        completed = run_sweep(left, planned, launcher)
-    except (ValueError, TypeError, HydraException) as error:  # raised by launchers for settings that they cannot use
-        return console.refuse("harness.run", f"the launcher failed: {error}")
+        if left and not planned.launcher.waits:
+            print(submit(left, planned))
+            return 0
+        completed = run_sweep(left, planned)
+    except LaunchError as error:
+        console.refuse("harness.run", error)
+        return 1
     return build.conclude(planned.folder) if completed else _stopped(given)
 
 

@@ -20,6 +20,7 @@ LAYERS = (
     {"claims"},
     {"experiments"},
     {"reporting"},
+    {"planning"},
     {"launching"},
     {"commands", "bench", "lab"},
 )
@@ -27,7 +28,7 @@ LAYERS = (
 STANDARD_LIBRARY_ALONE = {"config", "system"}
 WITHOUT_TORCH = STANDARD_LIBRARY_ALONE | {"records", "analysis", "plots", "claims", "experiments", "reporting"}
 WITH_TORCH = {"models", "probes", "training"}
-WITH_HYDRA = {"launching", "commands", "bench", "lab"}
+WITH_HYDRA = {"planning", "launching", "commands", "bench", "lab"}
 HEAVY = {"torch", "torchvision", "safetensors", "numpy", "pandas", "matplotlib", "scipy", "omegaconf", "hydra", "yaml"}
 
 
@@ -98,7 +99,7 @@ def test_imports_go_one_way(module, path):
         ("harness.training.loop", "from harness.reporting.build import conclude"),
         ("harness.training.loop", "import hydra"),
         ("harness.reporting.build", "from harness.launching import sweep"),
-        ("harness.launching.sweep", "from harness import report"),
+        ("harness.planning.sweep", "from harness import report"),
         ("harness.lab.build", "from harness.bench import timing"),
         ("experiments.degradation", "from harness.training.train import train"),
     ],

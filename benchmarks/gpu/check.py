@@ -22,12 +22,12 @@ from benchmarks.gpu import times as gpu_times
 from harness.bench.random_images import random_images
 from harness.config.data import LocatedData
 from harness.config.execution import ExecutionConfig
-from harness.config.flat import plain
 from harness.config.registry import ChoiceError
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
 from harness.data import batches
-from harness.launching import worker
+from harness.launching.job import Job
+from harness.launching.worker import train_job
 from harness.records import paths
 from harness.records.run import Run, create
 from harness.system import logs
@@ -35,7 +35,7 @@ from harness.system.cores import available_cores
 from harness.system.signals import Stop
 from harness.training.devices import deterministic, resolve
 from harness.training.environment import describe_machine
-from harness.training.interleaving import isolated
+from harness.training.interleaving import interleave, isolated
 from harness.training.loop import Training
 
 SAME = 1e-6
@@ -222,12 +222,12 @@ def check_interleaved(check):
     for place in (alone, interleaved):
         place.mkdir()
 
-    def jobs(configs, results):
-        common = {"results": str(results), "command": "benchmarks/gpu/check.py", "quiet": True}
-        return [common | {"run": c.run_name(), "choices": c.choices(), "execution": plain(c.execution)} for c in configs]
+    def together(configs, results):
+        jobs = [Job(create(config, results), config, "benchmarks/gpu/check.py") for config in configs]
+        return interleave([train_job(job, Stop(), len(jobs)) for job in jobs])
 
-    single = [worker.run_jobs(jobs([config], alone))[0] for config in configs]
-    states = worker.run_jobs(jobs(configs, interleaved))
+    single = [together([config], alone)[0] for config in configs]
+    states = together(configs, interleaved)
     check.say("five interleaved runs, one diverging: ended as alone", " ".join(map(str, states)), states == single)
     check.say("the wild one diverges, the others are done", states[0], states == ["diverged", *["done"] * 4])
     for config in configs:

@@ -24,7 +24,7 @@ cp "$1"/cifar10/data_batch_[123].medxz .half1/
 cp "$1"/cifar10/data_batch_[45].medxz "$1"/cifar10/test_batch.medxz .half2/
 if [ -n "${2:-}" ]; then mkdir .half2/earlier && cp "$2"/pack-* .half2/earlier/; fi
 if [ -z "$(ls .whl)" ]; then
-    for package in hydra-core==1.3.8 omegaconf==2.3.1 hydra-joblib-launcher==1.2.0 filelock rich pygments markdown-it-py mdurl; do
+    for package in hydra-core==1.3.8 omegaconf==2.3.1 rich pygments markdown-it-py mdurl; do
         python3 -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
             --platform manylinux_2_28_x86_64 -d .whl "$package"
     done

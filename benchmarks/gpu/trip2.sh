@@ -10,6 +10,6 @@ $python -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upg
 [ -d .half2/earlier ] && $python -m benchmarks.gpu.pack in .half2/earlier "$results"
 timeout -s TERM "${TRAIN:-330}" $python -m harness.run -m \
     ${RUNS:-data=cifar10 depth=20,56 shortcut=none,identity precision=bf16 gradient_norms=every runs_per_process=4} \
-    ${MORE:-data.root=$data device=cuda} checkpoint_minutes=60 results="$results" hydra/launcher=basic 2>&1 | tee "$OUT/run.log" | tail -40
+    ${MORE:-data.root=$data device=cuda} checkpoint_minutes=60 results="$results" launcher=inline 2>&1 | tee "$OUT/run.log" | tail -40
 for run in "$results"/runs/*/; do echo "$(basename "$run") $(grep -h '"state"\|"step"' "$run/status.json" | tr -d '\n')"; done
 $python -m benchmarks.gpu.pack out "$results" "$OUT" ${BACK:-runs/* sweeps/*/*.csv sweeps/*/*.json sweeps/*/*.md}

@@ -6,7 +6,7 @@ import re
 from itertools import takewhile
 from pathlib import Path
 
-GROUPS = ("data", "schedule", "variant", "experiment")
+GROUPS = ("data", "schedule", "variant", "experiment", "launcher")
 
 
 def conf_folder() -> Path:

@@ -52,7 +52,7 @@ class Choice:
 
     Args:
         key: the key of the command line.
-        home: the module that registers the implementations of the built-in names.
+        home: the module that registers the implementations of the built-in names; {} stands for the name.
         sentences: built-in names, each with a sentence that describes it.
         reserved: names that cannot be registered.
         method: a method that implementations must have.
@@ -118,7 +118,8 @@ class Choice:
     def __getitem__(self, name: str) -> Any:
         """Return the implementation of `name`, importing the built-in ones first; raises ChoiceError if unknown."""
         self.check(name)
-        import_module(self._home)
+        if name in self.built_in:
+            import_module(self._home.format(name))
         return self._implementations[name]
 
 
@@ -213,8 +214,18 @@ FAMILY = Choice(
         "densenet": "DenseNet-BC on CIFAR (Huang et al. 2017, sections 3 and 4)",
     },
 )
+LAUNCHER = Choice(
+    "launcher",
+    "harness.launching.{}",
+    {
+        "local": "child processes on this machine, one per core or GPU",
+        "slurm": "tasks of a Slurm array, which survive preemption and time limits",
+        "ray": "tasks of a Ray cluster",
+        "inline": "the command's own process, one run after the other, for debuggers",
+    },
+)
 OBSERVER = Choice("observers", "harness.training.observers", {"log": "a line in the run's log for each evaluation"})
-BUILT_IN = (FAMILY, SHORTCUT, NORM, INIT, DATA, PROBE, OPTIMIZER, LR_SCHEDULE, OBSERVER)
+BUILT_IN = (FAMILY, SHORTCUT, NORM, INIT, DATA, PROBE, OPTIMIZER, LR_SCHEDULE, OBSERVER, LAUNCHER)
 
 
 class PluginKey(NamedTuple):

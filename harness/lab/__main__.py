@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     from harness.config.registry import ChoiceError
     from harness.lab import build, runs
-    from harness.launching.sweep import create_results_folder
+    from harness.planning.sweep import create_results_folder
     from harness.records.reader import RecordError
     from harness.system import logs
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from harness.config.blocks import Order
 from harness.config.data import DataConfig
+from harness.config.launcher import LauncherConfig
 from harness.config.network import Family
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
 from harness.lab import matching, plugin
 from harness.launching.launch import prepare, run_sweep
-from harness.launching.sweep import Sweep
+from harness.planning.sweep import Sweep
 from harness.records import paths
 from harness.records.run import Run
 
@@ -55,8 +56,8 @@ def train(planned: Plan, results: Path) -> Records:
     Raises KeyboardInterrupt if stopped, with everything saved, and RunsFailed if a run ended without a result.
     """
     configs = {config.run_name(): config for by_seed in planned.values() for config in by_seed.values()}
-    sweep = Sweep(tuple(configs.values()), "lab", results, "python -m harness.lab")
-    if not run_sweep(prepare(sweep), sweep, []):
+    sweep = Sweep(tuple(configs.values()), "lab", LauncherConfig("local", "auto"), results, "python -m harness.lab")
+    if not run_sweep(prepare(sweep), sweep):
         raise KeyboardInterrupt
     runs = {name: Run(paths.run_folder(results, name)) for name in configs}
     if failed := [run for run in runs.values() if not run.finished()]:

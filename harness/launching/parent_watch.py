@@ -1,8 +1,7 @@
 """Let no process outlive its parent, however the parent ends and whatever the process is doing.
 
-A launcher's worker has nothing to save and exits at once. A process that trains notices the end of its standard input and saves
-first (`harness.launching.worker`); after GRACE seconds a second process, its guard, kills it. A thread could not do that: a long
-call into C may hold the interpreter's lock.
+A worker notices the end of its standard input and saves (`harness.worker`); after GRACE seconds a second process, its guard,
+kills it. A thread could not do that: a long call into C may hold the interpreter's lock.
 
     python harness/launching/parent_watch.py PID        (the guard, started by the process PID)
 """
@@ -14,45 +13,14 @@ import select
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import cache, partial
+from contextlib import suppress
+from functools import cache
 
 POLL = 0.2
 """Seconds between two checks whether a process lives."""
 GRACE = 8.0
 """Seconds that a process may take to save and exit once its standard input has ended."""
-
-
-@cache
-def exit_with_parent(parent: int) -> None:
-    """Exit this process, from now on, as soon as its parent is no longer the process `parent`."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(POLL)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def workers_exit_with_this_process() -> Iterator[None]:
-    """Let the workers that joblib starts within the block exit with this process, from before their first job on.
-
-    The backend is registered again because Hydra's launcher names it, which makes joblib ignore the initializer of a
-    `parallel_config`.
-    """
-    from joblib import parallel
-
-    before = parallel.BACKENDS["loky"]
-    parallel.register_parallel_backend("loky", partial(before, initializer=exit_with_parent, initargs=(os.getpid(),)))
-    try:
-        yield
-    finally:
-        parallel.register_parallel_backend("loky", before)
 
 
 @cache

@@ -1,103 +1,174 @@
-"""Train runs: read a list of jobs per line of standard input, write the final states of their runs as a line of output.
+"""Train the runs of a sweep that nobody else is training, one after the other, until none is left to take.
 
-    python -m harness.launching.worker        (started by harness.launching.supervisor)
-
-The process exits when its input ends. If that happens during a training, the parent is gone: the run is saved and left
-interrupted; if that takes too long, the process is killed (`harness.launching.parent_watch`). The process also exits, without an
-answer, after an unrecoverable CUDA error.
+Workers know nothing of each other and of the command that started them: what is left to do is in the runs' folders, and a run
+belongs to the worker that holds its lock. So any number of them may work at one sweep, on any machine that sees the folder.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import queue
-import signal
-import threading
-from collections.abc import Generator, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
 
-from harness.config.execution import ExecutionConfig
+from harness.config.registry import ChoiceError
 from harness.config.run import RunConfig
-from harness.launching.parent_watch import kill_after_input_ends
-from harness.records import paths, states
-from harness.records.run import Run, create
+from harness.launching import job
+from harness.launching.job import Job
+from harness.records import paths, reader, states
+from harness.records.reader import RecordError
+from harness.records.run import Run
 from harness.system import locks
-from harness.system.logs import log_to_stderr
-from harness.system.signals import Stop, stop_on_signals
+from harness.system.locks import LeaseLost
+from harness.system.signals import Stop
 
 log = logging.getLogger("harness")
 
-
-def run_jobs(jobs: Sequence[dict[str, Any]]) -> list[str | None]:
-    """Train the runs of these jobs interleaved; return their states, None for a run that another process is training."""
-    from harness.training.interleaving import interleave
-
-    if not all(job["quiet"] for job in jobs):
-        log_to_stderr()
-    with stop_on_signals() as stop:
-        return interleave([_run_job(job, stop, len(jobs)) for job in jobs])
+STOPPED, LOST_DEVICE = 130, 75
+"""Exit codes of a worker that was stopped with runs left, and of one whose device does not answer any more."""
+RUNS_PER_GPU_PROCESS = 4
+"""Runs that share a process on a GPU where `runs_per_process` is auto; not measured yet: benchmarks/gpu/check.py does."""
+PAUSE = 1.0
+"""Seconds between two looks for a run that others keep from starting."""
 
 
-def _run_job(job: dict[str, Any], stop: Stop, runs_per_process: int) -> Generator[None, None, str | None]:
+def work(folders: Sequence[Path], attached: bool, gpu: int | None, wait: bool, stop: Stop) -> int:
+    """Train the runs of these folders, of runs or of sweeps; return the exit code.
+
+    Args:
+        attached: leave runs whose process was lost to the command that started this worker, which knows why.
+        gpu: number of the only GPU that this process sees, if it was given one; runs of other GPUs are left to others.
+        wait: wait for runs that others are training, until all have ended.
+    """
+    queue = Queue(folders, attached, gpu)
+    while not stop:
+        with ExitStack() as held:
+            if jobs := queue.take(held):
+                from harness.training.interleaving import interleave  # torch, which a worker without a run does not need
+
+                ended = interleave([train_job(taken, stop, len(jobs)) for taken in jobs])
+                lost = states.FAILED in ended and not _device_is_alive(jobs[0].config)
+                for taken, state in zip(jobs, ended, strict=True):
+                    if lost and state == states.FAILED and len(jobs) > 1:  # one is to blame: each is trained alone
+                        job.record_loss(taken.run, "the device was lost")
+                    elif state not in (states.INTERRUPTED, None):
+                        job.end(taken.run)
+                if lost:
+                    return LOST_DEVICE
+                continue
+        if not (queue.waits_for_others or (wait and queue.left())):
+            return 0
+        time.sleep(PAUSE)
+    return STOPPED if queue.left() else 0
+
+
+def train_job(taken: Job, stop: Stop, runs_per_process: int) -> Generator[None, None, str | None]:
+    """Train a run whose lock is held; return its state, None if another process took it over."""
     from harness.training.train import record_error, train_interleaved
 
-    results = Path(job["results"])
     try:
-        with locks.try_lock(paths.lock(results, job["run"])) as locked:
-            if not locked:
-                return None
-            config = _config(job)
-            run = create(config, results)
-            if run.finished():
-                return run.state
-            return (yield from train_interleaved(config, run, job["command"], stop, runs_per_process))
+        return (yield from train_interleaved(taken.config, taken.run, taken.command, stop, runs_per_process))
+    except LeaseLost as error:
+        log.error("%s", error)
+        return None
     except BaseException as error:  # an error outside the training, which records its own
-        return record_error(error, Run(paths.run_folder(results, job["run"])), {}, stop)
+        return record_error(error, taken.run, {}, stop)
 
 
-def main() -> int:
-    """Train the jobs on standard input until it ends; return the exit code."""
-    kill_after_input_ends()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to stop
-    requests, answers = os.fdopen(os.dup(0)), os.dup(1)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # a plugin must not read the jobs,
-    os.dup2(2, 1)  # and its output must not be taken for an answer
-    jobs: queue.Queue[str | None] = queue.Queue()
-    threading.Thread(target=_read, args=(requests, jobs), daemon=True).start()
-    while (line := jobs.get()) is not None:
-        batch = json.loads(line)
-        ended = run_jobs(batch)
-        if states.FAILED in ended and not _device_is_alive(batch[0]):
-            return 1  # without an answer: the parent then trains each run in a process of its own
-        with suppress(BrokenPipeError):  # the parent is gone
-            os.write(answers, json.dumps(ended).encode() + b"\n")
-    return 0
-
-
-def _config(job: dict[str, Any]) -> RunConfig:
-    return replace(RunConfig.from_mapping(job["choices"]), execution=ExecutionConfig(**job["execution"]))
-
-
-def _device_is_alive(job: dict[str, Any]) -> bool:
+def _device_is_alive(config: RunConfig) -> bool:
     import torch
 
     from harness.training import devices
 
-    return devices.is_alive(torch.device(_config(job).torch_device))
+    return devices.is_alive(torch.device(config.torch_device))
 
 
-def _read(requests: TextIO, jobs: queue.Queue[str | None]) -> None:
-    """Queue every line, and None at the end of the input, with SIGTERM for a training that is under way."""
-    for line in requests:
-        jobs.put(line)
-    jobs.put(None)
-    os.kill(os.getpid(), signal.SIGTERM)
+class Queue:
+    """The runs of some folders that have not ended, the most expensive first."""
+
+    def __init__(self, folders: Sequence[Path], attached: bool, gpu: int | None) -> None:
+        self._attached, self._gpu = attached, gpu
+        self._runs = sorted((run for folder in folders for run in runs_of(folder) if job.is_left(run)), key=_cost, reverse=True)
+        self.waits_for_others = False
+        """Whether at the last look a run was free, but not yet the one that it starts from."""
+
+    def left(self) -> list[Run]:
+        """Return the runs that have not ended."""
+        self._runs = [run for run in self._runs if job.is_left(run)]
+        return self._runs
+
+    def take(self, held: ExitStack) -> list[Job]:
+        """Return the next free run, with others of its kind if they are to share a process; `held` holds their locks."""
+        self.waits_for_others, jobs = False, list[Job]()
+        for run in self.left():
+            with ExitStack() as attempt:
+                found = self._lock(run, attempt)
+                if found is None or (jobs and _kind(found.config) != _kind(jobs[0].config)):
+                    continue
+                jobs.append(found)
+                held.enter_context(attempt.pop_all())
+            if len(jobs) == _kind(jobs[0].config)[-1]:
+                break
+        return jobs
+
+    def _lock(self, run: Run, attempt: ExitStack) -> Job | None:
+        """Lock a run and return its job; None if it is not free, has ended, or cannot be trained."""
+        if not attempt.enter_context(locks.try_lock(paths.lock(run.folder.parent.parent, run.name))):
+            return None
+        if run.finished():
+            job.end(run)
+        elif job.was_lost(run):
+            if self._attached:
+                return None
+            job.record_loss(run, "its process was lost")
+        if not job.is_left(run):
+            return None
+        try:
+            found = job.read(run)
+        except (ChoiceError, RecordError) as error:
+            log.error("%s: %s", run.name, error)
+            job.write_state(run, states.FAILED, error=str(error))
+            job.end(run)
+            return None
+        shallower = found.config.shallower()
+        if shallower is not None and job.is_left(Run(run.folder.with_name(shallower.run_name()))):
+            self.waits_for_others = True
+            return None
+        if self._gpu is not None:
+            if found.config.execution.device_number not in (None, self._gpu):
+                return None
+            execution = replace(found.config.execution, device_number=None)
+            found = replace(found, config=replace(found.config, execution=execution))
+        return found
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def runs_of(folder: Path) -> Iterator[Run]:
+    """Yield the run of a run's folder, the runs of a sweep's folder."""
+    if (folder / paths.SWEEP).exists():
+        for name in reader.read_json(folder / paths.SWEEP)["runs"]:
+            yield Run(paths.runs_of(folder) / name)
+    else:
+        yield Run(folder)
+
+
+def runs_per_process(config: RunConfig) -> int:
+    """Return the number of runs that share a process with this one, itself included."""
+    size = config.execution.runs_per_process
+    if isinstance(size, str):
+        return RUNS_PER_GPU_PROCESS if config.device == "cuda" else 1
+    return size
+
+
+def _kind(config: RunConfig) -> tuple[str, int | str, int]:
+    """Return what runs that share a process have in common: device, threads and their number."""
+    return config.torch_device, config.threads, runs_per_process(config)
+
+
+def _cost(run: Run) -> int:
+    """Return the relative cost of a run, for comparison with others; 0 if it cannot be read."""
+    with suppress(RecordError):
+        schedule = run.config["schedule"]
+        return int(run.config["depth"] * schedule["steps"] * schedule["batch_size"])
+    return 0

@@ -14,16 +14,11 @@ from pathlib import Path
 RUNS = "runs"
 SWEEPS = "sweeps"
 FINDINGS = "findings"
-LAUNCH = ".launch"
 LOCKS = ".locks"
-JOBS = "jobs.json"
-STOP = "stop"
-ENDED = "ended"
-BUSY = "busy"
-ALIVE = "alive"
 
 CONFIG = "config.json"
 STATUS = "status.json"
+EXECUTION = "execution.json"
 ENVIRONMENT = "environment.json"
 STEPS = "steps.csv"
 EPOCHS = "epochs.csv"
@@ -34,6 +29,7 @@ CHECKPOINT = "checkpoint.pt"
 RESERVE = ".reserve"
 
 SWEEP = "sweep.json"
+SLURM = "slurm"
 RUNS_TABLE = "runs.csv"
 VERDICTS = "verdicts.json"
 FIGURES = "figures"
@@ -45,7 +41,7 @@ REPORT_SUMMARY = "report.json"
 INDEX = "index.html"
 LAB = "lab"
 
-PRIVATE = (LOG, WEIGHTS, CHECKPOINT, GRADIENT_NORMS)
+PRIVATE = (LOG, WEIGHTS, CHECKPOINT, EXECUTION, GRADIENT_NORMS)
 """Files of a run that a finding omits, since they are large or not evidence."""
 
 
@@ -64,7 +60,7 @@ def run_folder(results: Path, run: str) -> Path:
 
 
 def lock(results: Path, run: str) -> Path:
-    """Return the lock file of a run; the process that writes the run holds the lock."""
+    """Return the path that stands for the lock of a run; the process that writes the run holds it."""
     return results / LOCKS / run
 
 

@@ -13,7 +13,7 @@ from harness.system.locks import LockError, try_lock
 
 def check(results: Path) -> None:
     """Raise ChoiceError if runs cannot be written or locked below `results`, an existing folder. Leaves no file behind."""
-    for folder in (results, *(results / name for name in (paths.RUNS, paths.SWEEPS, paths.LOCKS, paths.LAUNCH))):
+    for folder in (results, *(results / name for name in (paths.RUNS, paths.SWEEPS, paths.LOCKS))):
         if os.path.lexists(folder) and not os.access(f"{folder}{os.sep}", os.R_OK | os.W_OK | os.X_OK):
             kind = "a folder without permission to write" if folder.is_dir() else "not a folder"
             raise ChoiceError(f"{folder}: is {kind}; move it away, or choose another folder by results=FOLDER")

@@ -134,6 +134,10 @@ class Run:
         names = {*RUN_FILES, paths.RESERVE} - {paths.STATUS} | {path.name for path in self.folder.glob("*.csv.gz")}
         return [path for name in sorted(names) if os.path.lexists(path := self.folder / name) and not path.is_file()]
 
+    def check_owned(self) -> None:
+        """Raise LeaseLost if this process held the run's lock and another has taken it over."""
+        locks.check_owned(paths.lock(self.folder.parent.parent, self.name))
+
     def finished(self) -> bool:
         """Return whether the run has a result; a diverged run has a result."""
         try:
@@ -197,7 +201,11 @@ def _repair(run: Run) -> None:
 
 
 def write_status(run: Run, state: str, durable: bool = True, **facts: Any) -> None:
-    """Replace status.json by `state` and `facts`; with `durable`, flush it to disk."""
+    """Replace status.json by `state` and `facts`; with `durable`, flush it to disk.
+
+    Raises LeaseLost if this process held the run's lock and another has taken it over.
+    """
+    run.check_owned()
     write_json(run.folder / paths.STATUS, {"state": state, **facts}, durable)
 
 

@@ -29,6 +29,7 @@ RUN_FILES: Sentences = {
     paths.ENVIRONMENT: "versions, processor, threads, checksum of the data, git commit, command, time, memory",
     paths.LOG: "the log, with tracebacks",
     paths.WEIGHTS: "weights and running statistics at the end; absent if the run diverged",
+    paths.EXECUTION: "only of a run that has not ended: where and how it is computed, for the process that trains it",
     paths.CHECKPOINT: "only in an unfinished run: the state from which it resumes",
 }
 """The files of a run, RESULTS/runs/LABEL-HASH/."""

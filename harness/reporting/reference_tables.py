@@ -19,12 +19,13 @@ from harness.config.execution import KEYS as EXECUTION_KEYS
 from harness.config.execution import ExecutionConfig
 from harness.config.families import BUILT_IN as FAMILIES
 from harness.config.families import StagedRules
+from harness.config.launcher import LAUNCHERS
 from harness.config.registry import BUILT_IN
 from harness.config.run import RunConfig
 from harness.records import paths, schema
 from harness.records.schema import Sentences
 
-COMMANDS = ("run", "bench", "describe", "lab", "reference", "report", "status", "verify")
+COMMANDS = ("run", "bench", "describe", "lab", "reference", "report", "status", "verify", "worker")
 """The commands python -m harness.NAME, in the order of the reference."""
 HARNESS = Path(__file__).resolve().parents[1]
 
@@ -89,6 +90,17 @@ def schedules() -> str:
     rows = [[code(f"schedule.{key}"), *(code(defaults[name][key][0]) for name in names), keys[key][1]] for key in keys]
     items = "\n".join(f"- `schedule={name}`: {header_comment(folder / f'{name}.yaml')}" for name in choices_of("schedule"))
     return items + "\n\n" + table(["key", *(code(name) for name in names), "what it is"], rows)
+
+
+def launchers() -> str:
+    """Return the keys of `launcher` for each launcher."""
+    paragraphs = []
+    for name in LAUNCHERS:
+        keys = key_comments(conf_folder() / "launcher" / f"{name}.yaml")
+        paragraphs.append(f"**`launcher={name}`.** {keys.pop('name')[1]}")
+        rows = [[code(f"launcher.{key}"), code(default), comment] for key, (default, comment) in keys.items()]
+        paragraphs.append(table(["key", "default", "what it is"], rows))
+    return "\n\n".join(paragraphs)
 
 
 def names() -> str:
@@ -191,6 +203,20 @@ def _values(key: str, default: str, hint: Any) -> str:
 
 TABLES: Mapping[str, Callable[[], str]] = {
     function.__name__: function
-    for function in (commands, keys, data, schedules, names, depths, variants, experiments, claims, published, files, columns)
+    for function in (
+        commands,
+        keys,
+        launchers,
+        data,
+        schedules,
+        names,
+        depths,
+        variants,
+        experiments,
+        claims,
+        published,
+        files,
+        columns,
+    )
 }
 """The tables that pages of docs/ may contain, by name."""

@@ -1,92 +1,283 @@
-"""Lock files, which let one process write a run. The system releases a lock when its process ends, even if it is killed.
+"""One writer per run, on any file system and across machines: a lock is a lease, a file that its holder keeps renewing.
 
-This module extends filelock: it removes lock files after use, locks only regular files, and inspects a lock without taking it.
+A process that wants the lock PATH writes a file of its own, PATH.TOKEN, and then looks for others. It holds the lock if no other
+file has a living owner; otherwise it removes its own. So two processes never hold the lock at once, and nobody removes the file
+of a living owner. No system call for locks is used: on network file systems they may be missing, or local to one machine.
+
+An owner on this machine lives as long as its process. An owner elsewhere lives as long as its file changes at least once in
+EXPIRY seconds by the clock of the observer; a machine whose clock is wrong does no harm.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
+import json
 import os
-import stat
+import platform
+import random
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
+from uuid import uuid4
 
-from filelock import Timeout, UnixFileLock
-
+BEAT = 10.0
+"""Seconds between two renewals of a lease."""
+EXPIRY = 90.0
+"""Seconds without a renewal after which the lease of another machine has expired; network file systems delay what others see."""
 TRIES = 100
-"""Attempts to lock a file whose folder other processes remove. A failure is rare: the folder must vanish within microseconds."""
-UNSUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
-"""Errors of flock on file systems without locks: Lustre without `-o flock`, some NFS and FUSE mounts."""
+"""Attempts to create a file whose folder others keep removing, or to get ahead of others that try at the same moment."""
+HELD = "\nheld\n"
+"""End of a lease whose owner found no other; without it the owner may still give way."""
 
 
 class LockError(OSError):
-    """A file cannot be locked; the message gives the path and the remedy."""
+    """A lock that nobody can take; the message names the path and the remedy."""
+
+
+class LeaseLost(RuntimeError):
+    """Another process took the lock over, because this one had not renewed its lease for EXPIRY seconds."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that owns a lease.
+
+    Args:
+        host: name of its machine.
+        machine: a boot of that machine, and the process namespace; equal where process numbers mean the same.
+        process: its number.
+        started: when it started, in the machine's own unit, so that a later process of the same number is told apart.
+        job: id of its Slurm job, or empty.
+    """
+
+    host: str
+    machine: str
+    process: int
+    started: str
+    job: str
 
 
 @contextmanager
 def try_lock(path: Path) -> Iterator[bool]:
-    """Lock the file `path` for the block, without waiting. Yields False if another process holds the lock.
+    """Take the lock `path` for the block, without waiting; yields False if another process holds it.
 
-    A missing folder of the file is created; its parent must exist. Raises LockError if the file cannot be locked.
+    The folder of `path` is created if needed, the folder above must exist.
+
+    Raises:
+        LockError: if no file can be written there.
     """
-    acquired = _acquire(path)
-    if acquired is None:
+    lease = _acquire(path)
+    if lease is None:
         yield False
         return
-    lock, status = acquired
+    _leases.add(path, lease)
     try:
         yield True
     finally:
-        if lock.is_locked:  # false in a forked child: the parent owns the lock
-            with suppress(OSError):  # the folder may be gone or read-only; a lock file left behind does no harm
-                if os.path.samestat(path.lstat(), status):
-                    path.unlink()
-            lock.release()
+        if _leases.remove(path):  # not in a forked child: the lease is its parent's
+            with suppress(OSError):  # the folder may be gone or read-only by now; a lease without an owner does no harm
+                lease.unlink(missing_ok=True)
 
 
 def is_held(path: Path) -> bool:
-    """Return whether another process holds the lock, without taking it; True if that cannot be determined."""
+    """Return whether a process holds the lock, without taking it. The lease of another machine counts while it may be alive."""
+    return owner(path) is not None
+
+
+def owner(path: Path) -> Owner | None:
+    """Return the living owner of the lock; None if it is free."""
+    for lease in _leases_of(path):
+        with suppress(FileNotFoundError):
+            if _is_alive(lease):
+                return _owner(lease) or _UNKNOWN
+    return None
+
+
+def last_owner(path: Path) -> Owner | None:
+    """Return the owner of the lock or, if it is free, one that died with it; None if there is neither."""
+    living = owner(path)
+    if living is None:
+        for lease in _leases_of(path):
+            with suppress(FileNotFoundError):
+                return _owner(lease)
+    return living
+
+
+def check_owned(path: Path) -> None:
+    """Raise LeaseLost if this process held the lock and another has taken it over."""
+    if _leases.is_lost(path):
+        raise LeaseLost(f"{path}: another process has taken it over, since this one did not renew its lease for {EXPIRY:.0f} s")
+
+
+def _acquire(path: Path) -> Path | None:
+    """Return the file of a new lease, None if another process holds the lock."""
+    lease = path.with_name(f"{path.name}.{uuid4().hex[:16]}")
+    for attempt in range(TRIES):
+        _create(lease, path)
+        others = [other for other in _leases_of(path) if other != lease]
+        living = [other for other in others if _is_alive(other)]
+        if not living:
+            with suppress(OSError):
+                with lease.open("a") as file:
+                    file.write(HELD)
+                for dead in others:
+                    dead.unlink(missing_ok=True)
+                return lease
+            raise LockError(f"{path}: cannot be locked; its file was removed at once")
+        lease.unlink(missing_ok=True)
+        if attempt == TRIES - 1 or any(_is_kept(other) for other in living):
+            break
+        time.sleep(random.uniform(0, 0.002 * (attempt + 1)))  # others try at the same moment
+    return None
+
+
+def _create(lease: Path, path: Path) -> None:
+    """Create the file of a lease, complete from its first moment on."""
+    for tries_left in reversed(range(TRIES)):
+        temporary = lease.with_name(f".{lease.name}")
+        try:
+            path.parent.mkdir(exist_ok=True)
+            temporary.write_text(json.dumps(asdict(_myself())))
+            temporary.rename(lease)
+            return
+        except (FileNotFoundError, FileExistsError) as error:  # another has just removed the empty folder, or it is no folder
+            if not tries_left:
+                raise LockError(f"{path.parent}: no lock can be made there ({error.strerror})") from error
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise LockError(f"{path.parent}: no lock can be made there ({error.strerror}); choose results=FOLDER") from error
+
+
+def _leases_of(path: Path) -> list[Path]:
+    """Return the files of all leases of the lock."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(handle)
+        with os.scandir(path.parent) as entries:
+            names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [path.with_name(name) for name in names if name.rpartition(".")[0] == path.name]
+
+
+def _is_alive(lease: Path) -> bool:
+    """Return whether the owner of a lease lives, as far as this process can know by now."""
+    with suppress(FileNotFoundError):
+        known = _owner(lease)
+        if known and known.machine == _myself().machine:
+            return known.started != "" and _start_of(known.process) == known.started
+        return _leases.changed_lately(lease)
     return False
 
 
-def _acquire(path: Path) -> tuple[UnixFileLock, os.stat_result] | None:
-    """Return the lock and the status of its file, or None if another process holds it. Raises LockError as `try_lock` does."""
-    reason: object = None
-    for _ in range(TRIES):
-        try:
-            path.parent.mkdir(exist_ok=True)
-            if os.path.lexists(path) and not stat.S_ISREG(mode := path.lstat().st_mode):
-                kind = "a link" if stat.S_ISLNK(mode) else "not a regular file"
-                raise LockError(f"{path}: cannot be locked ({kind}); move it away")
-            lock = UnixFileLock(path, timeout=0, fallback_to_soft=False)
-            lock.acquire()
-            return lock, path.lstat()
-        except Timeout:
-            return None
-        except (FileNotFoundError, FileExistsError) as error:
-            reason = error  # another process has just removed the folder, or it is not a folder
-        except LockError:
-            raise
-        except OSError as error:
-            if error.errno in UNSUPPORTED | {errno.EIO}:
-                with suppress(OSError):
-                    path.unlink()
-            if error.errno in UNSUPPORTED:
-                advice = "mount it with flock, or keep results elsewhere: results=FOLDER"
-                raise LockError(
-                    f"{path.parent}: its file system does not support locks (flock: {error.strerror}); {advice}"
-                ) from error
-            raise LockError(f"{path}: cannot be locked ({error.strerror}); move it away") from error
-    raise LockError(f"{path.parent}: no file can be locked there ({reason})")
+def _is_kept(lease: Path) -> bool:
+    """Return whether the owner of a lease has found no other, rather than trying at this moment."""
+    with suppress(OSError, UnicodeDecodeError):
+        return lease.read_text().endswith(HELD)
+    return False
+
+
+def _owner(lease: Path) -> Owner | None:
+    """Return the owner that a lease names, None if it names none. Raises FileNotFoundError if the file is gone."""
+    try:
+        return Owner(**json.loads(lease.read_text().removesuffix(HELD)))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+_UNKNOWN = Owner("an unknown machine", "", 0, "", "")
+
+
+def _myself() -> Owner:
+    job = os.environ.get("SLURM_JOB_ID", "")
+    return Owner(platform.node(), _machine(), os.getpid(), _start_of(os.getpid()), job)
+
+
+@cache
+def _machine() -> str:
+    """Return what is equal for all processes that see each other's numbers, and only for these."""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116  # no path, a namespace
+    return platform.node()
+
+
+def _start_of(process: int) -> str:
+    """Return when a living process started, in clock ticks since boot; empty if there is none, a zombie included."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()  # its name may contain anything
+        return "" if fields[0] in "ZX" else fields[19]
+    except FileNotFoundError:
+        if Path("/proc/self/stat").exists():
+            return ""
+    except (OSError, IndexError):
+        return ""
+    try:  # no /proc: macOS
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return "unknown"
+
+
+class _Leases:
+    """The leases of this process, renewed by a thread, and what it has seen of those of others."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._mine: dict[Path, Path] = {}
+        self._lost: set[Path] = set()
+        self._seen: dict[Path, tuple[int, float]] = {}
+        self._process = 0
+
+    def add(self, path: Path, lease: Path) -> None:
+        """Renew `lease`, by which this process holds the lock `path`, from now on."""
+        with self._guard:
+            if self._process != os.getpid():  # the first lease of this process, or of a forked child
+                self._process, self._mine = os.getpid(), {}
+                threading.Thread(target=self._renew, daemon=True).start()
+            self._mine[path] = lease
+            self._lost.discard(path)
+
+    def remove(self, path: Path) -> bool:
+        """Renew the lease no longer; return whether it was this process's."""
+        with self._guard:
+            return self._process == os.getpid() and self._mine.pop(path, None) is not None
+
+    def is_lost(self, path: Path) -> bool:
+        with self._guard:
+            return path in self._lost
+
+    def changed_lately(self, lease: Path) -> bool:
+        """Return whether a lease of another machine changed within EXPIRY seconds. Raises FileNotFoundError if it is gone."""
+        changed, now = lease.stat().st_mtime_ns, time.monotonic()
+        with self._guard:
+            before, since = self._seen.get(lease, (None, now))
+            if before != changed:
+                self._seen[lease] = (changed, now)
+                return True
+        return now - since < EXPIRY
+
+    def _renew(self) -> None:
+        process = os.getpid()
+        while process == self._process:
+            time.sleep(BEAT)
+            with self._guard:
+                mine = dict(self._mine)
+            for path, lease in mine.items():
+                try:
+                    os.utime(lease)
+                except FileNotFoundError:
+                    if path.parent.is_dir():  # else all results were moved away, and nobody else writes there
+                        with self._guard:
+                            self._lost |= {path} & self._mine.keys()
+                except OSError:
+                    pass  # a file system that does not answer for a while
+
+
+_leases = _Leases()

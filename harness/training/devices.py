@@ -34,13 +34,21 @@ SLOW_BF16 = "precision=bf16: this processor does not compute bfloat16 by itself;
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, when CUDA starts
 
 
-def resolve(config: RunConfig) -> RunConfig:
+def resolve(config: RunConfig, elsewhere: str = "auto") -> RunConfig:
     """Return `config` with `auto` resolved: device cuda if there is one, precision bf16 if the device computes it.
+
+    Args:
+        elsewhere: kind of device of the machine that trains the run, cpu or cuda, of which nothing more is known here; auto if it
+            is this one.
 
     Raises:
         ChoiceError: for a device or a number of threads that this machine does not have.
     """
     device, number = config.device, config.execution.device_number
+    if elsewhere != "auto":
+        device = elsewhere if device == "auto" else device
+        precision = Precision.bf16 if device == "cuda" else Precision.fp32
+        return replace(config, device=device, precision=precision if config.precision is Precision.auto else config.precision)
     if threads_here(config.threads) > (limit := thread_limit()):
         raise ChoiceError(f"threads={config.threads}: OMP_THREAD_LIMIT={limit} in the environment allows no more than {limit}")
     if device == "auto":

@@ -143,6 +143,7 @@ class Training:
 
     def save(self) -> None:
         """Write the checkpoint: everything that the rest of the training depends on, and the rows so far."""
+        self.run.check_owned()
         self.facts["step"] = self.step
         state = {
             "step": self.step,
@@ -190,6 +191,7 @@ class Training:
             buffer.copy_(value)  # the pass in training mode has changed the running statistics
         if not math.isfinite(loss):
             return self._diverge(self.step, loss)
+        self.run.check_owned()
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
         writer.write_bytes(self.run.folder / paths.WEIGHTS, save(weights))
         self.recorder.write(self.run.folder)
@@ -203,6 +205,7 @@ class Training:
         errors = ["train_error", "test_error", *(["holdout_error"] if self.data.holdout else [])]
         values = dict.fromkeys(errors, self.data.facts.chance_error) | {"train_loss": loss}
         self.recorder.add_epoch(step, self.per_epoch, values, self.seconds)
+        self.run.check_owned()
         self.recorder.write(self.run.folder)
         self.facts["step"] = step
         log.info("%s: diverged at step %d (loss %s)", self.run.name, step, loss)

@@ -21,6 +21,7 @@ from harness.records import paths, results_folder, states, writer
 from harness.records.reader import RecordError
 from harness.records.run import Run, conclude, create, write_status
 from harness.system import locks
+from harness.system.locks import LeaseLost
 from harness.system.signals import Stop, stop_on_signals
 from harness.training import environment
 from harness.training.devices import resolve, slow_precision_warning
@@ -146,8 +147,8 @@ def record_error(error: BaseException, run: Run, facts: dict[str, Any], stop: St
 
 
 def _is_interruption(error: BaseException, stop: Stop) -> bool:
-    """Return whether an exception is a second Ctrl-C or the closing of the run's generator, and not an error of the run."""
-    return isinstance(error, GeneratorExit) or (isinstance(error, KeyboardInterrupt) and stop.signal is not None)
+    """Return whether an exception is no error of the run: a lost lock, a second Ctrl-C, the closing of the run's generator."""
+    return isinstance(error, GeneratorExit | LeaseLost) or (isinstance(error, KeyboardInterrupt) and stop.signal is not None)
 
 
 def _conclude(run: Run, state: str, facts: dict[str, Any]) -> str:

@@ -263,7 +263,7 @@ def test_the_experiments_are_found_with_their_claims():
 def test_a_sweep_that_was_trained_is_judged_by_all_of_them(tmp_path):
     """Depths 8 and 14, 12 steps, one seed: every claim gets at least a direction, and figures have theory."""
     arguments = ["depth=8,14", "shortcut=none,identity", "norm=batch,none", f"results={tmp_path}"]
-    assert run.main(["-m", "hydra/launcher=basic", "experiment=vanishing_gradient", "init=he", "seed=0", *arguments, *KEYS]) == 0
+    assert run.main(["-m", "launcher=inline", "experiment=vanishing_gradient", "init=he", "seed=0", *arguments, *KEYS]) == 0
     (folder,) = (tmp_path / paths.SWEEPS).iterdir()
     claims = (*vanishing_gradient.EXPERIMENT.claims, *layer_responses.EXPERIMENT.claims)
     judged = list(judge_sweep(Tables(folder), claims))

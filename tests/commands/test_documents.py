@@ -16,8 +16,7 @@ from harness import describe
 from harness.analysis.verdicts import Verdict
 from harness.claims.judging import judge_sweep
 from harness.config.registry import BUILT_IN, PLUGIN_KEYS, ChoiceError
-from harness.launching.arguments import is_launcher_override
-from harness.launching.sweep import plan
+from harness.planning.sweep import plan
 from harness.records import paths
 from support.fabricate import digits, nets, sweep
 from support.helpers import KEYS, configs_of
@@ -89,7 +88,7 @@ def test_every_run_command_of_a_page_can_be_composed(plugins):
     for page, arguments in typed:
         if "--help" in arguments:
             continue
-        overrides = [word for word in arguments if word != "-m" and not is_launcher_override(word)]
+        overrides = [word for word in arguments if word != "-m"]
         assert all("=" in word for word in overrides), (page, arguments)
         experiments = [word.partition("=")[2] for word in overrides if word.startswith("experiment=")]
         if experiments:
@@ -138,7 +137,7 @@ def test_the_table_of_experiments_in_the_readme_matches_the_code():
 
 def run_folders(folder, modules, *keys):
     """Run a sweep of plugins in `folder` and return the folders of its runs."""
-    command = [sys.executable, "-m", "harness.run", "-m", f"plugins=[{','.join(modules)}]", *keys, "hydra/launcher=basic"]
+    command = [sys.executable, "-m", "harness.run", "-m", f"plugins=[{','.join(modules)}]", *keys, "launcher=inline"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

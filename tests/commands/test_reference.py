@@ -14,6 +14,7 @@ from harness import reference, run
 from harness.config import execution
 from harness.config.conf import conf_folder, header_comment, key_comments
 from harness.config.data import DataConfig
+from harness.config.launcher import LAUNCHERS
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
 from harness.records import paths, schema
@@ -64,6 +65,7 @@ def test_every_command_stands_in_the_reference():
 def test_every_key_is_commented_in_conf_and_stands_in_the_reference():
     places = {"config.yaml": "", "data/digits.yaml": "data.", "data/cifar10.yaml": "data.", "data/image_folder.yaml": "data."}
     places["schedule/cifar10.yaml"] = "schedule."
+    places |= {f"launcher/{name}.yaml": "launcher." for name in LAUNCHERS}
     for place, prefix in places.items():
         for key, (_, comment) in key_comments(conf_folder() / place).items():
             assert len(comment.split()) >= 3, f"{place}: {key}"
@@ -95,7 +97,7 @@ def test_the_files_of_a_run_and_of_its_sweep_hold_what_is_said(tmp_path):
     assert run.main(["depth=8", "probes=[layers,blocks,lesions]", "gradient_norms=every", *KEYS, f"results={tmp_path}"]) == 0
     (sweep,), (trained,) = (list((tmp_path / place).glob("*")) for place in (paths.SWEEPS, paths.RUNS))
     assert {path.name for path in sweep.iterdir()} == set(schema.SWEEP_FILES) - {paths.VERIFICATION, paths.NOTES}
-    assert {path.name for path in trained.iterdir()} == set(schema.RUN_FILES) - {paths.CHECKPOINT}
+    assert {path.name for path in trained.iterdir()} == set(schema.RUN_FILES) - {paths.CHECKPOINT, paths.EXECUTION}
     for name, columns in schema.COLUMNS.items():
         assert list(pd.read_csv(trained / name)) == list(columns)
     table = list(pd.read_csv(sweep / paths.RUNS_TABLE))

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from harness import report, run
-from harness.launching.sweep import hide_paths
+from harness.planning.sweep import hide_paths
 from harness.records import paths
 from support.helpers import KEYS, keys
 
@@ -92,8 +92,8 @@ BAD = [
     (["results=null"], "must be a folder's path"),
     (["-m", "results=one,two"], "a sweep has one results"),
     (["-m", "experiment=degradation,vanishing_gradient"], "a sweep has one experiment"),
-    (["-m", "hydra/launcher=nonsense"], "nonsense"),
-    (["-m", "hydra.launcher.n_jobs=abc"], "abc"),
+    (["-m", "launcher=nonsense"], "nonsense"),
+    (["-m", "launcher.workers=abc"], "abc"),
     (["-m", "hydra.lancher.x=2"], "lancher"),
     (["-m", "data.split=holdout,full", "schedule.batch_size=1400"], "1294 training images"),
 ]
@@ -216,7 +216,7 @@ def test_a_sweep_leaves_nothing_but_runs_and_its_folder(sweep):
 def test_runs_are_bit_equal_in_parallel_one_after_the_other_and_alone(sweep, tmp_path):
     home, _ = sweep
     parallel = {path.name: path for path in (home / "results" / "runs").iterdir()}
-    harness_run("-m", "depth=8,14", "shortcut=none", "hydra/launcher=basic", results=tmp_path / "serial")
+    harness_run("-m", "depth=8,14", "shortcut=none", "launcher=inline", results=tmp_path / "serial")
     harness_run("depth=14", "shortcut=none", results=tmp_path / "alone")
     for others in (tmp_path / "serial" / "runs", tmp_path / "alone" / "runs"):
         for folder in others.iterdir():
@@ -252,11 +252,6 @@ def test_absolute_paths_of_the_command_are_not_recorded(tmp_path):
     about = json.loads((only(tmp_path / "sweeps") / "sweep.json").read_text())
     assert about["command"].endswith("results=PATH")
     assert "results=PATH" in (only(tmp_path / "runs") / paths.ENVIRONMENT).read_text()
-
-
-def test_settings_that_a_launcher_cannot_use_are_no_lost_worker(tmp_path, capsys):
-    harness_run("-m", "depth=8,14", "hydra.launcher.n_jobs=0", results=tmp_path, expect=2)
-    assert "the launcher failed: n_jobs" in capsys.readouterr().err
 
 
 def test_one_failing_run_costs_no_other(tmp_path):

@@ -17,7 +17,7 @@ from support.helpers import KEYS, tiny, tiny_schedule
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
     results = tmp_path_factory.mktemp("verify")
-    assert run.main(["-m", "hydra/launcher=basic", "depth=8", "shortcut=none,identity", *KEYS, f"results={results}"]) == 0
+    assert run.main(["-m", "launcher=inline", "depth=8", "shortcut=none,identity", *KEYS, f"results={results}"]) == 0
     return results
 
 

@@ -23,7 +23,7 @@ from harness.config.schedule import ScheduleConfig
 from harness.data import folders, image_folder, pixels
 from harness.data.batches import load
 from harness.data.datasets import check, source
-from harness.launching import sweep
+from harness.planning import sweep
 from harness.records import paths, states
 from harness.records.run import Run, create
 from harness.system import memory

@@ -10,7 +10,7 @@ import pytest
 
 from experiments import registry
 from harness.config.conf import choices_of, conf_folder
-from harness.launching.sweep import plan
+from harness.planning.sweep import plan
 from harness.records import paths
 from support.helpers import KEYS
 

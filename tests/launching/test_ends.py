@@ -134,7 +134,7 @@ def test_every_way_to_end_is_recorded_and_costs_no_other_run(ways, tmp_path):
 
 def test_in_one_process_no_plugin_ends_the_command(tmp_path):
     ways = ["exit", "interrupt", "odd", "memory", "identity"]
-    done = sweep(tmp_path, ways, "hydra/launcher=basic")
+    done = sweep(tmp_path, ways, "launcher=inline")
     assert done.returncode == 1, done.stderr
     states = {name: status["state"] for name, status in statuses(tmp_path).items()}
     assert states == dict.fromkeys(ways, "failed") | {"identity": "done"}

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -11,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import survival
-from harness.config.flat import plain
-from harness.launching import parent_watch, supervisor
+from harness import run
+from harness.launching import launch, parent_watch
 from harness.records import paths
-from harness.records.run import Run, create
-from support.helpers import KEYS, keys, tiny
+from harness.records.run import Run
+from support.helpers import KEYS, keys
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 10.0
@@ -73,7 +74,7 @@ def stuck(tmp_path, monkeypatch, how, sweep=True):
     monkeypatch.setenv("STUCK", str(tmp_path / "stuck"))
     monkeypatch.setenv("HOW", how)
     results = tmp_path / "results"
-    several = ["-m", "seed=0,1", "hydra.launcher.n_jobs=2"] if sweep else []
+    several = ["-m", "seed=0,1", "launcher.workers=2"] if sweep else []
     command = survival.start(results, ["plugins=[stubborn]", "shortcut=stubborn", "depth=8", *KEYS, *several], tmp_path)
     until((tmp_path / "stuck").exists)
     return command, results
@@ -99,7 +100,7 @@ def test_nothing_outlives_a_killed_command_whatever_its_workers_do(how, sweep, t
     assert not survival.wait_gone(results, SECONDS)
 
 
-@pytest.mark.parametrize("victim", ["popen_loky_posix", "harness.launching.worker"])
+@pytest.mark.parametrize("victim", ["harness.worker"])
 def test_nothing_outlives_a_command_one_of_whose_processes_was_killed_before(victim, tmp_path, monkeypatch):
     command, results = stuck(tmp_path, monkeypatch, "in_c")
     pids = [pid for pid in survival.family(results) if victim in Path(f"/proc/{pid}/cmdline").read_text()]
@@ -130,14 +131,18 @@ def test_a_worker_that_does_not_leave_when_asked_is_killed_and_its_run_is_interr
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{tmp_path}")
     monkeypatch.setenv("STUCK", str(tmp_path / "stuck"))
     monkeypatch.setenv("HOW", "in_c")
-    monkeypatch.setattr(supervisor, "STOP_SECONDS", 1.0)
-    config = tiny(shortcut="stubborn", plugins=("stubborn",))
-    run = create(config, tmp_path)
-    job = {"run": run.name, "choices": config.choices(), "execution": plain(config.execution)}
-    job |= {"results": str(tmp_path), "command": "a test", "quiet": True}
-    with supervisor.Supervisor() as trainer:
-        assert trainer.train([job], (tmp_path / "stuck").exists) == ["interrupted"]
-    assert run.state == "interrupted"
+    monkeypatch.setattr(launch, "STOP_SECONDS", 1.0)
+
+    def interrupt():
+        until((tmp_path / "stuck").exists)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    assert run.main(["plugins=[stubborn]", "shortcut=stubborn", "depth=8", *KEYS, f"results={tmp_path / 'results'}"]) == 130
+    thread.join()
+    (folder,) = (tmp_path / "results" / paths.RUNS).iterdir()
+    assert Run(folder).state_now == "interrupted"
 
 
 @pytest.mark.parametrize("delay", [0.3, 1.0, 1.5, 2.0])

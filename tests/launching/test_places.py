@@ -1,5 +1,6 @@
 """Where runs are put: on which of several GPUs, and on how many threads."""
 
+import subprocess
 from collections import Counter
 
 import pandas as pd
@@ -7,10 +8,11 @@ import pytest
 import torch
 
 import harness
+from harness.config.launcher import LocalConfig
 from harness.config.registry import ChoiceError
 from harness.config.run import RunConfig
-from harness.launching.launch import process_groups
-from harness.launching.sweep import plan
+from harness.launching.local import Local
+from harness.planning.sweep import plan
 from harness.records import paths
 from harness.system.cores import threads_here
 from support.helpers import tiny
@@ -47,10 +49,44 @@ def test_what_each_gpu_has_to_do_costs_the_same(two_gpus):
     assert sorted(by_device.values()) == [[20, 32, 56], [110]]
 
 
-def test_both_gpus_have_work_at_once(two_gpus):
-    found = placed("device=cuda:0,cuda:1", "seed=0,1,2,3", "runs_per_process=1")
-    made = process_groups(found)
-    assert {group[0].torch_device for group in made[:2]} == {group[0].torch_device for group in made[2:]} == {"cuda:0", "cuda:1"}
+@pytest.fixture
+def engine(tmp_path, monkeypatch):
+    """Return a function that starts as many workers as a local engine has room for, and gives the GPUs that each sees."""
+    started = []
+
+    class Worker:
+        returncode, pid, stdin = 0, 0, None
+
+        def poll(self):
+            return None
+
+        def wait(self, seconds):
+            return 0
+
+    def popen(command, env, **_):
+        started.append((env["CUDA_VISIBLE_DEVICES"], command[command.index("--gpu") + 1]))
+        return Worker()
+
+    def start(configs, workers="auto"):
+        engine = Local(LocalConfig("local", workers), tmp_path, configs, False)
+        monkeypatch.setattr(subprocess, "Popen", popen)
+        engine.start(engine.most)
+        return started
+
+    return start
+
+
+def test_each_gpu_has_a_process_that_sees_it_alone(engine, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    configs = [RunConfig(8, device="cuda", seed=seed) for seed in range(10)]
+    assert engine(configs) == [(str(number), str(number)) for number in range(8)]
+
+
+def test_processes_of_some_gpus_see_them_by_their_own_names(engine, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b,GPU-c")
+    configs = [RunConfig(8, device=device) for device in ("cuda:0", "cuda:2")]
+    assert engine(configs, workers=4) == [("GPU-a", "0"), ("GPU-c", "2")] * 2
 
 
 def test_a_run_of_a_gpu_stays_there(two_gpus):

@@ -147,11 +147,11 @@ def test_a_diverged_run_cannot_be_extended_and_the_error_says_so(tmp_path):
     assert run_of(wild.shallower(), tmp_path).state == states.DIVERGED
 
 
-@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("launcher", ["inline", pytest.param("local", marks=pytest.mark.slow)])
 def test_a_sweep_adds_the_run_to_start_from_and_trains_it_first(launcher, tmp_path):
     """The same command is given twice; the second time all three runs are reused."""
     for _ in range(2):
-        arguments = ["-m", f"hydra/launcher={launcher}", "depth=14", "start_from=none,8", *KEYS, f"results={tmp_path}"]
+        arguments = ["-m", f"launcher={launcher}", "depth=14", "start_from=none,8", *KEYS, f"results={tmp_path}"]
         assert run.main(arguments) == 0
         (sweep,) = (tmp_path / paths.SWEEPS).iterdir()
         names = json.loads((sweep / paths.SWEEP).read_text())["runs"]

@@ -24,7 +24,7 @@ from support.helpers import KEYS, keys
 
 def sweep_of(results, *arguments):
     """Return the folder of a small sweep, trained serially in this process."""
-    assert run.main(["-m", "hydra/launcher=basic", *arguments, *KEYS, f"results={results}"]) == 0
+    assert run.main(["-m", "launcher=inline", *arguments, *KEYS, f"results={results}"]) == 0
     (folder,) = (results / paths.SWEEPS).iterdir()
     return folder
 
@@ -154,7 +154,7 @@ def test_expectations_written_before_the_runs_stay_in_the_finding(folder, tmp_pa
 )
 def test_any_sweep_gets_what_its_columns_allow(arguments, x, arms, tmp_path):
     base = [] if any(argument.startswith("depth=") for argument in arguments) else ["depth=8"]
-    arguments = ["-m", "hydra/launcher=basic", *base, *keys(*arguments)]
+    arguments = ["-m", "launcher=inline", *base, *keys(*arguments)]
     assert run.main([*arguments, f"results={tmp_path}"]) == 0
     (folder,) = (tmp_path / paths.SWEEPS).iterdir()
     tables = Tables(folder)

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
-from harness.launching.arguments import parse
-from harness.launching.expansion import Product
-from harness.launching.sweep import from_composed
+from harness.planning.arguments import parse
+from harness.planning.expansion import Product
+from harness.planning.sweep import from_composed
 
 TINY = ScheduleConfig(steps=12, batch_size=32, learning_rate=0.02, eval_every=6)
 KEYS = [

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,14 +12,16 @@ import torch
 
 from harness import run
 from harness.config.execution import ExecutionConfig
-from harness.config.flat import plain
 from harness.config.registry import SHORTCUT
 from harness.config.run import ChoiceError, RunConfig
-from harness.launching import worker
-from harness.launching.launch import RUNS_PER_GPU_PROCESS, process_groups
+from harness.launching import job
+from harness.launching.job import Job
+from harness.launching.worker import RUNS_PER_GPU_PROCESS, Queue, train_job
 from harness.models.shortcuts import Identity
 from harness.records import paths, states
-from harness.records.run import Run
+from harness.records.run import Run, create
+from harness.system.signals import Stop
+from harness.training.interleaving import interleave
 from harness.training.train import train
 from support.helpers import KEYS, tiny, tiny_schedule
 from support.interruption import SUICIDE, StopAfter
@@ -36,9 +38,10 @@ MEMBERS = [
 ]
 
 
-def jobs(configs, results):
-    common = {"results": str(results), "command": "made by hand", "quiet": True}
-    return [common | {"run": c.run_name(), "choices": c.choices(), "execution": plain(c.execution)} for c in configs]
+def together(configs, results, stop=None):
+    """Train the configs interleaved in this process; return their states."""
+    jobs = [Job(create(config, results), config, "made by hand") for config in configs]
+    return interleave([train_job(each, Stop() if stop is None else stop, len(jobs)) for each in jobs])
 
 
 def runs_of(configs, results):
@@ -56,7 +59,7 @@ def test_each_member_is_to_the_bit_the_run_alone(windows, alone, tmp_path, monke
     if windows:
         imitate_gpu(monkeypatch)
     rng_state, threads = torch.get_rng_state(), torch.get_num_threads()
-    states = worker.run_jobs(jobs(MEMBERS, tmp_path))
+    states = together(MEMBERS, tmp_path)
     assert states == [single.state for single in alone] == ["done", "done", "done", "done", "diverged"]
     for member, single in zip(runs_of(MEMBERS, tmp_path), alone, strict=True):
         assert content(member) == content(single)
@@ -68,7 +71,7 @@ def test_each_member_is_to_the_bit_the_run_alone(windows, alone, tmp_path, monke
 
 def test_they_take_turns_and_each_log_is_of_its_own_run(tmp_path, caplog):
     configs = [tiny(seed=seed) for seed in range(3)]
-    assert worker.run_jobs(jobs(configs, tmp_path)) == ["done"] * 3
+    assert together(configs, tmp_path) == ["done"] * 3
     names = [config.run_name() for config in configs]
     order = [record.getMessage().partition(":")[0] for record in caplog.records if "step 6 of 12" in record.getMessage()]
     first_to_end = next(index for index, record in enumerate(caplog.records) if "step 12 of 12" in record.getMessage())
@@ -93,7 +96,7 @@ def test_a_member_that_fails_costs_no_other(alone, tmp_path):
     SHORTCUT.register("failing-for-a-test", "fails in its fifth pass")(Failing)
     try:
         configs = [MEMBERS[0], tiny(shortcut="failing-for-a-test"), MEMBERS[1]]
-        assert worker.run_jobs(jobs(configs, tmp_path)) == ["done", "failed", "done"]
+        assert together(configs, tmp_path) == ["done", "failed", "done"]
     finally:
         SHORTCUT.sentences.pop("failing-for-a-test")
     first, failed, last = runs_of(configs, tmp_path)
@@ -105,25 +108,19 @@ def test_a_member_that_fails_costs_no_other(alone, tmp_path):
 
 
 @pytest.mark.parametrize("looks", [3, 20, 70])
-def test_interleaved_runs_that_are_stopped_are_saved_and_resume_to_the_same_bits(looks, alone, tmp_path, monkeypatch):
-    @contextmanager
-    def stopping():
-        yield StopAfter(looks)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("harness.launching.worker.stop_on_signals", stopping)
-        ended = worker.run_jobs(jobs(MEMBERS, tmp_path))
+def test_interleaved_runs_that_are_stopped_are_saved_and_resume_to_the_same_bits(looks, alone, tmp_path):
+    ended = together(MEMBERS, tmp_path, StopAfter(looks))
     assert states.INTERRUPTED in ended
     assert set(ended) <= {states.INTERRUPTED, *states.FINISHED}
     for member, state in zip(runs_of(MEMBERS, tmp_path), ended, strict=True):
         assert (member.folder / paths.CHECKPOINT).exists() == (state == states.INTERRUPTED)
-    worker.run_jobs(jobs(MEMBERS, tmp_path))
+    together(MEMBERS, tmp_path)
     for member, single in zip(runs_of(MEMBERS, tmp_path), alone, strict=True):
         assert content(member) == content(single)
 
 
 def test_a_sweep_of_interleaved_runs_is_the_sweep_of_single_runs(tmp_path, capsys):
-    sweep = ["-m", "depth=8,14", "shortcut=none,identity", "hydra.launcher.n_jobs=1", *KEYS]
+    sweep = ["-m", "depth=8,14", "shortcut=none,identity", "launcher.workers=1", *KEYS]
     for number in (1, 3):
         assert run.main([*sweep, f"runs_per_process={number}", f"results={tmp_path / str(number)}"]) == 0
     assert capsys.readouterr().out.count(" done ") == 8
@@ -155,31 +152,47 @@ def test_after_the_loss_of_a_process_or_device_each_run_is_trained_alone_and_one
     command = [sys.executable, "-m", "harness.run", "-m", *keys]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
-    assert "the process of 3 runs was lost; each is trained alone" in done.stderr
+    assert done.stderr.count("it is launched again") == (1 if state == "failed" else 4), done.stderr
     runs = {folder.name.split("-")[1]: Run(folder) for folder in (tmp_path / "results" / "runs").iterdir()}
     assert {name: run.state for name, run in runs.items()} == {"none": "done", "deadly": state, "identity": "done"}
     assert ("illegal memory access" if state == "failed" else "SIGKILL") in runs["deadly"].status["error"]
     assert not list((tmp_path / "results").glob(".locks/*"))
 
 
-def test_runs_that_share_a_process_have_one_device_and_the_requested_number():
-    def sizes(configs):
-        return [len(group) for group in process_groups(configs)]
+def taken(configs, results, gpu=None):
+    """Return what workers take in turn from the runs of these configs, one batch per worker."""
+    folders = []
+    for config in configs:
+        job.write(create(config, results), config, "made by hand")
+        folders.append(paths.run_folder(results, config.run_name()))
+    batches, queue = [], Queue(folders, attached=False, gpu=gpu)
+    with ExitStack() as held:
+        while batch := queue.take(held):
+            batches.append([taken.config for taken in batch])
+    return batches
 
-    assert sizes([tiny(seed=seed) for seed in range(5)]) == [1] * 5
-    pairs = [tiny(seed=seed, execution=ExecutionConfig(runs_per_process=2)) for seed in range(5)]
-    assert sizes(pairs) == [2, 2, 1]
-    assert [config for group in process_groups(pairs) for config in group] == pairs
+
+def test_runs_that_share_a_process_have_one_device_and_the_requested_number(tmp_path):
+    def sizes(configs, name):
+        return [len(batch) for batch in taken(configs, tmp_path / name)]
+
+    assert sizes([tiny(seed=seed) for seed in range(5)], "alone") == [1] * 5
+    assert sizes([tiny(seed=seed, execution=ExecutionConfig(runs_per_process=2)) for seed in range(5)], "pairs") == [2, 2, 1]
     on_gpu = [RunConfig(8, device="cuda", seed=seed) for seed in range(6)]
-    assert sizes(on_gpu) == [RUNS_PER_GPU_PROCESS, 6 - RUNS_PER_GPU_PROCESS]
-    two_gpus = [RunConfig(8, device=f"cuda:{seed // 4}", seed=seed) for seed in range(8)]
-    assert [group[0].torch_device for group in process_groups(two_gpus)] == ["cuda:0", "cuda:1"]
-    mixed = [
-        RunConfig(8, device=device, seed=seed, execution=ExecutionConfig(runs_per_process=8))
-        for seed in range(2)
-        for device in ("cuda:0", "cuda:1")
+    assert sizes(on_gpu, "gpu") == [RUNS_PER_GPU_PROCESS, 6 - RUNS_PER_GPU_PROCESS]
+    eight = ExecutionConfig(runs_per_process=8)
+    kinds = [RunConfig(8, device=device, seed=seed, execution=eight) for seed in range(2) for device in ("cpu", "cuda")]
+    assert sorted([config.device for config in batch] for batch in taken(kinds, tmp_path / "kinds")) == [
+        ["cpu"] * 2,
+        ["cuda"] * 2,
     ]
-    assert [[config.torch_device for config in group] for group in process_groups(mixed)] == [["cuda:0"] * 2, ["cuda:1"] * 2]
+
+
+def test_a_worker_of_one_gpu_takes_its_runs_and_those_of_any(tmp_path):
+    configs = [RunConfig(8, device=device, seed=seed) for seed, device in enumerate(("cuda:0", "cuda:1", "cuda"))]
+    (batch,) = taken(configs, tmp_path, gpu=1)
+    assert {config.seed for config in batch} == {1, 2}
+    assert {config.torch_device for config in batch} == {"cuda"}  # the only one that the worker sees
 
 
 def test_runs_per_process_is_no_part_of_the_identity():

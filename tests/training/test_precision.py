@@ -77,7 +77,7 @@ def test_auto_is_no_default_and_no_identity():
 
 def test_slow_runs_are_announced_once_a_sweep_and_only_where_they_are_to_be_trained(processor, tmp_path, caplog):
     caplog.set_level(logging.INFO, "harness")
-    keys = ["precision=bf16", "depth=8", "shortcut=none,identity", "hydra/launcher=basic", *KEYS]
+    keys = ["precision=bf16", "depth=8", "shortcut=none,identity", "launcher=inline", *KEYS]
     processor(SKYLAKE_X)
     for warnings in (1, 0):  # the second time, both runs are already done
         assert run.main(["-m", *keys, f"results={tmp_path}"]) == 0

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.config.conf import GROUPS, choices_of, conf_folder
 from harness.config.registry import ChoiceError, shown, unknown
-from harness.launching.arguments import error_message, parse_override
+from harness.planning.arguments import error_message, parse_override
 
 MOST_RUNS = 100_000
 """The most combinations of one sweep; a report of so many runs takes hours."""

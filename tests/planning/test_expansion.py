@@ -15,8 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.config.conf import conf_folder
 from harness.config.registry import ChoiceError
-from harness.launching.arguments import parse
-from harness.launching.expansion import Product, count
+from harness.planning.arguments import parse
+from harness.planning.expansion import Product, count
 
 NUMBERS = st.integers(-3, 300).map(str) | st.sampled_from(["0.1", "1e-05", "1E20", "-2.5", ".5", "1_000", "inf", "nan"])
 WORDS = st.sampled_from(

@@ -16,11 +16,13 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 
 from harness.config.flat import varying
+from harness.config.launcher import KEYS as LAUNCHER_KEYS
+from harness.config.launcher import LauncherConfig, launcher_config
 from harness.config.registry import ChoiceError, shown
 from harness.config.run import Precision, RunConfig
 from harness.data.datasets import check_all
-from harness.launching.arguments import TEXTS, check_launcher, error_message, is_launcher_override, parse, quote
-from harness.launching.expansion import Product, check_group, compose_config
+from harness.planning.arguments import TEXTS, error_message, parse, quote
+from harness.planning.expansion import Product, check_group, compose_config
 from harness.records import paths
 
 Report = Callable[[int, int], None]
@@ -29,7 +31,7 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Sweep:
-    """The runs of one command: their configs, resolved and without duplicates, and the experiment's name.
+    """The runs of one command: their configs, resolved and without duplicates, the experiment's name, and where they are trained.
 
     A run that starts from another stands after it. `decided` tells in one line what `auto` was resolved to on this machine, if
     that changes the runs' numbers by more than rounding; else it is empty.
@@ -37,6 +39,7 @@ class Sweep:
 
     configs: tuple[RunConfig, ...]
     experiment: str
+    launcher: LauncherConfig
     results: Path
     command: str
     decided: str = ""
@@ -61,14 +64,7 @@ def plan(overrides: Sequence[str], multirun: bool, command: Sequence[str], repor
     `report` is called with the number of combinations planned so far, at first 0, and their total. Raises ChoiceError for
     anything that cannot be run.
     """
-    launcher = [override for override in overrides if is_launcher_override(override)]
-    check_launcher(launcher)
-    own = parse([override for override in overrides if not is_launcher_override(override)])
-    if launcher:
-        try:
-            compose_config("launch", ["folder=none", "job=0", *launcher], return_hydra_config=True)
-        except ChoiceError as error:
-            raise ChoiceError(f"{shown(' '.join(launcher))}: {error}") from error
+    own = parse(overrides)
     for override in own:
         _check_sweep(override, multirun)
     experiment, params = _experiment(own)
@@ -76,16 +72,19 @@ def plan(overrides: Sequence[str], multirun: bool, command: Sequence[str], repor
         raise ChoiceError(f"experiment={experiment}: is a sweep: add -m")
     product = Product([*params, *own])
     report(0, product.count)
-    configs, results = [], ""
+    configs, results, launcher = list[RunConfig](), "", LauncherConfig("local", "auto")
     for values in product.compose():
         config, results = from_composed(values)
+        if not configs:
+            launcher = launcher_config(values["launcher"])
         configs.append(config)
         report(len(configs), product.count)
     to_fetch = [config for config in configs if config.execution.data_download]
-    resolved = _resolved([*check_all([config for config in configs if not config.execution.data_download]), *to_fetch])
+    checked = check_all([config for config in configs if not config.execution.data_download])
+    resolved = _resolved([*checked, *to_fetch], launcher)
     folder = create_results_folder(results)
     check_all(to_fetch)
-    return Sweep(resolved, experiment, folder, hide_paths(command), _decided(configs, resolved))
+    return Sweep(resolved, experiment, launcher, folder, hide_paths(command), _decided(configs, resolved))
 
 
 def _check_sweep(override: Override, multirun: bool) -> None:
@@ -93,7 +92,7 @@ def _check_sweep(override: Override, multirun: bool) -> None:
     if override.is_sweep_override():
         key, _, value = str(override.input_line).partition("=")
         comma = f"; a text with a comma is quoted: {quote(key, value)}" if key in TEXTS else ""
-        if key in ("results", "experiment"):
+        if key in ("results", "experiment", *LAUNCHER_KEYS):
             raise ChoiceError(f"{shown(override.input_line)}: a sweep has one {key}{comma}")
         if not multirun:
             raise ChoiceError(f"{shown(override.input_line)}: several values need a sweep: add -m{comma}")
@@ -125,10 +124,10 @@ def from_composed(values: Mapping[str, Any]) -> tuple[RunConfig, str]:
     results = values["results"]
     if not isinstance(results, str) or not results:
         raise ChoiceError(f"results={shown(results)}: must be a folder's path; a number is one as in results=./7")
-    return RunConfig.from_mapping({key: value for key, value in values.items() if key != "results"}), results
+    return RunConfig.from_mapping({key: value for key, value in values.items() if key not in ("results", "launcher")}), results
 
 
-def _resolved(configs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:
+def _resolved(configs: Sequence[RunConfig], launcher: LauncherConfig) -> tuple[RunConfig, ...]:
     """Return the configs resolved for this machine, without duplicates, and those of the runs that they start from.
 
     A run that may train on several GPUs, `device=cuda:0,cuda:1`, is assigned to the one with the least work. torch is imported
@@ -136,7 +135,7 @@ def _resolved(configs: Sequence[RunConfig]) -> tuple[RunConfig, ...]:
     """
     from harness.training.devices import resolve
 
-    resolved = [resolve(config) for config in configs]
+    resolved = [resolve(config, launcher.device) for config in configs]
     shallower = [config.shallower() for config in resolved]
     by_name: dict[str, list[RunConfig]] = {}
     for config in (*shallower, *resolved):

@@ -16,9 +16,10 @@ from harness import describe, run
 from harness.config.conf import choices_of
 from harness.config.registry import BUILT_IN, ChoiceError
 from harness.data import cifar, folders
-from harness.launching import launch, sweep
-from harness.launching.arguments import KEYS
-from harness.launching.expansion import Product
+from harness.launching import launch
+from harness.planning import sweep
+from harness.planning.arguments import KEYS
+from harness.planning.expansion import Product
 
 NUMBERS = st.one_of(
     st.integers().map(str),

@@ -17,6 +17,8 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.config.execution import KEYS as EXECUTION_KEYS
+from harness.config.launcher import KEYS as LAUNCHER_KEYS
+from harness.config.launcher import LAUNCHERS
 from harness.config.registry import LONGEST, ChoiceError, shown, unknown
 from harness.config.run import NESTED, RunConfig
 
@@ -24,7 +26,7 @@ log = logging.getLogger("harness")
 
 KEYS = (
     *(f.name for f in fields(RunConfig) if f.name not in ("execution", "plugin")),
-    *("results", "variant", "experiment", *EXECUTION_KEYS),
+    *("results", "variant", "experiment", *LAUNCHER_KEYS, *EXECUTION_KEYS),
     *(f"{group}.{f.name}" for group, kind in NESTED.items() for f in fields(kind)),
 )
 RENAMED = {"gang": "runs_per_process"}
@@ -40,6 +42,8 @@ HYDRA_OPTIONS = (
     *("--resolve", "--run", "-r", "--hydra-help", "--shell-completion", "-sc", "--experimental-rerun"),
 )
 INSTEAD_OF_HYDRA: Mapping[str, str] = {
+    "hydra.launcher.n_jobs": "type launcher.workers=NUMBER",
+    "hydra.launcher": f"type launcher={', launcher='.join(LAUNCHERS)}; their keys are in conf/launcher",
     "hydra.run": "results=FOLDER says where runs are kept",
     "hydra.sweep": "results=FOLDER says where runs are kept",
     "hydra.output_subdir": "results=FOLDER says where runs are kept",
@@ -109,21 +113,11 @@ def _suggestion(key: str, value: str, after: Sequence[str]) -> str:
     return shlex.quote(f"{key}={shown(value)}")
 
 
-def is_launcher_override(override: str) -> bool:
-    """Return whether an override configures how runs are launched, not which runs."""
-    return re.match(r"[+~]*hydra\b", override) is not None
-
-
-def check_launcher(overrides: Sequence[str]) -> None:
-    """Raise ChoiceError for a Hydra setting that is not the launcher's."""
-    for override in overrides:
-        key = override.partition("=")[0].lstrip("+")
-        if key != "hydra/launcher" and not key.startswith("hydra.launcher."):
-            dotted = key.lstrip("~").replace("/", ".") + "."
-            instead = "".join(f"; {words}" for name, words in INSTEAD_OF_HYDRA.items() if dotted.startswith(f"{name}."))
-            raise ChoiceError(f"{shown(override)}: only hydra/launcher and hydra.launcher.KEY can be set here{instead}")
-        if parse_override(override).is_sweep_override():
-            raise ChoiceError(f"{shown(override)}: a sweep has one launcher, each of its settings one value")
+def _refuse_hydra_setting(line: str) -> None:
+    """Raise ChoiceError for a setting of Hydra itself, saying what to type instead."""
+    key = line.partition("=")[0].lstrip("+~").replace("/", ".") + "."
+    instead = "".join(f"; {words}" for name, words in INSTEAD_OF_HYDRA.items() if key.startswith(f"{name}."))
+    raise ChoiceError(f"{shown(line)}: Hydra's own settings cannot be set here{instead}")
 
 
 def parse(lines: Sequence[str], keys: Sequence[str] = KEYS) -> list[Override]:
@@ -147,6 +141,8 @@ def _check_key(line: str, keys: Sequence[str]) -> None:
         raise ChoiceError(f"{shown(line)}: is not valid UTF-8")
     key = line.partition("=")[0]
     plain = key.lstrip("+~").partition("@")[0].strip()
+    if re.match(r"hydra\b", plain):
+        _refuse_hydra_setting(line)
     if key.startswith("~"):
         raise ChoiceError(f"{shown(line)}: a key cannot be removed; give it a value")
     if plain in RENAMED:

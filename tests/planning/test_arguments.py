@@ -6,7 +6,7 @@ import pytest
 
 from harness import describe, run
 from harness.config.registry import ChoiceError
-from harness.launching.arguments import parse, parse_override, quote
+from harness.planning.arguments import parse, parse_override, quote
 from support.helpers import configs_of
 
 HUGE = "1" + "0" * 400
@@ -141,17 +141,23 @@ HYDRA = [
     ("hydra/sweeper=optuna", "-m runs every combination"),
     ("-m hydra.sweeper.max_batch_size=3", "-m runs every combination"),
     ("hydra.mode=MULTIRUN", "-m makes a sweep"),
-    ("hydra.verbose=true", "only hydra/launcher"),
-    ("hydra/job_logging=default", "only hydra/launcher"),
-    ("hydra.searchpath=[x]", "only hydra/launcher"),
-    ("hydra.callbacks={}", "only hydra/launcher"),
-    ("+hydra.job.env_set.A=1", "only hydra/launcher"),
-    ("hydra=x", "only hydra/launcher"),
-    ("~hydra.launcher", "only hydra/launcher"),
-    ("hydra.launcher={}", "only hydra/launcher"),
-    ("-m hydra/launcher=joblib,basic", "a sweep has one launcher"),
-    ("-m hydra.launcher.n_jobs=1,2", "each of its settings one value"),
-    ("-m hydra/launcher=nonsense", "hydra/launcher=nonsense: "),
+    ("hydra.verbose=true", "Hydra's own settings cannot be set here"),
+    ("hydra/job_logging=default", "Hydra's own settings cannot be set here"),
+    ("hydra.searchpath=[x]", "Hydra's own settings cannot be set here"),
+    ("hydra.callbacks={}", "Hydra's own settings cannot be set here"),
+    ("+hydra.job.env_set.A=1", "Hydra's own settings cannot be set here"),
+    ("hydra=x", "Hydra's own settings cannot be set here"),
+    ("~hydra.launcher", "type launcher=local"),
+    ("hydra.launcher={}", "type launcher=local"),
+    ("-m hydra/launcher=joblib", "type launcher=local, launcher=slurm, launcher=ray"),
+    ("-m hydra.launcher.n_jobs=2", "type launcher.workers=NUMBER"),
+    ("-m launcher.workers=1,2", "a sweep has one launcher.workers"),
+    ("launcher.workers=0", "launcher.workers=0: must be a whole number of at least 1, or auto"),
+    ("launcher.minutes=5", "launcher.minutes"),
+    ("launcher=slurm launcher.minutes=0", "launcher.minutes=0"),
+    ("launcher=slurm launcher.partition=[a]", "launcher.partition"),
+    ("-m launcher=local,slurm", "a sweep has one launcher"),
+    ("launcher=nonsense", "launcher=nonsense: unknown; allowed: inline, local, ray, slurm"),
 ]
 ALL = [*WORDS, *OVERRIDES, *GRAMMAR, *PRODUCTS, *SIZES, *HYDRA]
 
@@ -277,7 +283,7 @@ def test_an_unreadable_override_is_named_by_itself():
 def test_what_is_said_is_short_however_long_the_value(value, capsys):
     for line in (f"depth=[{value},${{.}}]", f"depth={value}", f"data.root={value}${{", f"{value}=3", f"results={value}"):
         assert run.main(["-m", line]) == 2
-        assert len(capsys.readouterr().err) < 1200
+        assert len(capsys.readouterr().err) < 1500
 
 
 def test_of_a_key_that_is_given_twice_the_last_counts_as_hydra_has_it_and_that_is_said(caplog):

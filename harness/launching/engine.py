@@ -1,0 +1,84 @@
+"""What every engine does: start workers somewhere, know which of them live, ask them to stop. The registry is `LAUNCHER`.
+
+An engine hands out no runs, since workers take them (`harness.launching.worker`).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from harness.config.launcher import LauncherConfig
+from harness.config.run import RunConfig
+from harness.system.cores import threads_here
+from harness.system.locks import Owner
+
+
+class LaunchError(RuntimeError):
+    """Workers cannot be started; the message says why in a sentence."""
+
+
+class Engine(ABC):
+    """Workers of one sweep.
+
+    Args:
+        config: the keys of the launcher.
+        sweep: the sweep's folder.
+        configs: the runs that are to be trained.
+        quiet: whether workers print nothing, since a table shows the progress.
+    """
+
+    def __init__(self, config: LauncherConfig, sweep: Path, configs: Sequence[RunConfig], quiet: bool) -> None:
+        self.config, self.sweep, self.quiet = config, sweep, quiet
+        self.threads = max((threads_here(config.threads) for config in configs), default=1)
+        self.most = config.workers if isinstance(config.workers, int) else self.room(configs)
+        """Workers that run at a time."""
+
+    @abstractmethod
+    def room(self, configs: Sequence[RunConfig]) -> int:
+        """Return the number of workers that run at a time if the launcher's config does not say."""
+
+    @abstractmethod
+    def start(self, count: int) -> None:
+        """Start that many more workers. Raises LaunchError if that is refused."""
+
+    @abstractmethod
+    def live(self) -> int:
+        """Return the number of workers that have not ended, those that wait for a place included."""
+
+    @abstractmethod
+    def owns(self, owner: Owner) -> bool:
+        """Return whether the owner of a run's lock is a worker of this engine."""
+
+    def losses(self) -> dict[int, str]:
+        """Return the number of each process of this machine that ended otherwise than by itself since the last call, and how."""
+        return {}
+
+    def leave(self, runs: int) -> str:
+        """Let workers train that many runs and report without this process; return a sentence about them."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Ask every worker to save its runs and to end."""
+
+    @abstractmethod
+    @abstractmethod
+    def close(self, wait: bool) -> None:
+        """Free what the engine holds; `wait` for its workers, which have ended unless the command failed."""
+
+
+def worker_command(*options: str) -> list[str]:
+    """Return the command line of a worker, without its folder."""
+    return [sys.executable, "-m", "harness.worker", *options]
+
+
+def close_input(worker: subprocess.Popen[bytes]) -> None:
+    """Close the pipe to a worker, which tells it that its parent is gone."""
+    if worker.stdin:
+        with suppress(BrokenPipeError):
+            worker.stdin.close()

@@ -1,0 +1,103 @@
+"""The engine for this machine: workers are child processes, each with the cores or the GPU that it needs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.config.launcher import LauncherConfig
+from harness.config.registry import LAUNCHER
+from harness.config.run import RunConfig
+from harness.launching.engine import Engine, close_input, worker_command
+from harness.launching.parent_watch import GRACE
+from harness.launching.worker import LOST_DEVICE, STOPPED
+from harness.system.cores import available_cores
+from harness.system.locks import Owner
+
+PATIENCE = GRACE + 4.0
+"""Seconds after which a worker that outlives the end of its input is killed: its guard should have done so."""
+
+
+@LAUNCHER.register("local")
+class Local(Engine):
+    """Child processes on this machine, each with the cores or the GPU that it needs. They end with this process."""
+
+    def __init__(self, config: LauncherConfig, sweep: Path, configs: Sequence[RunConfig], quiet: bool) -> None:
+        self._workers: dict[subprocess.Popen[bytes], int | None] = {}
+        self._losses: dict[int, str] = {}
+        numbers = {run.execution.device_number for run in configs if run.device == "cuda"}
+        self._gpus = list(range(gpu_count())) if None in numbers else sorted(number for number in numbers if number is not None)
+        super().__init__(config, sweep, configs, quiet)
+
+    def room(self, configs: Sequence[RunConfig]) -> int:
+        return len(self._gpus) or max(1, available_cores() // self.threads)
+
+    def start(self, count: int) -> None:
+        for _ in range(count):
+            busy = [*self._workers.values()]
+            gpu = min(self._gpus, key=busy.count, default=None)
+            options = ["--attached", *(["--quiet"] if self.quiet else []), *([] if gpu is None else ["--gpu", str(gpu)])]
+            environment = os.environ if gpu is None else {**os.environ, "CUDA_VISIBLE_DEVICES": visible_gpus()[gpu]}
+            worker = subprocess.Popen(
+                [*worker_command(*options), str(self.sweep)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+                env=environment,
+            )
+            self._workers[worker] = gpu
+
+    def live(self) -> int:
+        for worker in [worker for worker in self._workers if worker.poll() is not None]:
+            del self._workers[worker]
+            if worker.returncode not in (0, STOPPED, LOST_DEVICE):
+                self._losses[worker.pid] = describe_exit(worker.returncode)
+            close_input(worker)
+        return len(self._workers)
+
+    def owns(self, owner: Owner) -> bool:
+        return owner.process in [worker.pid for worker in self._workers]
+
+    def losses(self) -> dict[int, str]:
+        losses, self._losses = self._losses, {}
+        return losses
+
+    def stop(self) -> None:
+        for worker in self._workers:
+            worker.terminate()
+
+    def close(self, wait: bool) -> None:
+        for worker in self._workers:
+            close_input(worker)  # it saves and ends, or is killed by its guard
+        deadline = time.monotonic() + PATIENCE
+        for worker in self._workers if wait else ():
+            try:
+                worker.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+
+
+def describe_exit(code: int) -> str:
+    """Return how a process with this exit code ended."""
+    if code >= 0:
+        return f"its process ended by exit code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    return f"its process was ended by {name}" + ("; perhaps memory ran out" if code == -signal.SIGKILL else "")
+
+
+def gpu_count() -> int:
+    """Return the number of GPUs that this process sees."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def visible_gpus() -> list[str]:
+    """Return the name of each GPU that this process sees, as CUDA_VISIBLE_DEVICES has it."""
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return named or [str(number) for number in range(gpu_count())]

@@ -1,0 +1,178 @@
+"""The engine for Slurm: an array of tasks, each a worker, by a script that stays in the sweep's folder and can be submitted by
+hand.
+
+A task that Slurm preempts, requeues or stops at its time limit saves its runs, and is queued again. Which tasks there are is
+asked of the queue alone, by the job's name, so a command that comes later takes up the tasks of an earlier one.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.config.launcher import SlurmConfig
+from harness.config.registry import LAUNCHER
+from harness.config.run import RunConfig
+from harness.launching.engine import Engine, LaunchError, worker_command
+from harness.records import paths, writer
+from harness.system.locks import Owner
+
+log = logging.getLogger("harness")
+
+MOST_TASKS = 16
+"""Tasks where `launcher.workers` is auto."""
+POLL = 2.0
+"""Seconds between two questions to the queue."""
+FRUITLESS = 3
+"""Arrays in a row that end without a task that took a run, after which the sweep is given up."""
+STOPPED = "stopped"
+"""A file beside the script: tasks that end are not queued again."""
+SCRIPT = """#!/bin/bash
+{directives}
+cd {folder}
+{setup}
+{command} &
+worker=$!
+trap 'kill -TERM $worker 2>/dev/null' USR1 USR2 TERM INT
+wait $worker; code=$?
+while kill -0 $worker 2>/dev/null; do wait $worker; code=$?; done
+if [ $code = 130 ] && [ ! -e {stopped} ]; then
+    echo "saved; the task is queued again"
+    scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
+fi
+exit $code
+"""
+
+
+@LAUNCHER.register("slurm")
+class Slurm(Engine):
+    """Tasks of Slurm arrays. They outlive this process unless they are stopped."""
+
+    config: SlurmConfig
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._folder = self.sweep / paths.SLURM
+        self._name = f"harness-{self.sweep.name[-10:]}"
+        self._tasks: dict[str, str] = {}
+        self._asked, self._submitted, self._owning = 0.0, 0, False
+        self._folder.mkdir(exist_ok=True)
+        (self._folder / STOPPED).unlink(missing_ok=True)
+        self._ask()
+        if self._tasks:
+            log.info("%d task(s) of an earlier command are in the queue; they are taken up", len(self._tasks))
+
+    def room(self, configs: Sequence[RunConfig]) -> int:
+        return min(len(configs), MOST_TASKS)
+
+    def start(self, count: int) -> None:
+        if self._submitted == FRUITLESS:
+            raise LaunchError(f"{FRUITLESS} arrays ended and none of their tasks took a run; their logs are in {self._folder}")
+        number = self.submit(count)
+        self._submitted += 1
+        self._tasks |= {f"{number}_{task}": "" for task in range(count)}
+        self._asked = time.monotonic()
+        log.info("Slurm job %s: %d task(s); logs in %s", number, count, self._folder)
+
+    def leave(self, runs: int) -> str:
+        if (count := min(self.most, runs) - len(self._tasks)) > 0:
+            self.start(count)
+        jobs = sorted({task.partition("_")[0] for task in self._tasks})
+        command = shlex.join([sys.executable, "-m", "harness.report", str(self.sweep)])
+        options = [f"--job-name={self._name}-report", f"--output={self._folder}/report.log", *self._where()]
+        after = [f"--dependency=afterany:{':'.join(jobs)}", f"--chdir={Path.cwd()}"]
+        report = _call("sbatch", "--parsable", *options, *after, "--wrap", command).partition(";")[0]
+        progress = shlex.join(["python", "-m", "harness.status", str(self.sweep)])
+        return f"job {', '.join(jobs)} trains the runs, job {report} then builds the report; to see how far they are: {progress}"
+
+    def submit(self, count: int) -> str:
+        """Write the script and submit an array of that many tasks; return its job number. Raises LaunchError if refused."""
+        script = self._folder / "worker.sh"
+        writer.write_text(script, self._script(count))
+        return _call("sbatch", "--parsable", str(script)).partition(";")[0]
+
+    def _where(self) -> list[str]:
+        """Return the options of every job: where it may run."""
+        named = {"--partition": self.config.partition, "--account": self.config.account, "--qos": self.config.qos}
+        return [f"{key}={value}" for key, value in named.items() if value is not None]
+
+    def _script(self, count: int) -> str:
+        config = self.config
+        options = [
+            f"--job-name={self._name}",
+            f"--array=0-{count - 1}",
+            f"--output={self._folder}/%A_%a.log",
+            "--open-mode=append",
+            "--requeue",
+            f"--signal=B:USR1@{config.grace_seconds}",
+            f"--time={config.minutes}",
+            f"--cpus-per-task={self.threads if config.cpus == 'auto' else config.cpus}",
+            *([f"--gpus-per-task={config.gpus}"] if config.gpus else []),
+            *([f"--mem={config.memory}"] if config.memory else []),
+            *self._where(),
+            *config.options,
+        ]
+        return SCRIPT.format(
+            directives="\n".join(f"#SBATCH {option}" for option in options),
+            folder=shlex.quote(str(Path.cwd())),
+            setup="\n".join(config.setup),
+            command=shlex.join([*worker_command(*([] if config.wait else ["--wait"])), str(self.sweep)]),
+            stopped=shlex.quote(str(self._folder / STOPPED)),
+        )
+
+    def live(self) -> int:
+        if time.monotonic() - self._asked > POLL:
+            self._ask()
+        return len(self._tasks)
+
+    def _ask(self) -> None:
+        """Ask the queue for the tasks of this sweep; while it does not answer, they are believed to be as they were."""
+        self._asked = time.monotonic()
+        try:
+            lines = _call("squeue", "--noheader", "--array", "--me", f"--name={self._name}", "--format=%F_%K %A %r").splitlines()
+            tasks = [line.split() for line in lines if line.strip()]
+            for task in tasks:
+                if task[2:] == ["BeginTime"]:  # Slurm waits two minutes before it starts a task again
+                    _call("scontrol", "update", f"JobId={task[0]}", "StartTime=now")
+        except LaunchError as error:
+            log.warning("%s; its tasks are believed to be as they were", error)
+            return
+        self._tasks = {task[0]: task[1] for task in tasks}
+
+    def owns(self, owner: Owner) -> bool:
+        mine = owner.job in self._tasks.values()
+        self._submitted = 0 if mine else self._submitted
+        return mine
+
+    def stop(self) -> None:
+        (self._folder / STOPPED).touch()
+        for options in (["--state=PENDING"], ["--signal=TERM", "--full"]):
+            try:
+                _call("scancel", "--me", f"--name={self._name}", *options)
+            except LaunchError as error:
+                log.warning("%s", error)
+
+    def close(self, wait: bool) -> None:
+        pass
+
+
+def _call(*command: str) -> str:
+    """Return what a command of Slurm prints. Raises LaunchError, with its first line of complaint."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except FileNotFoundError as error:
+        raise LaunchError(
+            f"{command[0]}: no such command; launcher=slurm is for machines that submit to a Slurm cluster"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise LaunchError(f"{command[0]}: no answer within a minute") from error
+    if done.returncode:
+        complaint = " ".join((done.stderr or done.stdout).partition("\n")[0].split())
+        raise LaunchError(complaint or f"{command[0]}: exit code {done.returncode}")
+    return done.stdout.strip()
