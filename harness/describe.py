@@ -19,10 +19,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
 from harness.config import network_size
-from harness.config.blocks import SHORTCUT_KEYS
 from harness.config.flat import varying
 from harness.config.network import NetworkConfig
-from harness.config.registry import ChoiceError
+from harness.config.registry import SHORTCUT_KEYS, ChoiceError
 from harness.config.run import Precision, RunConfig
 from harness.config.validation import check_whole
 from harness.reporting.document import Table, plain_table

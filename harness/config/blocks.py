@@ -1,9 +1,10 @@
-"""What a residual block can be: its convolutions, the order of its layers, and the keys of its shortcut."""
+"""What a residual block can be: its convolutions, the order of its layers, and which keys have an effect with its shortcut."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
+
+from harness.config.registry import SHORTCUT_KEYS
 
 
 class BlockKind(str, Enum):
@@ -29,15 +30,6 @@ class BottleneckStride(str, Enum):
 
     first = "first"
     middle = "middle"
-
-
-SHORTCUT_KEYS: Mapping[str, tuple[str, ...]] = {
-    "scaling": ("shortcut_scale", "branch_scale"),
-    "exclusive_gate": ("gate_bias",),
-    "shortcut_only_gate": ("gate_bias",),
-    "dropout": ("shortcut_dropout",),
-}
-"""The keys of each shortcut: arguments of its class, and refused with other shortcuts."""
 
 
 def shortcuts_with(key: str) -> list[str]:

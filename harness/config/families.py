@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
-from harness.config.blocks import SHORTCUT_KEYS, BlockKind, applies, shortcuts_with
+from harness.config.blocks import BlockKind, applies, shortcuts_with
 from harness.config.depths import DepthFormula, DepthTable, nearest_text
-from harness.config.registry import FAMILY, ChoiceError, shown, unknown
+from harness.config.registry import FAMILY, SHORTCUT_KEYS, ChoiceError, shown, unknown
 from harness.config.validation import check_whole
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from harness.config.blocks import SHORTCUT_KEYS, BlockKind, BottleneckStride, Order
+from harness.config.blocks import BlockKind, BottleneckStride, Order
 from harness.config.families import FamilyRules, rules_of, text, users_of
-from harness.config.registry import FAMILY, INIT, NORM, SHORTCUT, ChoiceError
+from harness.config.registry import FAMILY, INIT, NORM, SHORTCUT, SHORTCUT_KEYS, ChoiceError
 from harness.config.validation import assign, check_member, check_real, check_whole
 
 

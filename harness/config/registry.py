@@ -150,6 +150,13 @@ SHORTCUT = Choice(
         "concatenation": "the branch's channels join those of its input (family densenet alone)",
     },
 )
+SHORTCUT_KEYS: Mapping[str, tuple[str, ...]] = {
+    "scaling": ("shortcut_scale", "branch_scale"),
+    "exclusive_gate": ("gate_bias",),
+    "shortcut_only_gate": ("gate_bias",),
+    "dropout": ("shortcut_dropout",),
+}
+"""The keys of each shortcut: arguments of its class, and refused with other shortcuts."""
 NORM = Choice(
     "norm",
     "harness.models.norms",

@@ -190,6 +190,36 @@ def test_a_family_is_trained_probed_drawn_and_described(plugin, tmp_path, capsys
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["parameters"] == weights + 3 * 16 + 10
 
 
+RULES = (
+    FAMILY
+    + """
+from dataclasses import dataclass
+from harness.config.families import FamilyRules
+from harness.config.registry import ChoiceError
+
+@dataclass(frozen=True, kw_only=True)
+class EvenDepths(FamilyRules):
+    def resolve(self, config):
+        if config.depth % 2:
+            raise ChoiceError(f"depth={config.depth}: this family has even depths; nearest is {config.depth + 1}")
+        return {"width": 8 if config.width == "auto" else config.width}
+
+Perceptron.rules = EvenDepths(keys=("width",), images=(1, 8, 10))
+"""
+)
+
+
+def test_a_family_with_rules_resolves_keys_and_refuses_depths(plugin, tmp_path, capsys):
+    trained = plugin("ruled_family", RULES.replace('"perceptron"', '"ruled"'), "family=ruled", "depth=4", "width=auto")
+    assert trained.name.startswith("digits-ruled-4-seed0-")  # a family without shortcuts has none in its runs' names
+    assert trained.config["width"] == 8
+    assert run.main(["plugins=[ruled_family]", "family=ruled", "depth=5", "width=8"]) == 2
+    assert "depth=5: this family has even depths; nearest is 6" in capsys.readouterr().err
+    assert describe.main(["plugins=[ruled_family]", "family=ruled", "depth=4", "width=8", "--json"]) == 0
+    parameters = 64 * 8 + 8 + 2 * (8 * 8 + 8) + 8 * 10 + 10  # for images of 1x8x8 in 10 classes, as its rules say
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["parameters"] == parameters
+
+
 def test_a_family_refuses_keys_that_it_does_not_use(plugin, tmp_path, capsys):
     (tmp_path / "my_family.py").write_text(FAMILY)
     refused = ["shortcut=none", "order=preactivation", "survival=0.5", "start_from=2", "activation_checkpointing=true", "depth=0"]
