@@ -3,9 +3,9 @@
     python -m harness.worker [--wait] FOLDER...
 
 FOLDER is the folder of a sweep or of a run that `python -m harness.run` has prepared and that has not ended. Any number of
-workers may work at one sweep at the same time, in several shells or on several hosts that share the folder. Exit code 0, 2 if a
-folder cannot be used, 75 if the GPU does not answer any more, 130 if the worker was stopped (everything is saved; the same
-command goes on).
+workers may work at one sweep at the same time, in several shells or on several hosts that share the folder. Exit code 0, 1 if a
+run cannot be trained here, 2 if a folder cannot be used, 75 if the GPU does not answer any more, 130 if the worker was stopped
+(everything is saved; the same command goes on).
 """
 
 from __future__ import annotations

@@ -74,6 +74,11 @@ class SlurmConfig(LauncherConfig):
         super().__post_init__()
         for key, least in (("minutes", 1), ("gpus", 0), ("grace_seconds", 1)):
             check_whole(f"launcher.{key}", getattr(self, key), least)
+        if self.grace_seconds > 30 * self.minutes:
+            raise ChoiceError(
+                f"launcher.grace_seconds={self.grace_seconds}: must be at most half of launcher.minutes={self.minutes}; "
+                f"nearest is {30 * self.minutes}"
+            )
         if self.cpus != "auto":
             check_whole("launcher.cpus", self.cpus, 1, also="auto")
         for key in ("memory", "partition", "account", "qos"):
@@ -92,36 +97,9 @@ class SlurmConfig(LauncherConfig):
         return self.wait
 
 
-@dataclass(frozen=True)
-class RayConfig(LauncherConfig):
-    """Tasks of a Ray cluster.
-
-    Args:
-        address: address of the cluster; auto: the one that this machine belongs to.
-        cpus: CPU cores of a task; auto: the most threads of a run.
-        gpus: GPUs of a task.
-    """
-
-    address: str
-    cpus: int | str
-    gpus: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_line("address", self.address)
-        if self.cpus != "auto":
-            check_whole("launcher.cpus", self.cpus, 1, also="auto")
-        check_whole("launcher.gpus", self.gpus, 0)
-
-    @property
-    def device(self) -> str:
-        return "cuda" if self.gpus else "cpu"
-
-
 LAUNCHERS: Mapping[str, type[LauncherConfig]] = {
     "local": LocalConfig,
     "slurm": SlurmConfig,
-    "ray": RayConfig,
     "inline": LocalConfig,
 }
 KEYS = ("launcher", *dict.fromkeys(f"launcher.{f.name}" for kind in LAUNCHERS.values() for f in fields(kind) if f.name != "name"))

@@ -54,6 +54,10 @@ class Engine(ABC):
     def owns(self, owner: Owner) -> bool:
         """Return whether the owner of a run's lock is a worker of this engine."""
 
+    @abstractmethod
+    def why(self) -> str:
+        """Return where to look, or the reason, if workers end without training a run."""
+
     def losses(self) -> dict[int, str]:
         """Return the number of each process of this machine that ended otherwise than by itself since the last call, and how."""
         return {}
@@ -63,10 +67,13 @@ class Engine(ABC):
         raise NotImplementedError
 
     @abstractmethod
+    def finish(self) -> None:
+        """Give up the places of workers that have not begun: no run is left for them."""
+
+    @abstractmethod
     def stop(self) -> None:
         """Ask every worker to save its runs and to end."""
 
-    @abstractmethod
     @abstractmethod
     def close(self, wait: bool) -> None:
         """Free what the engine holds; `wait` for its workers, which have ended unless the command failed."""

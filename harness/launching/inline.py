@@ -29,6 +29,12 @@ class Inline(Engine):
     def owns(self, owner: Owner) -> bool:
         return False
 
+    def why(self) -> str:
+        return "the log above says why"
+
+    def finish(self) -> None:
+        pass
+
     def stop(self) -> None:
         pass
 

@@ -6,7 +6,9 @@ run is computed, the command, the text of its plugins, and where earlier process
 
 from __future__ import annotations
 
+import atexit
 import logging
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -62,13 +64,17 @@ def read(run: Run) -> Job:
         ChoiceError: if the run cannot be trained here, for example because its plugin has another text.
     """
     record = reader.read_json(run.folder / paths.EXECUTION)
-    for module, text in record["plugins"].items():
-        if _source(module) is None:
-            _import_from(module, text)
-    config = replace(RunConfig.from_mapping(run.config), execution=_execution(record["execution"]))
+    try:
+        for module, text in record["plugins"].items():
+            if _source(module) is None:
+                _import_from(module, text)
+        command, execution = str(record["command"]), _execution(record["execution"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"{run.folder / paths.EXECUTION}: is not of this version: {error!r}") from error
+    config = replace(RunConfig.from_mapping(run.config), execution=execution)
     if config.run_name() != run.name:
         raise ChoiceError(f"{run.name}: its choices are those of {config.run_name()} here; another version, or other plugins")
-    return Job(run, config, record["command"])
+    return Job(run, config, command)
 
 
 def end(run: Run) -> None:
@@ -81,19 +87,28 @@ def record_loss(run: Run, reason: str) -> None:
 
     The caller holds the run's lock.
     """
-    with suppress(RecordError):
-        status, record = run.status, reader.read_json(run.folder / paths.EXECUTION)
-        began = [0, *status.get("resumed_from_step", [])][-1]
-        lost = [*record["lost"], began]
-        if lost[-LOSSES:] == [began] * LOSSES:
-            write_state(run, states.KILLED, error=f"{reason}; so it was {LOSSES} times without progress")
-            log.warning("%s: %s; so it was %d times without progress: given up", run.name, reason, LOSSES)
-            end(run)
-            return
-        alone = {"runs_per_process": 1}  # of several runs in one process nobody knows which was to blame
-        writer.write_json(run.folder / paths.EXECUTION, record | {"execution": record["execution"] | alone, "lost": lost})
-        write_state(run, states.INTERRUPTED)
-        log.warning("%s: %s; it is launched again", run.name, reason)
+    try:
+        record = reader.read_json(run.folder / paths.EXECUTION)
+        lost, execution = [*record["lost"], _saved(run)], dict(record["execution"])
+    except (RecordError, KeyError, TypeError, ValueError) as error:
+        log.error("%s: %s", run.name, error)
+        lost, record, execution = [_saved(run)] * LOSSES, {}, {}
+    if len(set(lost[-LOSSES:])) == 1 and len(lost) >= LOSSES:
+        write_state(run, states.KILLED, error=f"{reason}; so it was {LOSSES} times without progress")
+        log.warning("%s: %s; so it was %d times without progress: given up", run.name, reason, LOSSES)
+        end(run)
+        return
+    execution["runs_per_process"] = 1  # of several runs in one process nobody knows which was to blame
+    writer.write_json(run.folder / paths.EXECUTION, record | {"execution": execution, "lost": lost})
+    write_state(run, states.INTERRUPTED)
+    log.warning("%s: %s; it is launched again", run.name, reason)
+
+
+def _saved(run: Run) -> int:
+    """Return when the run's checkpoint was written, in nanoseconds; 0 without one."""
+    with suppress(OSError):
+        return (run.folder / paths.CHECKPOINT).stat().st_mtime_ns
+    return 0
 
 
 def write_state(run: Run, state: str, **facts: Any) -> None:
@@ -135,5 +150,6 @@ def _import_from(module: str, text: str) -> None:
 @cache
 def _plugin_folder() -> Path:
     folder = tempfile.mkdtemp(prefix="harness-plugins-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     sys.path.append(folder)
     return Path(folder)

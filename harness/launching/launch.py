@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from harness.config.registry import LAUNCHER, ChoiceError
 from harness.config.run import RunConfig
@@ -30,8 +31,10 @@ POLL = 0.2
 """Seconds between two looks at the workers."""
 STOP_SECONDS = 120.0
 """Seconds that workers may take to save and end when asked to: the default of `checkpoint_minutes`, so no more is lost."""
-FAILED_STARTS = 3
-"""Workers in a row that end by an error before they have taken a run, after which the sweep is given up."""
+FRUITLESS = 3
+"""Rounds of workers in a row that end without any run changing, after which the sweep is given up."""
+START_PAUSE, RETRY_PAUSE = 1.0, 30.0
+"""Seconds between two starts of workers, and after a start that was refused while other workers live."""
 MOVED = "it, or the sweep in it, was moved or removed while its runs were trained; what they had not saved is lost"
 
 
@@ -93,6 +96,7 @@ def run_sweep(configs: Sequence[RunConfig], sweep: Sweep) -> bool:
             runs = [Run(paths.run_folder(sweep.results, config.run_name())) for config in configs]
             Loop(engine, sweep, runs, together=max(map(runs_per_process, configs))).run(stop)
         except BaseException as error:
+            engine.finish()
             engine.close(wait=not isinstance(error, KeyboardInterrupt))  # a second Ctrl-C waits for nothing
             raise
         engine.close(wait=True)
@@ -112,7 +116,7 @@ class Loop:
 
     def __init__(self, engine: Engine, sweep: Sweep, runs: Sequence[Run], together: int) -> None:
         self._engine, self._sweep, self._runs, self._together = engine, sweep, list(runs), together
-        self._failed_starts = 0
+        self._next_start, self._fruitless, self._before = 0.0, 0, dict[Run, int]()
         self._told = False
 
     def run(self, stop: Stop) -> None:
@@ -120,10 +124,12 @@ class Loop:
         while not stop:
             live = self._engine.live()
             if not (left := self._left()):
+                self._engine.finish()
                 break
             if live < self._engine.most:
                 self._record_losses(left)
-                self._start_workers(left, live)
+                if time.monotonic() > self._next_start:
+                    self._start_workers(left, live)
             time.sleep(POLL)
         else:
             if not self._is_there():
@@ -134,47 +140,70 @@ class Loop:
     def _is_there(self) -> bool:
         return (self._sweep.folder / paths.SWEEP).exists()
 
+    def _lock(self, run: Run) -> Path:
+        return paths.lock(self._sweep.results, run.name)
+
     def _left(self) -> list[Run]:
         """Return the runs that have not ended. Raises FileNotFoundError if the results were moved or removed."""
         if not self._is_there():
             raise FileNotFoundError(f"{self._sweep.results}: {MOVED}")
-        before = len(self._runs)
-        self._runs = [run for run in self._runs if job.is_left(run)]
-        if len(self._runs) < before:
-            self._failed_starts = 0
+        self._runs = [run for run in self._runs if job.is_left(run) or (locks.is_held(self._lock(run)) and not run.finished())]
         return self._runs
 
     def _start_workers(self, left: Sequence[Run], live: int) -> None:
-        """Start workers for the runs that no other sweep is training, as far as there is room."""
-        owners = [owner for run in left if (owner := locks.owner(paths.lock(self._sweep.results, run.name)))]
+        """Start workers for the runs that no other sweep is training, as far as there is room.
+
+        Raises LaunchError if workers keep ending without any run changing, or if none can be started.
+        """
+        owners = [owner for run in left if (owner := locks.owner(self._lock(run)))]
         foreign = sum(not self._engine.owns(owner) for owner in owners)
         count = min(self._engine.most - live, math.ceil((len(left) - foreign) / self._together) - live)
-        if count > 0:
+        if count <= 0:
+            if not live and not self._told:
+                log.info("another process is training the remaining runs; waiting for it")
+                self._told = True
+            return
+        if not live:
+            self._check_progress(left)
+        self._next_start = time.monotonic() + START_PAUSE
+        try:
             self._engine.start(count)
-        elif not live and not self._told:
-            log.info("another sweep is training the remaining runs; waiting for it")
-            self._told = True
+        except LaunchError as error:
+            if not live:
+                raise
+            log.warning("%s", error)
+            self._next_start = time.monotonic() + RETRY_PAUSE
+
+    def _check_progress(self, left: Sequence[Run]) -> None:
+        """Raise LaunchError if FRUITLESS rounds of workers have ended, and no run's status has changed."""
+        now = {run: _changed(run) for run in left}
+        self._fruitless = self._fruitless + 1 if now == self._before else 0
+        self._before = now
+        if self._fruitless == FRUITLESS:
+            raise LaunchError(f"workers ended {FRUITLESS} times without training a run; {self._engine.why()}")
 
     def _record_losses(self, left: Sequence[Run]) -> None:
-        """Record which runs lost their process, and how; give up if workers keep ending before they have taken a run."""
-        reasons, blamed = self._engine.losses(), set[int]()
+        """Record which runs lost their process, and how."""
+        reasons = self._engine.losses()
         for run in left:
-            path = paths.lock(self._sweep.results, run.name)
+            path = self._lock(run)
             if locks.owner(path) is None and job.was_lost(run):
                 owner = locks.last_owner(path)
                 if owner is not None and self._engine.owns(owner):
                     continue  # its worker ended a moment ago; the engine will say how
-                process = owner.process if owner else 0
                 with locks.try_lock(path) as locked:
                     if locked and job.is_left(run) and job.was_lost(run):
-                        job.record_loss(run, reasons.get(process, "its process was lost"))
-                        blamed.add(process)
-        self._failed_starts += len(reasons.keys() - blamed)
-        if self._failed_starts >= FAILED_STARTS:
-            raise LaunchError(f"{FAILED_STARTS} workers ended before they had taken a run: {' '.join(reasons.values())}")
+                        job.record_loss(run, reasons.get(owner.process if owner else 0, "its process was lost"))
 
     def _wait_for_workers(self) -> None:
         """Wait until all workers have ended, at most STOP_SECONDS."""
         deadline = time.monotonic() + STOP_SECONDS
         while self._engine.live() and time.monotonic() < deadline:
             time.sleep(POLL)
+
+
+def _changed(run: Run) -> int:
+    """Return when the run's status changed, in nanoseconds; 0 without one."""
+    with suppress(OSError):
+        return (run.folder / paths.STATUS).stat().st_mtime_ns
+    return 0

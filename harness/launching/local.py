@@ -16,7 +16,7 @@ from harness.launching.engine import Engine, close_input, worker_command
 from harness.launching.parent_watch import GRACE
 from harness.launching.worker import LOST_DEVICE, STOPPED
 from harness.system.cores import available_cores
-from harness.system.locks import Owner
+from harness.system.locks import Owner, is_here
 
 PATIENCE = GRACE + 4.0
 """Seconds after which a worker that outlives the end of its input is killed: its guard should have done so."""
@@ -29,6 +29,7 @@ class Local(Engine):
     def __init__(self, config: LauncherConfig, sweep: Path, configs: Sequence[RunConfig], quiet: bool) -> None:
         self._workers: dict[subprocess.Popen[bytes], int | None] = {}
         self._losses: dict[int, str] = {}
+        self._last = ""
         numbers = {run.execution.device_number for run in configs if run.device == "cuda"}
         self._gpus = list(range(gpu_count())) if None in numbers else sorted(number for number in numbers if number is not None)
         super().__init__(config, sweep, configs, quiet)
@@ -55,16 +56,22 @@ class Local(Engine):
         for worker in [worker for worker in self._workers if worker.poll() is not None]:
             del self._workers[worker]
             if worker.returncode not in (0, STOPPED, LOST_DEVICE):
-                self._losses[worker.pid] = describe_exit(worker.returncode)
+                self._last = self._losses[worker.pid] = describe_exit(worker.returncode)
             close_input(worker)
         return len(self._workers)
 
     def owns(self, owner: Owner) -> bool:
-        return owner.process in [worker.pid for worker in self._workers]
+        return is_here(owner) and owner.process in [worker.pid for worker in self._workers]
+
+    def why(self) -> str:
+        return self._last or "the log above says why"
 
     def losses(self) -> dict[int, str]:
         losses, self._losses = self._losses, {}
         return losses
+
+    def finish(self) -> None:
+        pass
 
     def stop(self) -> None:
         for worker in self._workers:

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +31,22 @@ MOST_TASKS = 16
 """Tasks where `launcher.workers` is auto."""
 POLL = 2.0
 """Seconds between two questions to the queue."""
-FRUITLESS = 3
-"""Arrays in a row that end without a task that took a run, after which the sweep is given up."""
+USUAL = ("None", "Resources", "Priority", "BeginTime", "JobArrayTaskLimit", "Dependency", "Cleaning")
+"""Reasons for which a task waits that need no message."""
 STOPPED = "stopped"
 """A file beside the script: tasks that end are not queued again."""
+WAIT = ' $([ "$SLURM_ARRAY_TASK_ID" = 0 ] && echo --wait)'
+"""Of tasks that nobody watches, the first stays until all runs have ended."""
 SCRIPT = """#!/bin/bash
 {directives}
+worker=
+trap '[ -n "$worker" ] && kill -TERM $worker 2>/dev/null' USR1 USR2 TERM INT
 cd {folder}
 {setup}
 {command} &
 worker=$!
-trap 'kill -TERM $worker 2>/dev/null' USR1 USR2 TERM INT
+while kill -0 $worker 2>/dev/null; do wait $worker; done
 wait $worker; code=$?
-while kill -0 $worker 2>/dev/null; do wait $worker; code=$?; done
 if [ $code = 130 ] && [ ! -e {stopped} ]; then
     echo "saved; the task is queued again"
     scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
@@ -59,9 +64,9 @@ class Slurm(Engine):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._folder = self.sweep / paths.SLURM
-        self._name = f"harness-{self.sweep.name[-10:]}"
+        self._name = f"harness-{sha256(str(self.sweep).encode()).hexdigest()[:10]}"
         self._tasks: dict[str, str] = {}
-        self._asked, self._submitted, self._owning = 0.0, 0, False
+        self._asked, self._reasons = 0.0, set[str]()
         self._folder.mkdir(exist_ok=True)
         (self._folder / STOPPED).unlink(missing_ok=True)
         self._ask()
@@ -72,10 +77,7 @@ class Slurm(Engine):
         return min(len(configs), MOST_TASKS)
 
     def start(self, count: int) -> None:
-        if self._submitted == FRUITLESS:
-            raise LaunchError(f"{FRUITLESS} arrays ended and none of their tasks took a run; their logs are in {self._folder}")
         number = self.submit(count)
-        self._submitted += 1
         self._tasks |= {f"{number}_{task}": "" for task in range(count)}
         self._asked = time.monotonic()
         log.info("Slurm job %s: %d task(s); logs in %s", number, count, self._folder)
@@ -85,8 +87,9 @@ class Slurm(Engine):
             self.start(count)
         jobs = sorted({task.partition("_")[0] for task in self._tasks})
         command = shlex.join([sys.executable, "-m", "harness.report", str(self.sweep)])
-        options = [f"--job-name={self._name}-report", f"--output={self._folder}/report.log", *self._where()]
+        options = [f"--job-name={self._name}-report", f"--output={self._escaped}/report.log", *self._where()]
         after = [f"--dependency=afterany:{':'.join(jobs)}", f"--chdir={Path.cwd()}"]
+        _call("scancel", "--me", f"--name={self._name}-report")
         report = _call("sbatch", "--parsable", *options, *after, "--wrap", command).partition(";")[0]
         progress = shlex.join(["python", "-m", "harness.status", str(self.sweep)])
         return f"job {', '.join(jobs)} trains the runs, job {report} then builds the report; to see how far they are: {progress}"
@@ -107,7 +110,7 @@ class Slurm(Engine):
         options = [
             f"--job-name={self._name}",
             f"--array=0-{count - 1}",
-            f"--output={self._folder}/%A_%a.log",
+            f"--output={self._escaped}/%A_%a.log",
             "--open-mode=append",
             "--requeue",
             f"--signal=B:USR1@{config.grace_seconds}",
@@ -119,10 +122,10 @@ class Slurm(Engine):
             *config.options,
         ]
         return SCRIPT.format(
-            directives="\n".join(f"#SBATCH {option}" for option in options),
+            directives="\n".join(f"#SBATCH {shlex.quote(option)}" for option in options),
             folder=shlex.quote(str(Path.cwd())),
             setup="\n".join(config.setup),
-            command=shlex.join([*worker_command(*([] if config.wait else ["--wait"])), str(self.sweep)]),
+            command=shlex.join([*worker_command(), str(self.sweep)]) + ("" if config.wait else WAIT),
             stopped=shlex.quote(str(self._folder / STOPPED)),
         )
 
@@ -136,19 +139,33 @@ class Slurm(Engine):
         self._asked = time.monotonic()
         try:
             lines = _call("squeue", "--noheader", "--array", "--me", f"--name={self._name}", "--format=%F_%K %A %r").splitlines()
-            tasks = [line.split() for line in lines if line.strip()]
-            for task in tasks:
-                if task[2:] == ["BeginTime"]:  # Slurm waits two minutes before it starts a task again
-                    _call("scontrol", "update", f"JobId={task[0]}", "StartTime=now")
         except LaunchError as error:
             log.warning("%s; its tasks are believed to be as they were", error)
             return
-        self._tasks = {task[0]: task[1] for task in tasks}
+        tasks = [line.split(maxsplit=2) for line in lines if line.strip()]
+        self._tasks = {task: job for task, job, _ in tasks}
+        for task, _, reason in tasks:
+            if reason == "BeginTime" and not any(option.startswith(("--begin", "-b")) for option in self.config.options):
+                with suppress(LaunchError):  # Slurm waits two minutes before it starts a task again
+                    _call("scontrol", "update", f"JobId={task}", "StartTime=now")
+            elif reason not in USUAL and reason not in self._reasons:
+                self._reasons.add(reason)
+                log.warning("Slurm job %s waits: %s", task, reason)
 
     def owns(self, owner: Owner) -> bool:
-        mine = owner.job in self._tasks.values()
-        self._submitted = 0 if mine else self._submitted
-        return mine
+        return bool(owner.job) and owner.job in self._tasks.values()
+
+    def why(self) -> str:
+        return f"the logs of the tasks are in {self._folder}"
+
+    def finish(self) -> None:
+        with suppress(LaunchError):
+            _call("scancel", "--me", f"--name={self._name}", "--state=PENDING")
+
+    @property
+    def _escaped(self) -> str:
+        """The folder of the logs, as Slurm reads file names."""
+        return str(self._folder).replace("%", "%%")
 
     def stop(self) -> None:
         (self._folder / STOPPED).touch()
@@ -165,13 +182,13 @@ class Slurm(Engine):
 def _call(*command: str) -> str:
     """Return what a command of Slurm prints. Raises LaunchError, with its first line of complaint."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except FileNotFoundError as error:
         raise LaunchError(
             f"{command[0]}: no such command; launcher=slurm is for machines that submit to a Slurm cluster"
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise LaunchError(f"{command[0]}: no answer within a minute") from error
+        raise LaunchError(f"{command[0]}: no answer within 20 s") from error
     if done.returncode:
         complaint = " ".join((done.stderr or done.stdout).partition("\n")[0].split())
         raise LaunchError(complaint or f"{command[0]}: exit code {done.returncode}")

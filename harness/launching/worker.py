@@ -26,8 +26,8 @@ from harness.system.signals import Stop
 
 log = logging.getLogger("harness")
 
-STOPPED, LOST_DEVICE = 130, 75
-"""Exit codes of a worker that was stopped with runs left, and of one whose device does not answer any more."""
+STOPPED, LOST_DEVICE, REFUSED = 130, 75, 1
+"""Exit codes of a worker that was stopped with runs left, whose device does not answer any more, and that refused runs."""
 RUNS_PER_GPU_PROCESS = 4
 """Runs that share a process on a GPU where `runs_per_process` is auto; not measured yet: benchmarks/gpu/check.py does."""
 PAUSE = 1.0
@@ -59,7 +59,7 @@ def work(folders: Sequence[Path], attached: bool, gpu: int | None, wait: bool, s
                     return LOST_DEVICE
                 continue
         if not (queue.waits_for_others or (wait and queue.left())):
-            return 0
+            return REFUSED if queue.refused else 0
         time.sleep(PAUSE)
     return STOPPED if queue.left() else 0
 
@@ -74,7 +74,10 @@ def train_job(taken: Job, stop: Stop, runs_per_process: int) -> Generator[None, 
         log.error("%s", error)
         return None
     except BaseException as error:  # an error outside the training, which records its own
-        return record_error(error, taken.run, {}, stop)
+        try:
+            return record_error(error, taken.run, {}, stop)
+        except LeaseLost:
+            return None
 
 
 def _device_is_alive(config: RunConfig) -> bool:
@@ -91,13 +94,22 @@ class Queue:
     def __init__(self, folders: Sequence[Path], attached: bool, gpu: int | None) -> None:
         self._attached, self._gpu = attached, gpu
         self._runs = sorted((run for folder in folders for run in runs_of(folder) if job.is_left(run)), key=_cost, reverse=True)
+        self.refused = set[Run]()
+        """Runs that cannot be trained by this process, for example because it has another version of a plugin."""
         self.waits_for_others = False
         """Whether at the last look a run was free, but not yet the one that it starts from."""
 
     def left(self) -> list[Run]:
-        """Return the runs that have not ended."""
-        self._runs = [run for run in self._runs if job.is_left(run)]
+        """Return the runs that have not ended, and that this process can train."""
+        self._runs = [run for run in self._runs if job.is_left(run) and run not in self.refused]
         return self._runs
+
+    def _waits(self, shallower: RunConfig | None, run: Run) -> bool:
+        """Return whether the run that another one starts from is still to be trained, here or by others."""
+        if shallower is None:
+            return False
+        base = Run(run.folder.with_name(shallower.run_name()))
+        return locks.is_held(_lock_of(base)) or (base in self._runs and job.is_left(base) and not base.finished())
 
     def take(self, held: ExitStack) -> list[Job]:
         """Return the next free run, with others of its kind if they are to share a process; `held` holds their locks."""
@@ -115,25 +127,28 @@ class Queue:
 
     def _lock(self, run: Run, attempt: ExitStack) -> Job | None:
         """Lock a run and return its job; None if it is not free, has ended, or cannot be trained."""
-        if not attempt.enter_context(locks.try_lock(paths.lock(run.folder.parent.parent, run.name))):
+        if self._attached and job.was_lost(run):  # or it is being trained
+            return None
+        if not attempt.enter_context(locks.try_lock(_lock_of(run))):
             return None
         if run.finished():
             job.end(run)
         elif job.was_lost(run):
-            if self._attached:
-                return None
             job.record_loss(run, "its process was lost")
         if not job.is_left(run):
             return None
         try:
             found = job.read(run)
-        except (ChoiceError, RecordError) as error:
+        except ChoiceError as error:  # another worker may be able to train it
+            log.error("%s: %s", run.name, error)
+            self.refused.add(run)
+            return None
+        except RecordError as error:
             log.error("%s: %s", run.name, error)
             job.write_state(run, states.FAILED, error=str(error))
             job.end(run)
             return None
-        shallower = found.config.shallower()
-        if shallower is not None and job.is_left(Run(run.folder.with_name(shallower.run_name()))):
+        if self._waits(found.config.shallower(), run):
             self.waits_for_others = True
             return None
         if self._gpu is not None:
@@ -142,6 +157,10 @@ class Queue:
             execution = replace(found.config.execution, device_number=None)
             found = replace(found, config=replace(found.config, execution=execution))
         return found
+
+
+def _lock_of(run: Run) -> Path:
+    return paths.lock(run.folder.parent.parent, run.name)
 
 
 def runs_of(folder: Path) -> Iterator[Run]:

@@ -96,6 +96,11 @@ def owner(path: Path) -> Owner | None:
     return None
 
 
+def is_here(owner: Owner) -> bool:
+    """Return whether the owner is a process of this machine."""
+    return owner.machine == _machine()
+
+
 def last_owner(path: Path) -> Owner | None:
     """Return the owner of the lock or, if it is free, one that died with it; None if there is neither."""
     living = owner(path)
@@ -120,13 +125,17 @@ def _acquire(path: Path) -> Path | None:
         others = [other for other in _leases_of(path) if other != lease]
         living = [other for other in others if _is_alive(other)]
         if not living:
-            with suppress(OSError):
-                with lease.open("a") as file:
+            try:
+                with lease.open("r+") as file:  # which does not create it again, should others have removed it
+                    file.seek(0, os.SEEK_END)
                     file.write(HELD)
                 for dead in others:
                     dead.unlink(missing_ok=True)
                 return lease
-            raise LockError(f"{path}: cannot be locked; its file was removed at once")
+            except OSError as error:
+                with suppress(OSError):
+                    lease.unlink(missing_ok=True)
+                raise LockError(f"{path}: cannot be locked ({error.strerror})") from error
         lease.unlink(missing_ok=True)
         if attempt == TRIES - 1 or any(_is_kept(other) for other in living):
             break
@@ -166,8 +175,9 @@ def _is_alive(lease: Path) -> bool:
     """Return whether the owner of a lease lives, as far as this process can know by now."""
     with suppress(FileNotFoundError):
         known = _owner(lease)
-        if known and known.machine == _myself().machine:
-            return known.started != "" and _start_of(known.process) == known.started
+        started = _start_of(known.process) if known and known.machine == _machine() else None
+        if known and started is not None:
+            return known.started == started != ""
         return _leases.changed_lately(lease)
     return False
 
@@ -194,7 +204,7 @@ _UNKNOWN = Owner("an unknown machine", "", 0, "", "")
 
 def _myself() -> Owner:
     job = os.environ.get("SLURM_JOB_ID", "")
-    return Owner(platform.node(), _machine(), os.getpid(), _start_of(os.getpid()), job)
+    return Owner(platform.node(), _machine(), os.getpid(), _start_of(os.getpid()) or "", job)
 
 
 @cache
@@ -206,23 +216,23 @@ def _machine() -> str:
     return platform.node()
 
 
-def _start_of(process: int) -> str:
-    """Return when a living process started, in clock ticks since boot; empty if there is none, a zombie included."""
+def _start_of(process: int) -> str | None:
+    """Return when a living process started, in clock ticks since boot.
+
+    Empty if there is none, a zombie included; None if it is hidden: another user's process where /proc shows only one's own.
+    """
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()  # its name may contain anything
         return "" if fields[0] in "ZX" else fields[19]
-    except FileNotFoundError:
-        if Path("/proc/self/stat").exists():
-            return ""
     except (OSError, IndexError):
-        return ""
-    try:  # no /proc: macOS
+        pass
+    try:
         os.kill(process, 0)
     except ProcessLookupError:
         return ""
     except PermissionError:
-        pass
-    return "unknown"
+        return None
+    return None if Path("/proc/self/stat").exists() else "unknown"  # unknown: no /proc, as on macOS
 
 
 class _Leases:
@@ -250,8 +260,16 @@ class _Leases:
             return self._process == os.getpid() and self._mine.pop(path, None) is not None
 
     def is_lost(self, path: Path) -> bool:
+        """Return whether another process has taken over the lock `path`, which this one held."""
         with self._guard:
+            self._look(path)
             return path in self._lost
+
+    def _look(self, path: Path) -> None:
+        """Note whether the lease of a lock is gone, other than with all results."""
+        lease = self._mine.get(path)
+        if lease and self._process == os.getpid() and path.parent.is_dir() and not lease.exists():
+            self._lost.add(path)
 
     def changed_lately(self, lease: Path) -> bool:
         """Return whether a lease of another machine changed within EXPIRY seconds. Raises FileNotFoundError if it is gone."""
@@ -273,9 +291,8 @@ class _Leases:
                 try:
                     os.utime(lease)
                 except FileNotFoundError:
-                    if path.parent.is_dir():  # else all results were moved away, and nobody else writes there
-                        with self._guard:
-                            self._lost |= {path} & self._mine.keys()
+                    with self._guard:
+                        self._look(path)
                 except OSError:
                     pass  # a file system that does not answer for a while
 

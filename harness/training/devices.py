@@ -45,6 +45,8 @@ def resolve(config: RunConfig, elsewhere: str = "auto") -> RunConfig:
         ChoiceError: for a device or a number of threads that this machine does not have.
     """
     device, number = config.device, config.execution.device_number
+    if elsewhere != "auto" and number is not None:
+        raise ChoiceError(f"device=cuda:{number}: the launcher chooses the GPU; nearest is device=cuda")
     if elsewhere != "auto":
         device = elsewhere if device == "auto" else device
         precision = Precision.bf16 if device == "cuda" else Precision.fp32

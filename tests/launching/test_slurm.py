@@ -116,7 +116,7 @@ def test_a_task_that_is_disturbed_goes_on_to_the_same_bits(event, cluster, launc
 def test_a_time_limit_costs_only_the_time_to_save(cluster, launch):
     """Slurm's least limit is a minute; a single run of more than that is saved, queued again and resumed."""
     sweep = ["-m", "depth=20", "schedule.steps=6000", *KEYS]
-    command, results = launch("launcher.minutes=1", "launcher.grace_seconds=40", sweep=sweep)
+    command, results = launch("launcher.minutes=1", "launcher.grace_seconds=30", sweep=sweep)
     until(lambda: training(results))
     (run,) = training(results)
     until(lambda: run.state == "interrupted" or "resumed_from_step" in run.status)
@@ -173,7 +173,7 @@ def test_tasks_that_cannot_start_are_given_up_and_their_log_is_named(launch):
     command, results = launch("launcher.setup=['exit 1']")
     assert command.wait(200) == 1
     folder = next(results.glob(f"{paths.SWEEPS}/*/{paths.SLURM}"))
-    assert f"3 arrays ended and none of their tasks took a run; their logs are in {folder}" in log(results)
+    assert f"workers ended 3 times without training a run; the logs of the tasks are in {folder}" in log(results)
     assert list(folder.glob("*.log"))
 
 

@@ -149,15 +149,17 @@ HYDRA = [
     ("hydra=x", "Hydra's own settings cannot be set here"),
     ("~hydra.launcher", "type launcher=local"),
     ("hydra.launcher={}", "type launcher=local"),
-    ("-m hydra/launcher=joblib", "type launcher=local, launcher=slurm, launcher=ray"),
+    ("-m hydra/launcher=joblib", "type launcher=local, launcher=slurm, launcher=inline"),
     ("-m hydra.launcher.n_jobs=2", "type launcher.workers=NUMBER"),
     ("-m launcher.workers=1,2", "a sweep has one launcher.workers"),
     ("launcher.workers=0", "launcher.workers=0: must be a whole number of at least 1, or auto"),
     ("launcher.minutes=5", "launcher.minutes"),
     ("launcher=slurm launcher.minutes=0", "launcher.minutes=0"),
+    ("launcher=slurm launcher.minutes=1", "launcher.grace_seconds=60: must be at most half of launcher.minutes=1; nearest is 30"),
+    ("launcher=slurm device=cuda:1", "device=cuda:1: the launcher chooses the GPU; nearest is device=cuda"),
     ("launcher=slurm launcher.partition=[a]", "launcher.partition"),
     ("-m launcher=local,slurm", "a sweep has one launcher"),
-    ("launcher=nonsense", "launcher=nonsense: unknown; allowed: inline, local, ray, slurm"),
+    ("launcher=nonsense", "launcher=nonsense: unknown; allowed: inline, local, slurm"),
 ]
 ALL = [*WORDS, *OVERRIDES, *GRAMMAR, *PRODUCTS, *SIZES, *HYDRA]
 
