@@ -192,7 +192,7 @@ def test_a_gpu_is_looked_for_where_the_run_is(launch):
     assert command.wait(200) == 1
     (folder,) = (results / paths.RUNS).iterdir()
     assert Run(folder).state == "failed"
-    assert "CUDA" in Run(folder).status["error"]
+    assert "NVIDIA" in Run(folder).status["error"]
 
 
 def test_a_plugin_travels_with_the_run(launch, tmp_path):
