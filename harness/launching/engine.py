@@ -59,7 +59,7 @@ class Engine(ABC):
         """Return where to look, or the reason, if workers end without training a run."""
 
     def losses(self) -> dict[int, str]:
-        """Return the number of each process of this machine that ended otherwise than by itself since the last call, and how."""
+        """Return the number of each process of this machine that ended since the last call, and how."""
         return {}
 
     def leave(self, runs: int) -> str:

@@ -14,7 +14,6 @@ from harness.config.registry import LAUNCHER
 from harness.config.run import RunConfig
 from harness.launching.engine import Engine, close_input, worker_command
 from harness.launching.parent_watch import GRACE
-from harness.launching.worker import LOST_DEVICE, STOPPED
 from harness.system.cores import available_cores
 from harness.system.locks import Owner, is_here
 
@@ -55,8 +54,7 @@ class Local(Engine):
     def live(self) -> int:
         for worker in [worker for worker in self._workers if worker.poll() is not None]:
             del self._workers[worker]
-            if worker.returncode not in (0, STOPPED, LOST_DEVICE):
-                self._last = self._losses[worker.pid] = describe_exit(worker.returncode)
+            self._last = self._losses[worker.pid] = describe_exit(worker.returncode)
             close_input(worker)
         return len(self._workers)
 

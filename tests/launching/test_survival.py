@@ -228,7 +228,7 @@ def test_a_stopped_sweep_ends_soon_with_everything_saved(number, tmp_path):
 def test_workers_end_when_the_parent_is_killed(tmp_path):
     results = tmp_path / "results"
     parent = survival.start(results, LONG)
-    wait_for(lambda: sum('"running"' in path.read_text() for path in results.glob("runs/*/status.json")) == 2)
+    wait_for(lambda: sum('"loss"' in path.read_text() for path in results.glob("runs/*/status.json")) == 2)
     assert len(survival.family(results)) >= 5  # the parent, two workers, their two guards
     parent.kill()
     parent.wait()
