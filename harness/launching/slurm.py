@@ -1,5 +1,4 @@
-"""The engine for Slurm: an array of tasks, each a worker, by a script that stays in the sweep's folder and can be submitted by
-hand.
+"""The engine for Slurm: an array of tasks, each a worker. Its script stays in the sweep's folder.
 
 A task that Slurm preempts, requeues or stops at its time limit saves its runs, and is queued again. Which tasks there are is
 asked of the queue alone, by the job's name, so a command that comes later takes up the tasks of an earlier one.

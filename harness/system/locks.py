@@ -119,8 +119,8 @@ def check_owned(path: Path) -> None:
 
 def _acquire(path: Path) -> Path | None:
     """Return the file of a new lease, None if another process holds the lock."""
-    lease = path.with_name(f"{path.name}.{uuid4().hex[:16]}")
     for attempt in range(TRIES):
+        lease = path.with_name(f"{path.name}.{uuid4().hex[:16]}")  # a new one: another may still remove that of the last attempt
         _create(lease, path)
         others = [other for other in _leases_of(path) if other != lease]
         living = [other for other in others if _is_alive(other)]

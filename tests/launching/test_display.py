@@ -17,6 +17,7 @@ from harness.launching import display
 from harness.launching.display import Display
 from support.fabricate import digits, finish, sweep
 from support.helpers import KEYS
+from support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,13 +36,6 @@ def terminal():
 def finished_sweep(results, runs=1):
     configs = [digits(8, "none", seed=seed) for seed in range(runs)]
     return sweep(results, [finish(results, config, 1.0, 2.0) for config in configs]).folder
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def read(controller):

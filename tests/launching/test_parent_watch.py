@@ -17,6 +17,7 @@ from harness.launching import launch, parent_watch
 from harness.records import paths
 from harness.records.run import Run
 from support.helpers import KEYS, keys
+from support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 10.0
@@ -59,13 +60,6 @@ class Stubborn(Identity):
         Path(os.environ["STUCK"]).touch()
         globals()[os.environ["HOW"]]()
 """
-
-
-def until(condition, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def stuck(tmp_path, monkeypatch, how, sweep=True):

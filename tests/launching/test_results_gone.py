@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from benchmarks import survival
 from harness.records import paths
 from harness.records.run import Run
 from support.helpers import keys
+from support.waiting import until
 
 SWEEP = ["-m", *keys("depth=8", "seed=0,1,2,3", "schedule.steps=20000", "launcher.workers=2")]
 SINGLE = keys("depth=8", "schedule.steps=20000")
@@ -23,7 +23,7 @@ def begun(results, arguments):
     """Start a command, and return it once its runs are being trained."""
     command = survival.start(results, arguments)
     several = 2 if arguments is SWEEP else 1
-    wait_for(lambda: sum('"loss"' in text(path) for path in results.glob("runs/*/status.json")) == several)
+    until(lambda: sum('"loss"' in text(path) for path in results.glob("runs/*/status.json")) == several)
     return command
 
 
@@ -32,13 +32,6 @@ def text(path):
         return path.read_text()
     except OSError:
         return ""
-
-
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def said(results):
@@ -106,7 +99,7 @@ def test_a_lost_terminal_stops_a_sweep_with_everything_saved(tmp_path):
     if shell == 0:
         survival.receive_signals()
         os.execve(sys.executable, [sys.executable, "-m", "harness.run", *SWEEP, f"results={results}"], environment)
-    wait_for(lambda: sum('"loss"' in text(path) for path in results.glob("runs/*/status.json")) == 2)
+    until(lambda: sum('"loss"' in text(path) for path in results.glob("runs/*/status.json")) == 2)
     os.close(terminal)  # the system sends SIGHUP
     _, status = os.waitpid(shell, 0)
     assert os.WIFEXITED(status)

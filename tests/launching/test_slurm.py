@@ -13,7 +13,7 @@ from benchmarks import survival
 from harness.records import paths
 from harness.records.run import Run
 from support import slurm
-from support.slurm import until
+from support.waiting import until
 
 pytestmark = [
     pytest.mark.cluster,

@@ -24,6 +24,7 @@ from harness.training import checkpoint
 from harness.training.train import train
 from support.helpers import KEYS, keys, tiny, tiny_schedule
 from support.interruption import SUICIDE, files, interrupt, stop_after
+from support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -209,7 +210,7 @@ LONG += ["launcher.workers=2"]
 def test_a_stopped_sweep_ends_soon_with_everything_saved(number, tmp_path):
     results = tmp_path / "results"
     parent = survival.start(results, LONG)
-    wait_for(lambda: sum('"running"' in path.read_text() for path in results.glob("runs/*/status.json")) == 2)
+    until(lambda: sum('"running"' in path.read_text() for path in results.glob("runs/*/status.json")) == 2)
     time.sleep(1.5)
     asked = time.monotonic()
     parent.send_signal(number)
@@ -228,7 +229,7 @@ def test_a_stopped_sweep_ends_soon_with_everything_saved(number, tmp_path):
 def test_workers_end_when_the_parent_is_killed(tmp_path):
     results = tmp_path / "results"
     parent = survival.start(results, LONG)
-    wait_for(lambda: sum('"loss"' in path.read_text() for path in results.glob("runs/*/status.json")) == 2)
+    until(lambda: sum('"loss"' in path.read_text() for path in results.glob("runs/*/status.json")) == 2)
     assert len(survival.family(results)) >= 5  # the parent, two workers, their two guards
     parent.kill()
     parent.wait()
@@ -240,7 +241,7 @@ def test_workers_end_when_the_parent_is_killed(tmp_path):
 def test_workers_that_are_just_starting_end_when_the_parent_is_killed(delay, tmp_path):
     results = tmp_path / "results"
     parent = survival.start(results, LONG)
-    wait_for(lambda: workers(results))
+    until(lambda: workers(results))
     time.sleep(delay)
     parent.kill()
     parent.wait()
@@ -264,18 +265,11 @@ def test_a_single_run_outlives_the_shell_that_started_it(tmp_path):
     environment = os.environ | {survival.MARK: str(results)}
     shell = ["sh", "-c", f"nohup {command} >{shlex.quote(str(tmp_path / 'log'))} 2>&1 & read line"]
     with subprocess.Popen(shell, stdin=subprocess.PIPE, cwd=ROOT, env=environment) as process:
-        wait_for(lambda: any('"running"' in path.read_text() for path in results.glob("runs/*/status.json")))
+        until(lambda: any('"running"' in path.read_text() for path in results.glob("runs/*/status.json")))
         process.communicate(b"end\n")
     assert not survival.wait_gone(results, 60)
     (folder,) = (results / paths.RUNS).iterdir()
     assert Run(folder).state == states.DONE
-
-
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def test_status_says_how_far_a_sweep_is_from_its_files_alone(tmp_path, capsys, monkeypatch):

@@ -96,7 +96,7 @@ def test_a_status_is_refused_by_file_and_key(content, words, tmp_path):
 def test_the_name_of_a_run_is_no_path(name, tmp_path):
     (tmp_path / paths.SWEEP).write_text(json.dumps({"runs": ["fine", name]}))
     with pytest.raises(RecordError, match=r"sweep\.json: runs\[1\]: must be the name of a file or folder, without a path"):
-        Tables(tmp_path).all_runs  # noqa: B018
+        Tables(tmp_path).all_runs  # noqa: B018  # read for what it raises
     (tmp_path / paths.VERIFICATION).write_text(json.dumps({"runs": [VERIFIED["runs"][0] | {"run": name}]}))
     with pytest.raises(RecordError, match=r"verification\.json: runs\[0\]\.run"):
         reader.read_json(tmp_path / paths.VERIFICATION)

@@ -4,9 +4,10 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from support.waiting import until
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch")
 CONFIG = """
@@ -128,14 +129,6 @@ def cluster(folder):
         yield running
     finally:
         running.stop()
-
-
-def until(condition, seconds=120.0):
-    """Wait for a condition; raises AssertionError if it does not come true."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.1)
 
 
 def free_ports(count):

@@ -139,6 +139,23 @@ def test_a_lease_that_names_nobody_is_respected_until_it_has_expired(text, tmp_p
         assert mine
 
 
+def test_no_attempt_uses_the_file_of_an_earlier_one(tmp_path, monkeypatch):
+    """A process that saw the earlier file vanish takes it for that of a dead one, and removes it."""
+    monkeypatch.setattr(locks, "TRIES", 5)
+    names, rename = [], Path.rename
+
+    def record(path, target):
+        names.append(target.name)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", record)
+    lock = paths.lock(tmp_path, NAME)
+    lease_of(lock, ELSEWHERE).write_text(json.dumps(asdict(ELSEWHERE)))  # which may still give way, so it is tried again
+    with locks.try_lock(lock) as mine:
+        assert not mine
+    assert len(set(names)) == 5
+
+
 def test_a_process_with_the_number_of_a_dead_one_is_another(tmp_path):
     lock = paths.lock(tmp_path, NAME)
     with locks.try_lock(lock):

@@ -307,4 +307,4 @@ def test_from_python_as_from_the_command_line(tmp_path, monkeypatch):
     assert run.folder.parent == Path("results/runs")
     assert isinstance(run.layers, pd.DataFrame)
     with pytest.raises(AttributeError):
-        harness.nothing  # noqa: B018
+        harness.nothing  # noqa: B018  # read for what it raises
