@@ -68,10 +68,11 @@ def read(run: Run) -> Job:
         for module, text in record["plugins"].items():
             if _source(module) is None:
                 _import_from(module, text)
+        config = RunConfig.from_mapping(run.config)  # imports the plugins, which may register observers
         command, execution = str(record["command"]), _execution(record["execution"])
     except (KeyError, TypeError, AttributeError) as error:
         raise RecordError(f"{run.folder / paths.EXECUTION}: is not of this version: {error!r}") from error
-    config = replace(RunConfig.from_mapping(run.config), execution=execution)
+    config = replace(config, execution=execution)
     if config.run_name() != run.name:
         raise ChoiceError(f"{run.name}: its choices are those of {config.run_name()} here; another version, or other plugins")
     return Job(run, config, command)
