@@ -69,7 +69,7 @@ def smaller(setting: Setting) -> Evidence | MissingRuns:
 G6 = Claim(
     id="G6",
     source="He et al. 2015, section 4.2 and Fig. 7",
-    sentence="Residual nets have smaller responses than plain nets, and deeper residual nets smaller ones than shallower.",
+    sentence="Layers respond less in residual nets than in plain ones, and less in deeper residual nets than in shallower.",
     rule="mean over 3x3 convolutions of the standard deviation of the response after BN, at the end: residual over plain below "
     "0.9 at every depth of both, and deepest over shallowest residual net below 0.9",
     protocol=Protocol.ANY,

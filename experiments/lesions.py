@@ -56,11 +56,11 @@ def _errors(setting: Setting, depth: int, arm: dict[str, str]) -> tuple[dict[int
 L1 = Claim(
     id="L1",
     source="Veit et al. 2016, 4.1",
-    sentence="Without one of its blocks a residual net answers about as well as before; a plain net is ruined.",
+    sentence="Removing one block from a trained residual net raises its error little; removing one from a plain net ruins it.",
     rule="median over blocks of the rise of the test error: residual below 5 points, plain above 30",
     protocol=Protocol.ANY,
     keys=("depth", "shortcut"),
-    needs=({"depth": (20,), "shortcut": ("none", "identity"), "probes": ("[lesions]",)},),
+    needs=({"depth": (20,), "shortcut": ("none", "identity"), "probes": (("lesions",),)},),
     find=one_block_less,
     tables=("lesions",),
     measures=(WITHOUT,),

@@ -43,12 +43,12 @@ def _gated(gate: str, *biases: float) -> dict[str, dict[str, Any]]:
 
 CLAIMS = (
     _claim("S1", "Identity shortcuts", {"identity": {"shortcut": "identity"}}),
-    _claim("S2", "Shortcuts scaled by a half beside a whole branch", _scaled(0.5, 1.0)),
-    _claim("S3", "Shortcut and branch scaled by a half", _scaled(0.5, 0.5)),
-    _claim("S4", "Exclusive gating, by the gate's first bias", _gated("exclusive_gate", 0.0, -5.0, -6.0, -7.0)),
-    _claim("S5", "Shortcut-only gating, by the gate's first bias", _gated("shortcut_only_gate", 0.0, -6.0)),
-    _claim("S6", "1x1 convolution on every shortcut", {"1x1 convolution": {"shortcut": "projection_all"}}),
-    _claim("S7", "Dropout of a half on every shortcut", {"dropout": {"shortcut": "dropout", "shortcut_dropout": 0.5}}),
+    _claim("S2", "Shortcut scaled by 0.5, branch not scaled", _scaled(0.5, 1.0)),
+    _claim("S3", "Shortcut and branch scaled by 0.5", _scaled(0.5, 0.5)),
+    _claim("S4", "Exclusive gating, for each initial bias of the gate", _gated("exclusive_gate", 0.0, -5.0, -6.0, -7.0)),
+    _claim("S5", "Shortcut-only gating, for each initial bias of the gate", _gated("shortcut_only_gate", 0.0, -6.0)),
+    _claim("S6", "A 1x1 convolution on every shortcut", {"1x1 convolution": {"shortcut": "projection_all"}}),
+    _claim("S7", "Dropout at rate 0.5 on every shortcut", {"dropout": {"shortcut": "dropout", "shortcut_dropout": 0.5}}),
 )
 
 EXPERIMENT = Experiment(

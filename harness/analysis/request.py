@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.blocks import applies
-from harness.config.flat import flatten, varying
+from harness.config.flat import as_text, flatten, varying
 from harness.config.run import with_defaults
-from harness.config.schedule import default_milestones
+from harness.config.schedule import chosen_milestones
 from harness.records import paths, reader
 from harness.records.reader import RecordError
 from harness.records.run import Run
@@ -71,18 +71,11 @@ class Request:
 
     @cached_property
     def flat(self) -> list[dict[str, Any]]:
-        """The configuration of every run, flattened.
-
-        Milestones that follow from the number of steps are empty, since nobody chose them; an empty list of milestones is [].
-        """
-        configs = self.flat_configs
-        for flat in configs:
-            default = default_milestones(flat["schedule.steps"])
-            if flat["schedule.milestones"] == " ".join(map(str, default)):
-                flat["schedule.milestones"] = ""
-            elif not flat["schedule.milestones"]:
-                flat["schedule.milestones"] = "[]"
-        return configs
+        """The configuration of every run, flattened. Milestones that follow from the number of steps are None."""
+        return [
+            flat | {"schedule.milestones": chosen_milestones(flat["schedule.steps"], flat["schedule.milestones"])}
+            for flat in self.flat_configs
+        ]
 
     @cached_property
     def x(self) -> str:
@@ -93,8 +86,7 @@ class Request:
     def arm(self, flat: dict[str, Any], x: str) -> str:
         """Return a run's arm as text: the varying keys other than `x` that have an effect in the run."""
         keys = [key for key in self.varying if key not in (*NO_ARM, x) and applies(key, flat["shortcut"])]
-        values = {key: f"{flat[key]:g}" if isinstance(flat[key], float) else flat[key] for key in keys}
-        return ", ".join(f"{key}={value}" for key, value in values.items()) or "all runs"
+        return ", ".join(f"{key}={as_text(flat[key])}" for key in keys) or "all runs"
 
     @property
     def keys(self) -> list[str]:

@@ -31,6 +31,8 @@ STRETCHES = 200
 FIRST = "stem.conv"
 APART = 5.0
 """Percentage points from which batch error and training error at the end count as different."""
+LIST_KEYS = ("plugins", "probes", "schedule.milestones")
+"""Keys whose values are lists."""
 MAPS = 24
 """Maximum runs whose every probed step is shown."""
 
@@ -107,9 +109,10 @@ class Tables(Request):
 
     @cached_property
     def runs_table(self) -> pd.DataFrame:
-        """The contents of runs.csv: every key, then the results."""
+        """The contents of runs.csv: every key, then the results. The members of a list are separated by spaces."""
         table = self.runs[[*self.keys, *self.results]].copy()
-        table["schedule.milestones"] = [flat["schedule.milestones"] for flat in self.flat_configs]
+        for key in LIST_KEYS:
+            table[key] = [" ".join(map(str, flat[key])) for flat in self.flat_configs]
         return self.with_lost(table)
 
     @cached_property

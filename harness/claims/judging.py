@@ -19,7 +19,7 @@ from harness.analysis.tables import Tables
 from harness.analysis.verdicts import DECIDED, MIN_SEEDS, MOST_SEEDS, Judgement, Verdict, every
 from harness.claims.claim import Claim, Evidence, Grid, MissingRuns, Protocol, Setting, Statistic
 from harness.config.data import SCHEDULES, DataConfig, needs_root
-from harness.config.flat import flatten
+from harness.config.flat import as_text, flatten
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
 from harness.records import states
@@ -31,8 +31,6 @@ WARM_UP = tuple(f"schedule.warmup{end}" for end in ("", "_learning_rate", "_step
 OPEN = ("precision", "plugins", "data.split", *WARM_UP)
 """Keys in which runs of the protocol `paper` may differ from the paper (He et al. 2015, 4.2 and its footnote: 45,000 or 50,000
 images, warm-up). Such differences are reported."""
-LIST_KEYS = ("plugins", "probes", "schedule.milestones")
-"""Keys whose values are lists."""
 MAX_LISTED_SEEDS = 20
 """A command with more seeds has range(N)."""
 
@@ -79,7 +77,7 @@ class Outcome:
     @property
     def setting(self) -> str:
         """The settings in words. Empty if the sweep has only one."""
-        return "; ".join(", ".join(f"{key}={value}" for key, value in keys.items()) for keys in self.settings if keys)
+        return "; ".join(", ".join(f"{key}={as_text(value)}" for key, value in keys.items()) for keys in self.settings if keys)
 
 
 def judge_sweep(tables: Tables, claims: Sequence[Claim]) -> Iterator[Outcome]:
@@ -164,7 +162,7 @@ def defaults(data: str) -> Mapping[str, Any]:
     config = RunConfig(
         data=DataConfig(data if needs_root(data) else "digits"), schedule=SCHEDULES.get(data, ScheduleConfig()), device="cpu"
     )
-    return flatten(config.choices()) | {"data": data, "schedule.milestones": ""}
+    return flatten(config.choices()) | {"data": data, "schedule.milestones": None}
 
 
 def protocol_of(claim: Claim) -> Mapping[str, Any]:
@@ -176,22 +174,13 @@ def _differences(claim: Claim, runs: pd.DataFrame) -> tuple[tuple[str, ...], boo
     """Return the differences from the paper in words, and whether the runs still follow the claim's protocol."""
     paper, own = protocol_of(claim), runs.iloc[0]
     keys = [key for key in paper if key not in (*claim.keys, *ELSEWHERE) and not same(own[key], paper[key])]
-    differences = tuple(f"{key}={shown(own[key])} (paper: {shown(paper[key])})" for key in keys)
+    differences = tuple(f"{key}={as_text(own[key])} (paper: {as_text(paper[key])})" for key in keys)
     return differences, claim.protocol is Protocol.ANY or all(key in OPEN for key in keys)
 
 
 def same(first: Any, second: Any) -> bool:
     """Return whether two values of a key are equal. A missing value, which is NaN in a table, equals null."""
     return bool((first == second) or (pd.isna(first) and pd.isna(second)))
-
-
-def shown(value: Any) -> str:
-    """Return the value of a key as written on the command line."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return "null" if pd.isna(value) or value == "" else str(value)
 
 
 def _deciding_commands(
@@ -218,7 +207,7 @@ def _base(claim: Claim, runs: pd.DataFrame) -> dict[str, str]:
     keys |= {"data.root": "FOLDER"} if needs_root(data) else {}
     for key, default in defaults(data).items():
         if key not in (*claim.keys, "seed", "device", "data", "data.content") and not same(own[key], default):
-            keys[key] = f"[{shown(own[key]).strip('[]').replace(' ', ',')}]" if key in LIST_KEYS else shown(own[key])
+            keys[key] = as_text(own[key])
     return keys
 
 
@@ -226,7 +215,7 @@ def _commands(claim: Claim, used: Grid, base: Mapping[str, str], seeds: int) -> 
     listed = ",".join(map(str, range(seeds))) if seeds <= MAX_LISTED_SEEDS else f"range({seeds})"
     commands = []
     for grid in claim.needs:
-        values = {key: ",".join(map(shown, values)) for key, values in {**grid, **used}.items()}
+        values = {key: ",".join(map(as_text, values)) for key, values in {**grid, **used}.items()}
         arguments = [f"{key}={value}" for key, value in {**base, **values, "seed": listed}.items()]
         commands.append(shlex.join(["python", "-m", "harness.run", "-m", *arguments]))
     return tuple(commands)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from enum import Enum
@@ -9,14 +10,25 @@ from typing import Any
 
 
 def flatten(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested choices, as in config.json, under the names of the command line."""
+    """Return nested choices, as in config.json, under the names of the command line. Lists become tuples."""
     flat: dict[str, Any] = {}
     for key, value in choices.items():
         if isinstance(value, Mapping):
             flat |= {key if name == "name" else f"{key}.{name}": inner for name, inner in value.items()}
         else:
             flat[key] = value
-    return {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in flat.items()}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in flat.items()}
+
+
+def as_text(value: Any) -> str:
+    """Return the value of a key as written on the command line. NaN, which stands for a missing value in a table, is null."""
+    if isinstance(value, tuple):
+        return f"[{','.join(map(as_text, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return "null" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
 
 
 def varying(flats: Sequence[Mapping[str, Any]]) -> list[str]:

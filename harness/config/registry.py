@@ -143,11 +143,11 @@ SHORTCUT = Choice(
         "none": "no shortcut: the plain net",
         "projection": "option B: 1x1 convolution and norm where the shape changes, identity elsewhere",
         "projection_all": "option C: 1x1 convolution and norm at every block (the 1x1 convolution of He et al. 2016, 3)",
-        "scaling": "shortcut_scale times option A, plus branch_scale times the branch",
-        "exclusive_gate": "g times the branch plus (1 - g) times option A; g is a 1x1 convolution's sigmoid, its bias gate_bias",
-        "shortcut_only_gate": "the branch plus (1 - g) times option A",
+        "scaling": "shortcut_scale * option A + branch_scale * branch",
+        "exclusive_gate": "g * branch + (1 - g) * option A; g is the sigmoid of a 1x1 convolution with bias gate_bias",
+        "shortcut_only_gate": "branch + (1 - g) * option A, with the same g",
         "dropout": "option A with dropout, of rate shortcut_dropout",
-        "concatenation": "the branch's channels join those of its input (family densenet alone)",
+        "concatenation": "the branch's output channels are appended to those of its input (only in family=densenet)",
     },
 )
 SHORTCUT_KEYS: Mapping[str, tuple[str, ...]] = {
@@ -182,7 +182,7 @@ DATA = Choice(
         "digits": "1,797 real 8x8 images of handwritten digits, embedded (scikit-learn)",
         "cifar10": "60,000 real 32x32 colour images in 10 classes, read below data.root",
         "cifar100": "60,000 real 32x32 colour images in 100 classes, read below data.root",
-        "image_folder": "your own images, data.root/train/CLASS/* and data.root/test/CLASS/*, cut to data.image_size",
+        "image_folder": "your own images in data.root/train/CLASS and data.root/test/CLASS, cropped to data.image_size",
     },
 )
 PROBE = Choice(

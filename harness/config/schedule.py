@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Any
@@ -92,7 +92,7 @@ class ScheduleConfig:
                 raise ChoiceError(f"schedule.milestones={shown(steps)}: {step} is past the end, schedule.steps={self.steps}")
         if steps != sorted(set(steps)):
             raise ChoiceError(f"schedule.milestones={shown(steps)}: must rise")
-        return None if tuple(steps) == default_milestones(self.steps) else tuple(steps)
+        return chosen_milestones(self.steps, steps)
 
     def milestone_steps(self) -> tuple[int, ...]:
         """Return the steps at which the learning rate falls to a tenth; 1/2 and 3/4 of `steps` unless given."""
@@ -123,6 +123,11 @@ class ScheduleConfig:
             return self.warmup_steps
         first = self.milestone_steps()[0] if self.milestone_steps() else self.steps
         return first if self.warmup_max_steps is None else self.warmup_max_steps
+
+
+def chosen_milestones(steps: int, milestones: Sequence[int]) -> tuple[int, ...] | None:
+    """Return milestones in canonical form: None if they are the default ones of a training of `steps` steps."""
+    return None if tuple(milestones) == default_milestones(steps) else tuple(milestones)
 
 
 def default_milestones(steps: int) -> tuple[int, ...]:

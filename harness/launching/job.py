@@ -106,9 +106,9 @@ def record_loss(run: Run, reason: str) -> None:
 
 
 def _saved(run: Run) -> int:
-    """Return when the run's checkpoint was written, in nanoseconds; 0 without one."""
+    """Return when the run's checkpoint was written, in milliseconds; 0 without one."""
     with suppress(OSError):
-        return (run.folder / paths.CHECKPOINT).stat().st_mtime_ns
+        return (run.folder / paths.CHECKPOINT).stat().st_mtime_ns // 1_000_000
     return 0
 
 

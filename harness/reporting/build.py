@@ -10,6 +10,7 @@ from pathlib import Path
 from experiments import of_sweep
 from harness.analysis.tables import APART, Tables, Unreadable
 from harness.config.blocks import applies
+from harness.config.flat import as_text
 from harness.plots import HEAT_MAPS
 from harness.plots.run_tags import key
 from harness.records import findings, paths, reader, states, writer
@@ -142,13 +143,13 @@ def _is_evidence(file: Path) -> bool:
 
 def _request(tables: Tables, question: str) -> Section:
     flat = tables.flat_configs[0] if tables.all_runs else {}
-    varied = {key: ", ".join(map(str, dict.fromkeys(tables.runs[key]))) for key in tables.varying}
-    fixed = {key: value for key, value in flat.items() if key not in varied and value not in (None, "")}
+    varied = {key: ", ".join(map(as_text, dict.fromkeys(tables.runs[key]))) for key in tables.varying}
+    fixed = {key: value for key, value in flat.items() if key not in varied and value not in (None, "", ())}
     elements: list[Element] = [Text(question)] if question else []
     elements.append(Code(str(tables.about.get("command", ""))))
     if varied:
         elements += [Text("What varies:"), document.facts(varied)]
-    same = ", ".join(f"{key}={document.format_value(value)}" for key, value in fixed.items())
+    same = ", ".join(f"{key}={as_text(value)}" for key, value in fixed.items())
     return Section("Requested runs", [*elements, Fold("The same in every run", [Text(f"{same}.")])])
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from harness.config.flat import as_text
 from harness.records.value_types import printable
 
 
@@ -150,7 +151,7 @@ def format_value(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float) and math.isfinite(value):
         return str(int(value)) if value.is_integer() else f"{value:.4g}"
-    return str(value)
+    return as_text(value)
 
 
 def plain_table(table: Table) -> str:

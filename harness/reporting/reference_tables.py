@@ -66,7 +66,7 @@ def keys() -> str:
         [code(key), code(default), _values(key, default, hints.get(key, str)), comment]
         for key, (default, comment) in key_comments(path).items()
     ]
-    return table(["key", "default", "values", "what it is"], rows)
+    return table(["key", "default", "values", "meaning"], rows)
 
 
 def data() -> str:
@@ -76,7 +76,7 @@ def data() -> str:
         keys = key_comments(conf_folder() / "data" / f"{name}.yaml")
         paragraphs.append(f"**`data={name}`.** {keys.pop('name')[1]}")
         rows = [[code(f"data.{key}"), code(default), comment] for key, (default, comment) in keys.items()]
-        paragraphs.append(table(["key", "default", "what it is"], rows))
+        paragraphs.append(table(["key", "default", "meaning"], rows))
     paragraphs.append(f"**`data=cifar100`.** {header_comment(conf_folder() / 'data' / 'cifar100.yaml')}")
     return "\n\n".join(paragraphs)
 
@@ -89,7 +89,7 @@ def schedules() -> str:
     defaults = {name: keys | key_comments(folder / f"{name}.yaml") for name in names}
     rows = [[code(f"schedule.{key}"), *(code(defaults[name][key][0]) for name in names), keys[key][1]] for key in keys]
     items = "\n".join(f"- `schedule={name}`: {header_comment(folder / f'{name}.yaml')}" for name in choices_of("schedule"))
-    return items + "\n\n" + table(["key", *(code(name) for name in names), "what it is"], rows)
+    return items + "\n\n" + table(["key", *(code(name) for name in names), "meaning"], rows)
 
 
 def launchers() -> str:
@@ -99,14 +99,14 @@ def launchers() -> str:
         keys = key_comments(conf_folder() / "launcher" / f"{name}.yaml")
         paragraphs.append(f"**`launcher={name}`.** {keys.pop('name')[1]}")
         rows = [[code(f"launcher.{key}"), code(default), comment] for key, (default, comment) in keys.items()]
-        paragraphs.append(table(["key", "default", "what it is"], rows))
+        paragraphs.append(table(["key", "default", "meaning"], rows))
     return "\n\n".join(paragraphs)
 
 
 def names() -> str:
     """Return the names of the open choices, which plugins may extend."""
     rows = [[code(f"{choice.key}={name}"), sentence] for choice in BUILT_IN for name, sentence in choice.built_in.items()]
-    return table(["choice", "what it is"], rows)
+    return table(["choice", "meaning"], rows)
 
 
 def depths() -> str:
@@ -124,7 +124,7 @@ def variants() -> str:
         if values:
             given = " ".join(f"{key}={value}" for key, value in values.items())
             rows.append([code(name), code(given), header_comment(folder / f"{name}.yaml")])
-    return table(["variant", "keys", "what it is"], rows)
+    return table(["variant", "keys", "meaning"], rows)
 
 
 def experiments() -> str:
@@ -137,7 +137,7 @@ def experiments() -> str:
         sweep = " ".join(f"{key}={value}" for key, value in (fixed | params).items())
         claims = ", ".join(claim.id for claim in experiment.claims)
         rows.append([f"[`{name}`](../conf/experiment/{name}.yaml)", claims, experiment.question, code(sweep)])
-    return table(["experiment", "claims", "question", "what it sets"], rows)
+    return table(["experiment", "claims", "question", "settings"], rows)
 
 
 def claims() -> str:
@@ -175,12 +175,12 @@ def columns() -> str:
     results = _sentences("column", {**schema.RESULTS, **schema.OPTIONAL_RESULTS})
     tables[paths.RUNS_TABLE] = f"Every key of a run, then:\n\n{results}"
     tables |= {name: _sentences("key", keys) for name, keys in schema.KEYS.items()}
-    tables[paths.VERDICTS] = "A list `verdicts`; each has:\n\n" + _sentences("key", schema.VERDICT)
+    tables[paths.VERDICTS] = "A list `verdicts`. Each verdict has:\n\n" + _sentences("key", schema.VERDICT)
     return "\n\n".join(f"### `{name}`\n\n{content}" for name, content in tables.items())
 
 
 def _sentences(kind: str, sentences: Sentences) -> str:
-    return table([kind, "what it is"], [[code(name), sentence] for name, sentence in sentences.items()])
+    return table([kind, "meaning"], [[code(name), sentence] for name, sentence in sentences.items()])
 
 
 def _values(key: str, default: str, hint: Any) -> str:

@@ -17,8 +17,9 @@ from harness.analysis.stats import Estimate
 from harness.analysis.tables import Tables
 from harness.analysis.verdicts import Verdict
 from harness.claims.claim import Evidence, MissingRuns, Statistic
-from harness.claims.judging import DATA, ELSEWHERE, Outcome, defaults, judge_sweep, same, shown
+from harness.claims.judging import DATA, ELSEWHERE, Outcome, defaults, judge_sweep, same
 from harness.config.blocks import applies
+from harness.config.flat import as_text
 from harness.records import paths, writer
 from harness.reporting.document import Badge, Code, Element, Fold, Link, Section, Table, Tally, Text, facts, format_value
 
@@ -166,7 +167,7 @@ def _published(tables: Tables) -> list[Section]:
         values = runs.drop_duplicates("seed")["test_error"].tolist()
         estimate = stats.mean(values)
         named = (key for key in dict.fromkeys([*keys, "shortcut"]) if applies(key, own["shortcut"]))
-        net = ", ".join(f"{key}={shown(own[key])}" for key in named)
+        net = ", ".join(f"{key}={as_text(own[key])}" for key in named)
         ours = f"{_number(estimate.value)}{_interval(estimate, ' ')}"
         for peer in peers:
             differs = ", ".join(_differences(own, peer)) or "nothing"
@@ -190,7 +191,7 @@ def _differences(own: Mapping[str, Any], peer: published.Published) -> list[str]
         return [f"data={own['data']} (published: {peer.data})"]
     left_open = (*ELSEWHERE, *peer.keys, "data.split", "plugins")
     return [
-        f"{key}={shown(own[key])} (published: {shown(value)})"
+        f"{key}={as_text(own[key])} (published: {as_text(value)})"
         for key, value in defaults(DATA).items()
         if key not in left_open and not key.startswith("schedule.warmup") and not same(own[key], value)
     ]
