@@ -11,6 +11,7 @@ from harness.records import paths, reader, states
 from harness.records.reader import RecordError
 from harness.records.run import Run
 from harness.records.value_types import printable
+from harness.system import locks
 
 ORDER = (states.RUNNING, states.FAILED, states.KILLED, states.DAMAGED, states.DIVERGED, states.INTERRUPTED)
 """Order of the states in the table; other states come last."""
@@ -18,12 +19,13 @@ ORDER = (states.RUNNING, states.FAILED, states.KILLED, states.DAMAGED, states.DI
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of one run: its name, state and status, and its work in arbitrary units."""
+    """Progress of one run: its name, state and status, its work in arbitrary units, and the host and job that train it."""
 
     name: str
     state: str
     facts: dict[str, Any]
     work: float
+    where: str = ""
 
     @property
     def fraction(self) -> float:
@@ -53,7 +55,15 @@ def _read_run(run: Run) -> Progress:
     except (RecordError, OSError) as error:
         return Progress(run.name, states.DAMAGED, {"error": reader.describe_error(error)}, 1.0)
     work = config["depth"] * config["width"] ** 2 * config["schedule"]["steps"] * config["schedule"]["batch_size"]
-    return Progress(run.name, state, status, float(work))
+    return Progress(run.name, state, status, float(work), _where(run) if state == states.RUNNING else "")
+
+
+def _where(run: Run) -> str:
+    """Return the host and the job that train the run; empty for a process of this machine without a job."""
+    owner = locks.owner(paths.lock(run.folder.parent.parent, run.name))
+    if owner is None or (locks.is_here(owner) and not owner.job):
+        return ""
+    return f"on {owner.host}" + (f", job {owner.job}" if owner.job else "")
 
 
 def summary(runs: list[Progress]) -> str:
@@ -84,7 +94,8 @@ def _row(run: Progress, width: int) -> str:
     error = f"{facts['batch_error']:.1f} %" if "batch_error" in facts else ""
     left = duration(run.seconds_left) if run.seconds_left is not None else ""
     reason = f"  {printable(facts['error'])}" if facts.get("error") and run.state != states.RUNNING else ""
-    return f"{run.name:{width}}  {run.state:11}  {step:>15}  {loss:>9}  {error:>7}  {left:>8}{reason}"
+    where = f"  {printable(run.where)}" if run.where else ""
+    return f"{run.name:{width}}  {run.state:11}  {step:>15}  {loss:>9}  {error:>7}  {left:>8}{reason}{where}"
 
 
 def duration(seconds: float) -> str:
