@@ -21,6 +21,7 @@ from harness.records import paths, reader, states
 from harness.records.reader import RecordError
 from harness.records.run import Run
 from harness.system import locks
+from harness.system.cores import check_threads
 from harness.system.locks import LeaseLost
 from harness.system.signals import Stop
 
@@ -139,6 +140,7 @@ class Queue:
             return None
         try:
             found = job.read(run)
+            check_threads(found.config.threads)
         except ChoiceError as error:  # another worker may be able to train it
             log.error("%s: %s", run.name, error)
             self.refused.add(run)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from harness.config.registry import ChoiceError
+
 
 def available_cores() -> int:
     """Return the number of CPU cores that this process may use, within the limits of Slurm and OpenMP; at least 1."""
@@ -14,6 +16,12 @@ def available_cores() -> int:
 def threads_here(threads: int | str) -> int:
     """Return the number of CPU threads of a run in this process; "auto" means one for each available core."""
     return available_cores() if threads == "auto" else int(threads)
+
+
+def check_threads(threads: int | str) -> None:
+    """Raise ChoiceError if OpenMP allows this process fewer threads than a run has; torch would wait forever."""
+    if threads_here(threads) > (limit := thread_limit()):
+        raise ChoiceError(f"threads={threads}: OMP_THREAD_LIMIT={limit} in the environment allows no more than {limit}")
 
 
 def thread_limit() -> int:

@@ -16,7 +16,7 @@ import torch
 
 from harness.config.registry import ChoiceError
 from harness.config.run import Precision, RunConfig
-from harness.system.cores import thread_limit, threads_here
+from harness.system.cores import check_threads, threads_here
 from harness.training.global_state import reproducible_settings
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -51,8 +51,7 @@ def resolve(config: RunConfig, elsewhere: str = "auto") -> RunConfig:
         device = elsewhere if device == "auto" else device
         precision = Precision.bf16 if device == "cuda" else Precision.fp32
         return replace(config, device=device, precision=precision if config.precision is Precision.auto else config.precision)
-    if threads_here(config.threads) > (limit := thread_limit()):
-        raise ChoiceError(f"threads={config.threads}: OMP_THREAD_LIMIT={limit} in the environment allows no more than {limit}")
+    check_threads(config.threads)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":

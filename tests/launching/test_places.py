@@ -11,10 +11,13 @@ import harness
 from harness.config.launcher import LocalConfig
 from harness.config.registry import ChoiceError
 from harness.config.run import RunConfig
+from harness.launching import job, worker
 from harness.launching.local import Local
 from harness.planning.sweep import plan
 from harness.records import paths
+from harness.records.run import create
 from harness.system.cores import threads_here
+from harness.system.signals import Stop
 from support.helpers import tiny
 
 
@@ -99,6 +102,15 @@ def test_more_threads_than_openmp_starts_are_refused_since_torch_would_wait_for_
     with pytest.raises(ChoiceError, match="threads=2: OMP_THREAD_LIMIT=1"):
         harness.train(tiny(threads=2), tmp_path)
     assert threads_here("auto") == 1
+
+
+def test_a_worker_leaves_a_run_that_openmp_would_make_wait_forever_to_others(monkeypatch, tmp_path, caplog):
+    prepared = create(tiny(threads=2), tmp_path)
+    job.write(prepared, tiny(threads=2), "")
+    monkeypatch.setenv("OMP_THREAD_LIMIT", "1")
+    assert worker.work([prepared.folder], attached=False, gpu=None, wait=False, stop=Stop()) == worker.REFUSED
+    assert "threads=2: OMP_THREAD_LIMIT=1" in caplog.text
+    assert (prepared.state, job.is_left(prepared)) == ("waiting", True)
 
 
 def test_auto_threads_are_counted_where_the_run_is(monkeypatch, tmp_path):
