@@ -159,7 +159,7 @@ HYDRA = [
     ("launcher=slurm device=cuda:1", "device=cuda:1: the launcher chooses the GPU; nearest is device=cuda"),
     ("launcher=slurm launcher.partition=[a]", "launcher.partition"),
     ("-m launcher=local,slurm", "a sweep has one launcher"),
-    ("launcher=nonsense", "launcher=nonsense: unknown; allowed: inline, local, slurm"),
+    ("launcher=nonsense", "launcher=nonsense: unknown; allowed: inline, local, ray, slurm"),
 ]
 ALL = [*WORDS, *OVERRIDES, *GRAMMAR, *PRODUCTS, *SIZES, *HYDRA]
 
