@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -113,7 +114,8 @@ class RayConfig(LauncherConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_line("address", self.address)
+        if self.address != "auto" and not re.fullmatch(r"[^\s/]+:\d{1,5}", str(self.address)):
+            raise ChoiceError(f"launcher.address={shown(self.address)}: must be auto, or HOST:PORT")
         check_whole("launcher.gpus", self.gpus, 0)
         if self.cpus != "auto":
             check_whole("launcher.cpus", self.cpus, 1, also="auto")

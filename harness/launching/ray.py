@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from harness.config.run import RunConfig
 from harness.launching.engine import Engine, LaunchError, close_input, describe_exit, worker_command
 from harness.system.locks import Owner
 
+CONNECT_SECONDS = 10.0
+"""Seconds that the cluster's address may take to answer."""
 STOP_SECONDS = 60.0
 """Seconds that a worker may take to save and end when its task is cancelled."""
 
@@ -36,10 +39,13 @@ class Ray(Engine):
         self._ray = ray
         self._tasks, self._ended = dict[Any, str](), dict[str, str]()
         handler = signal.getsignal(signal.SIGTERM)
+        address = None if config.address == "auto" else config.address
         try:
-            address = None if config.address == "auto" else config.address
+            if address:  # Ray itself would try for minutes
+                host, _, port = address.rpartition(":")
+                socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
             ray.init(address, log_to_driver=not quiet, logging_level="ERROR")
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise LaunchError(f"launcher.address={config.address}: {str(error).splitlines()[0]}") from error
         finally:
             signal.signal(signal.SIGTERM, handler)  # Ray has installed its own
