@@ -1,6 +1,6 @@
 # make demo   install into .venv if needed, train six nets on the embedded data, print the path of the report
 # make test   lint, types and fast tests;  make test-slow   the longer tests
-# make test-cluster   sweeps on a Slurm of two virtual nodes on this machine; as root, on Debian
+# make test-cluster   sweeps on a Slurm and on a Ray of two virtual nodes on this machine; as root, on Debian
 # make experiments   every experiment of conf/experiment on digits, then one page over all sweeps: results/index.html
 # make lab    the residual block worked by hand, and questions answered by small runs: results/lab/index.html, also in Chinese
 
@@ -24,6 +24,7 @@ test-slow: install
 
 test-cluster: install
 	command -v slurmctld >/dev/null || apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge
+	$(PY) -m pip install --quiet -c constraints.txt -e '.[ray]'
 	$(PY) -m pytest -n 0 -m cluster
 
 experiments: install

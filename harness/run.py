@@ -3,7 +3,7 @@
     python -m harness.run [-m] [key=value ...]
 
 With -m any key may have several values, separated by commas, and every combination is run: depth=20,56,110
-shortcut=none,identity. Values follow Hydra's grammar (hydra.cc). launcher=slurm trains the runs on a cluster.
+shortcut=none,identity. Values follow Hydra's grammar (hydra.cc). launcher=slurm and launcher=ray train the runs on a cluster.
 Exit code 0, 1 if a run failed, 2 if the command cannot be run (nothing was started), 130 if it was stopped (everything
 is saved; the same command resumes it).
 """

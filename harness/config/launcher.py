@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -97,9 +98,37 @@ class SlurmConfig(LauncherConfig):
         return self.wait
 
 
+@dataclass(frozen=True)
+class RayConfig(LauncherConfig):
+    """Tasks of a Ray cluster.
+
+    Args:
+        address: the cluster, HOST:PORT; auto: the one that this machine belongs to, or else one of this machine alone.
+        cpus: CPU cores of a task; auto: the most threads of a run.
+        gpus: GPUs of a task.
+    """
+
+    address: str
+    cpus: int | str
+    gpus: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.address != "auto" and not re.fullmatch(r"[^\s/]+:\d{1,5}", str(self.address)):
+            raise ChoiceError(f"launcher.address={shown(self.address)}: must be auto, or HOST:PORT")
+        check_whole("launcher.gpus", self.gpus, 0)
+        if self.cpus != "auto":
+            check_whole("launcher.cpus", self.cpus, 1, also="auto")
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.gpus else "cpu"
+
+
 LAUNCHERS: Mapping[str, type[LauncherConfig]] = {
     "local": LocalConfig,
     "slurm": SlurmConfig,
+    "ray": RayConfig,
     "inline": LocalConfig,
 }
 KEYS = ("launcher", *dict.fromkeys(f"launcher.{f.name}" for kind in LAUNCHERS.values() for f in fields(kind) if f.name != "name"))

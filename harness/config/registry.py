@@ -227,6 +227,7 @@ LAUNCHER = Choice(
     {
         "local": "child processes on this machine, one per core or GPU",
         "slurm": "tasks of a Slurm array, which survive preemption and time limits",
+        "ray": "tasks of a Ray cluster",
         "inline": "the command's own process, one run after the other, for debuggers",
     },
 )

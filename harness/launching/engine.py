@@ -5,6 +5,7 @@ An engine hands out no runs, since workers take them (`harness.launching.worker`
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from abc import ABC, abstractmethod
@@ -58,9 +59,9 @@ class Engine(ABC):
     def why(self) -> str:
         """Return where to look, or the reason, if workers end without training a run."""
 
-    def losses(self) -> dict[int, str]:
-        """Return the number of each process of this machine that ended since the last call, and how."""
-        return {}
+    def loss(self, owner: Owner) -> str:
+        """Return how the process that owned a run's lock was lost."""
+        return "its process was lost"
 
     def leave(self, runs: int) -> str:
         """Let workers train that many runs and report without this process; return a sentence about them."""
@@ -89,3 +90,11 @@ def close_input(worker: subprocess.Popen[bytes]) -> None:
     if worker.stdin:
         with suppress(BrokenPipeError):
             worker.stdin.close()
+
+
+def describe_exit(code: int) -> str:
+    """Return how a process with this exit code ended."""
+    if code >= 0:
+        return f"its process ended by exit code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    return f"its process was ended by {name}" + ("; perhaps memory ran out" if code == -signal.SIGKILL else "")

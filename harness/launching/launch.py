@@ -184,7 +184,6 @@ class Loop:
 
     def _record_losses(self, left: Sequence[Run]) -> None:
         """Record which runs lost their process, and how."""
-        reasons = self._engine.losses()
         for run in left:
             path = self._lock(run)
             if locks.owner(path) is None and job.was_lost(run):
@@ -193,7 +192,7 @@ class Loop:
                     continue  # its worker ended a moment ago; the engine will say how
                 with locks.try_lock(path) as locked:
                     if locked and job.is_left(run) and job.was_lost(run):
-                        job.record_loss(run, reasons.get(owner.process if owner else 0, "its process was lost"))
+                        job.record_loss(run, self._engine.loss(owner) if owner else "its process was lost")
 
     def _wait_for_workers(self) -> None:
         """Wait until all workers have ended, at most STOP_SECONDS."""

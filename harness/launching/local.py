@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from harness.config.launcher import LauncherConfig
 from harness.config.registry import LAUNCHER
 from harness.config.run import RunConfig
-from harness.launching.engine import Engine, close_input, worker_command
+from harness.launching.engine import Engine, close_input, describe_exit, worker_command
 from harness.launching.parent_watch import GRACE
 from harness.system.cores import available_cores
 from harness.system.locks import Owner, is_here
@@ -64,9 +63,8 @@ class Local(Engine):
     def why(self) -> str:
         return self._last or "the log above says why"
 
-    def losses(self) -> dict[int, str]:
-        losses, self._losses = self._losses, {}
-        return losses
+    def loss(self, owner: Owner) -> str:
+        return self._losses.get(owner.process) or super().loss(owner)
 
     def finish(self) -> None:
         pass
@@ -85,14 +83,6 @@ class Local(Engine):
             except subprocess.TimeoutExpired:
                 worker.kill()
                 worker.wait()
-
-
-def describe_exit(code: int) -> str:
-    """Return how a process with this exit code ended."""
-    if code >= 0:
-        return f"its process ended by exit code {code}"
-    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    return f"its process was ended by {name}" + ("; perhaps memory ran out" if code == -signal.SIGKILL else "")
 
 
 def gpu_count() -> int:

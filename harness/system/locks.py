@@ -50,7 +50,7 @@ class Owner:
         machine: a boot of that machine, and the process namespace; equal where process numbers mean the same.
         process: its number.
         started: when it started, in the machine's own unit, so that a later process of the same number is told apart.
-        job: id of its Slurm job, or empty.
+        job: the job of its launcher: `HARNESS_JOB`, or else the id of its Slurm job; may be empty.
     """
 
     host: str
@@ -203,7 +203,7 @@ _UNKNOWN = Owner("an unknown machine", "", 0, "", "")
 
 
 def _myself() -> Owner:
-    job = os.environ.get("SLURM_JOB_ID", "")
+    job = os.environ.get("HARNESS_JOB") or os.environ.get("SLURM_JOB_ID", "")
     return Owner(platform.node(), _machine(), os.getpid(), _start_of(os.getpid()) or "", job)
 
 

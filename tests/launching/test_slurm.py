@@ -1,6 +1,5 @@
 """Sweeps on a real Slurm of two virtual nodes: whatever happens to a task, no run is lost and every number stays the same."""
 
-import os
 import random
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from benchmarks import survival
 from harness.records import paths
 from harness.records.run import Run
 from support import slurm
+from support.clusters import FOUR, HALF, KEYS, kill_one, log, training
 from support.waiting import until
 
 pytestmark = [
@@ -20,8 +20,6 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(not slurm.is_installed(), reason="needs root, slurmctld, slurmd and munge"),
 ]
-KEYS = ["width=4", "device=cpu", "schedule.batch_size=32", "schedule.eval_every=400", "checkpoint_minutes=0.02"]
-FOUR = ["-m", "depth=8,14", "shortcut=none,identity", "schedule.steps=1200", *KEYS]
 
 
 @pytest.fixture(scope="module")
@@ -55,16 +53,6 @@ def launch(cluster, tmp_path, monkeypatch):
     until(lambda: not cluster.tasks(), 60)
 
 
-def training(results):
-    """Return the runs that are being trained, with a step behind them."""
-    folders = (results / paths.RUNS).glob("*") if (results / paths.RUNS).is_dir() else []
-    return [run for run in map(Run, folders) if run.has_status and run.state == "running" and run.status["step"] > 0]
-
-
-def log(results):
-    return results.with_suffix(".log").read_text()
-
-
 def requeue(cluster):
     cluster("scontrol", "requeue", random.choice(cluster.tasks("RUNNING")))
 
@@ -78,19 +66,11 @@ def preempt(cluster):
 
 
 def kill_worker(cluster):
-    pids = subprocess.run(
-        ["pgrep", "-f", "python -m harness.worker /"], capture_output=True, text=True, check=False
-    ).stdout.split()
-    os.kill(int(random.choice(pids)), signal.SIGKILL)
+    kill_one("-f", "python -m harness.worker /")
 
 
 def kill_step_daemon(cluster):
     kill_one("-x", "slurmstepd")
-
-
-def kill_one(*pattern):
-    pids = subprocess.run(["pgrep", *pattern], capture_output=True, text=True, check=False).stdout.split()
-    os.kill(int(random.choice(pids)), signal.SIGKILL)
 
 
 def restart_node(cluster):
@@ -196,11 +176,7 @@ def test_a_gpu_is_looked_for_where_the_run_is(launch):
 
 
 def test_a_plugin_travels_with_the_run(launch, tmp_path):
-    (tmp_path / "half.py").write_text(
-        "from harness.config.registry import SHORTCUT\nfrom harness.models.shortcuts import Identity\n"
-        "@SHORTCUT.register('half', 'half of the input')\nclass Half(Identity):\n"
-        "    def forward(self, x, branch):\n        return 0.5 * super().forward(x, branch)\n"
-    )
+    (tmp_path / "half.py").write_text(HALF)
     sweep = ["plugins=[half]", "shortcut=half", "depth=8", "schedule.steps=10", *KEYS]
     results = tmp_path / "results"
     arguments = [*sweep, "launcher=slurm", "launcher.setup=[unset PYTHONPATH]"]

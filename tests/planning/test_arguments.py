@@ -149,7 +149,7 @@ HYDRA = [
     ("hydra=x", "Hydra's own settings cannot be set here"),
     ("~hydra.launcher", "type launcher=local"),
     ("hydra.launcher={}", "type launcher=local"),
-    ("-m hydra/launcher=joblib", "type launcher=local, launcher=slurm, launcher=inline"),
+    ("-m hydra/launcher=joblib", "type launcher=local, launcher=slurm, launcher=ray, launcher=inline"),
     ("-m hydra.launcher.n_jobs=2", "type launcher.workers=NUMBER"),
     ("-m launcher.workers=1,2", "a sweep has one launcher.workers"),
     ("launcher.workers=0", "launcher.workers=0: must be a whole number of at least 1, or auto"),
@@ -159,7 +159,11 @@ HYDRA = [
     ("launcher=slurm device=cuda:1", "device=cuda:1: the launcher chooses the GPU; nearest is device=cuda"),
     ("launcher=slurm launcher.partition=[a]", "launcher.partition"),
     ("-m launcher=local,slurm", "a sweep has one launcher"),
-    ("launcher=nonsense", "launcher=nonsense: unknown; allowed: inline, local, slurm"),
+    ("launcher=ray launcher.address=somewhere", "launcher.address=somewhere: must be auto, or HOST:PORT"),
+    ("launcher=ray launcher.address=[1]", "launcher.address"),
+    ("launcher=ray launcher.gpus=-1", "launcher.gpus=-1"),
+    ("launcher=ray device=cuda:1", "device=cuda:1: the launcher chooses the GPU; nearest is device=cuda"),
+    ("launcher=nonsense", "launcher=nonsense: unknown; allowed: inline, local, ray, slurm"),
 ]
 ALL = [*WORDS, *OVERRIDES, *GRAMMAR, *PRODUCTS, *SIZES, *HYDRA]
 
