@@ -71,8 +71,8 @@ class Study:
             listed |= dict.fromkeys(configs)
             names = [one[-1].run_name() if one else None for one in planned]
             for trial, name in zip(trials, names, strict=True):
-                row = {"number": trial.number, "run": name, "parameters": trial.params, "value": None}
-                rows.append(row | {"state": TrialState.RUNNING.name})
+                rows.append({"number": trial.number, "run": name, "parameters": trial.params, "value": None})
+                rows[-1]["state"] = TrialState.RUNNING.name
             if configs and not self._train(
                 [c for name, c in configs.items() if not self._failed(name)], self._record(listed, rows)
             ):
