@@ -10,7 +10,6 @@ import pandas as pd
 from harness.analysis import stats
 from harness.config.registry import unknown
 from harness.importing.foreign import ForeignRun
-from harness.reporting.document import format_value
 
 LARGEST = 1e150
 """Values beyond count as infinite, since their squares are."""
@@ -47,7 +46,7 @@ def group(runs: Sequence[ForeignRun], keys: Sequence[str], seed: str) -> dict[st
     chosen = keys or [k for k in known if k != seed and len({str(run.choices.get(k)) for run in runs}) > 1]
     groups: dict[str, list[ForeignRun]] = {}
     for run in runs:
-        label = ", ".join(f"{key}={format_value(run.choices.get(key))}" for key in chosen)
+        label = ", ".join(f"{key}={run.choices.get(key, 'none')}" for key in chosen)
         groups.setdefault(label or "all runs", []).append(run)
     return groups
 

@@ -9,8 +9,8 @@ from harness.analysis.tables import Tables
 from harness.reporting.document import Section, Table, Text, format_value
 
 ABOUT = (
-    "The best trial was selected among all of them by this value, so its own value is biased towards the better side; other "
-    "seeds show how much."
+    "The best trial was selected among all of them by this value, so the value is biased towards the better side. Runs with "
+    "other seeds show by how much."
 )
 
 

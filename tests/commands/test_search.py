@@ -101,6 +101,8 @@ def test_trials_are_runs_and_every_command_reads_them(tmp_path, capsys):
     assert values == sorted(values)
     assert "Objective: the least test_error" in table
     assert "TPESampler with seed 0" in table
+    assert "Nothing was selected on the test images" not in text
+    assert "| Hyper-parameters: how chosen? | searched |" in text
 
 
 @needs_optuna
