@@ -53,8 +53,6 @@ def _import(folder: Path, out: Path, keys: Sequence[str], seed: str | None, chos
     if seed is not None and seed not in known:
         raise unknown("--seed", seed, known)
     metrics = list(dict.fromkeys(metric for run in runs for metric in run.metrics))
-    if not metrics:
-        raise RecordError(f"{folder}: its runs have no numbers")
     if wrong := [name for name in chosen if name not in metrics]:
         raise unknown("--metric", wrong[0], metrics)
     groups = aggregate.group(runs, keys, seed or "seed")

@@ -86,11 +86,21 @@ def _read(place: Path, name: str) -> ForeignRun:
     files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
     kind = next(kind for kind in FORMATS if any(_format(path.name) == kind for path in files))
     metrics, choices = FORMATS[kind][1]([path for path in files if _format(path.name) == kind])
+    if not metrics:
+        raise RecordError(f"{place}: has no numbers that were logged")
     beside = [place / config for config in CONFIGS] if place.is_dir() else [place.with_suffix(s) for s in (".json", ".yaml")]
-    in_name = {key: yaml.safe_load(value) for key, value in IN_NAME.findall(name.removesuffix(".csv"))}
+    in_name = {key: _value(text) for key, text in IN_NAME.findall(name.removesuffix(".csv"))}
     for path in filter(Path.is_file, beside):
         choices |= _config(path)
     return ForeignRun(name, in_name | choices, metrics, kind)
+
+
+def _value(text: str) -> Any:
+    """Return a value in a name as YAML reads it, or as text."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        return text
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -98,9 +108,9 @@ def _config(path: Path) -> dict[str, Any]:
     text = reader.read_text(path)
     with reader.parsing(path):
         content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    if not isinstance(content, dict):
-        raise RecordError(f"{path}: has no keys")
-    return dict(dotted(content))
+        if not isinstance(content, dict):
+            raise RecordError(f"{path}: has no keys")
+        return dict(dotted(content))
 
 
 def dotted(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -130,11 +130,13 @@ def test_an_unreadable_run_is_left_out_and_said(runs, capsys):
     (runs / "a" / "config.json").write_text("{")
     write_run(runs / "e", "name,value\nx,1\n")
     write_run(runs / "f", "step,loss\n0.5,1\n")
+    write_run(runs / "g" / "seed=[1", "step,loss\n0,\n")
     _, text = imported(runs, expect=1)
     message = capsys.readouterr().err
     for place in (message, text):
         assert "a is left out: a/config.json: cannot be read" in place
         assert "e is left out: e/metrics.csv: has no column step, global_step, iteration or epoch" in place
+        assert "has no numbers that were logged" in place
         assert "step: must be a whole number, not 0.5" in place
 
 
