@@ -21,7 +21,7 @@ def read(paths: Sequence[Path]) -> tuple[dict[str, dict[int, float]], dict[str, 
     An empty cell is no value; the last value of a step counts. Of several files the metrics are named FILE/COLUMN. A column with
     other text than numbers is no metric. Raises RecordError if no file has steps, or if one cannot be read.
     """
-    tables = {path.stem: table for path in paths if (table := _table(path))}
+    tables = {path.stem: table for path in paths if (table := _table(path)) is not None}
     if not tables:
         raise RecordError(f"{paths[0]}: has no column {', '.join(STEPS[:-1])} or {STEPS[-1]}")
     if len(tables) == 1:
@@ -29,13 +29,14 @@ def read(paths: Sequence[Path]) -> tuple[dict[str, dict[int, float]], dict[str, 
     return {f"{stem}/{name}": values for stem, table in tables.items() for name, values in table.items()}, {}
 
 
-def _table(path: Path) -> dict[str, dict[int, float]]:
+def _table(path: Path) -> dict[str, dict[int, float]] | None:
+    """Return the metrics of a file; None if it has no column of steps."""
     data = reader.read_bytes(path, reader.MAX_TABLE)
     with reader.parsing(path):
         rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
         counter = next((name for name in STEPS if name in (rows.fieldnames or ())), None)
         if counter is None:
-            return {}
+            return None
         names = [name for name in rows.fieldnames or () if name not in STEPS]
         metrics: dict[str, dict[int, float]] = {name: {} for name in names}
         for row in rows:

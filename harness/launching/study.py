@@ -73,18 +73,15 @@ class Study:
             for trial, name in zip(trials, names, strict=True):
                 rows.append({"number": trial.number, "run": name, "parameters": trial.params, "value": None})
                 rows[-1]["state"] = TrialState.RUNNING.name
-            if configs and not self._train(
-                [c for name, c in configs.items() if not self._failed(name)], self._record(listed, rows)
-            ):
+            left = [config for name, config in configs.items() if not self._failed(name)]
+            if configs and not self._train(left, self._record(listed, rows)):
                 return False
             for trial, row in zip(trials, rows[-len(trials) :], strict=True):
-                row["value"] = objective.score(self._folder_of(row["run"]), self.objective) if row["run"] else None
-                state = TrialState.FAIL if row["value"] is None else TrialState.COMPLETE
-                row["state"] = state.name
-                study.tell(trial, row["value"], state)
-                log.info(
-                    "trial %d: %s", trial.number, "failed" if row["value"] is None else f"{self.objective} {row['value']:.4g}"
-                )
+                value = objective.score(self._folder_of(row["run"]), self.objective) if row["run"] else None
+                state = TrialState.FAIL if value is None else TrialState.COMPLETE
+                study.tell(trial, value, state)
+                row |= {"value": value, "state": state.name}
+                log.info("trial %d: %s", trial.number, "failed" if value is None else f"{self.objective} {value:.4g}")
             if listed:
                 content = {"experiment": "none", "command": self.sample.command, **self._record(listed, rows)}
                 writer.write_json(self.folder / paths.SWEEP, content)
