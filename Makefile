@@ -1,6 +1,7 @@
 # make demo   install into .venv if needed, train six nets on the embedded data, print the path of the report
 # make test   lint, types and fast tests;  make test-slow   the longer tests
 # make test-cluster   sweeps on a Slurm and on a Ray of two virtual nodes on this machine; as root, on Debian
+# make test-extras   commands that need Optuna, TensorBoard or Weights & Biases, which it installs
 # make experiments   every experiment of conf/experiment on digits, then one page over all sweeps: results/index.html
 # make lab    the residual block worked by hand, and questions answered by small runs: results/lab/index.html, also in Chinese
 
@@ -8,7 +9,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 EXPERIMENTS := $(filter-out none degradation_laptop,$(basename $(notdir $(sort $(wildcard conf/experiment/*.yaml)))))
 
-.PHONY: demo test test-slow test-cluster experiments lab install clean
+.PHONY: demo test test-slow test-cluster test-extras experiments lab install clean
 
 demo: install
 	$(PY) -m harness.run -m depth=20,56,110 shortcut=none,identity
@@ -26,6 +27,10 @@ test-cluster: install
 	command -v slurmctld >/dev/null || apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge
 	$(PY) -m pip install --quiet -c constraints.txt -e '.[ray]'
 	$(PY) -m pytest -n 0 -m cluster
+
+test-extras: install
+	$(PY) -m pip install --quiet -c constraints.txt -e '.[search,import]'
+	$(PY) -m pytest -m extras
 
 experiments: install
 	@failed=0; \

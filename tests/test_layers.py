@@ -20,13 +20,13 @@ LAYERS = (
     {"claims"},
     {"experiments"},
     {"reporting"},
-    {"planning"},
+    {"planning", "importing"},
     {"launching"},
     {"commands", "bench", "lab"},
 )
 """Folders, lowest first; those of one line do not know each other. The commands are the modules directly in harness/."""
 STANDARD_LIBRARY_ALONE = {"config", "system"}
-WITHOUT_TORCH = STANDARD_LIBRARY_ALONE | {"records", "analysis", "plots", "claims", "experiments", "reporting"}
+WITHOUT_TORCH = STANDARD_LIBRARY_ALONE | {"records", "analysis", "plots", "claims", "experiments", "reporting", "importing"}
 WITH_TORCH = {"models", "probes", "training"}
 WITH_HYDRA = {"planning", "launching", "commands", "bench", "lab"}
 HEAVY = {"torch", "torchvision", "safetensors", "numpy", "pandas", "matplotlib", "scipy", "omegaconf", "hydra", "yaml"}

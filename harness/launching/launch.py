@@ -60,7 +60,7 @@ def prepare(sweep: Sweep, report: Report = lambda done, total: None) -> list[Run
         raise ChoiceError(str(error)) from error
     if (path := sweep.folder / paths.SWEEP).is_dir():
         log.warning("%s: is not a file; it is kept as %s", path, writer.set_aside(path).name)
-    writer.write_json(path, {"experiment": sweep.experiment, "command": sweep.command, "runs": names})
+    writer.write_json(path, {"experiment": sweep.experiment, "command": sweep.command, "runs": names, **sweep.record})
     if reused := len(names) - len(left):
         log.info("%d of %d runs were done before and are reused", reused, len(names))
     for message in filter(None, (sweep.decided, slow_precision_warning(left))):

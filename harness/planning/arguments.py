@@ -48,7 +48,7 @@ INSTEAD_OF_HYDRA: Mapping[str, str] = {
     "hydra.sweep": "results=FOLDER says where runs are kept",
     "hydra.output_subdir": "results=FOLDER says where runs are kept",
     "hydra.job.chdir": "every run has a folder of its own below results=FOLDER",
-    "hydra.sweeper": "-m runs every combination of the values that are given",
+    "hydra.sweeper": "-m runs every combination of the values that are given, and python -m harness.search searches ranges",
     "hydra.mode": "-m makes a sweep",
     "hydra.verbose": "each run has its log.txt",
     "hydra.job_logging": "each run has its log.txt",

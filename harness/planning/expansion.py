@@ -44,7 +44,7 @@ class Product:
             swept = " ".join(shown(override.input_line) for override in self.overrides if override.is_sweep_override())
             size = f"{self.count:,}" if self.count < 10**15 else "more than 10^15"
             raise ChoiceError(f"{swept}: asks for {size} combinations; at most {most:,} are allowed")
-        self._axes = [_single_values(override, most) for override in self.overrides]
+        self._axes = [single_values(override, most) for override in self.overrides]
         for override, axis in zip(self.overrides, self._axes, strict=True):
             if override.key_or_group in GROUPS:
                 for value in axis:
@@ -86,7 +86,7 @@ def count(override: Override) -> int:
     """Return the number of values of an override, without expanding them; raises ChoiceError if there are none."""
     line, value = shown(override.input_line), override.value()
     if isinstance(value, IntervalSweep):
-        raise ChoiceError(f"{line}: an interval has no single values; type some, or a range(START,STOP,STEP)")
+        raise ChoiceError(f"{line}: an interval has no single values; type some, or search it by python -m harness.search")
     if isinstance(value, Glob):
         number = len(_matching(override, value))
     elif isinstance(value, RangeSweep):
@@ -115,7 +115,7 @@ def _matching(override: Override, pattern: Glob) -> list[str]:
     return pattern.filter(choices_of(override.key_or_group))
 
 
-def _single_values(override: Override, most: int) -> list[Override]:
+def single_values(override: Override, most: int = MOST_RUNS) -> list[Override]:
     """Return an override for each value, as Hydra parses it for a single job."""
     key, value = override.key_or_group, override.value()
     if isinstance(value, Glob):

@@ -7,7 +7,7 @@ import shlex
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -43,6 +43,10 @@ class Sweep:
     results: Path
     command: str
     decided: str = ""
+    label: str = ""
+    """Name of the folder; if empty, it follows from the runs."""
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """Further content of sweep.json, or in place of the usual one."""
 
     @cached_property
     def names(self) -> list[str]:
@@ -52,6 +56,8 @@ class Sweep:
     @cached_property
     def folder(self) -> Path:
         """The sweep's folder, named by the keys that vary and a hash of the runs: equal runs give an equal name."""
+        if self.label:
+            return paths.sweep_folder(self.results, self.label)
         differing = "-".join(varying([config.flat() for config in self.configs]))
         label = self.experiment if self.experiment != "none" else differing or "single"
         digest = sha256(" ".join(sorted(self.names)).encode()).hexdigest()[:10]

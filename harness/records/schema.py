@@ -9,7 +9,22 @@ from collections.abc import Mapping
 
 from harness.records import paths
 from harness.records.states import STATES
-from harness.records.value_types import FLAG, NAME, NUMBER, SIZE, TEXT, WHOLE, ListOf, MapOf, Object, Schema, one_of, or_null
+from harness.records.value_types import (
+    COUNT,
+    FLAG,
+    NAME,
+    NUMBER,
+    SIZE,
+    TEXT,
+    WHOLE,
+    ListOf,
+    MapOf,
+    Object,
+    Schema,
+    any_of,
+    one_of,
+    or_null,
+)
 
 Sentences = Mapping[str, str]
 """Names in order, each with its description."""
@@ -166,6 +181,26 @@ _KEYS: Mapping[str, Mapping[str, tuple[Schema, str]]] = {
         "experiment": (TEXT, "name of the experiment, or none"),
         "command": (TEXT, "command line, without absolute paths"),
         "runs": (ListOf(NAME, least=1), "names of the runs, in the requested order"),
+        "search": (
+            Object({"objective": TEXT, "sampler": TEXT, "seed": WHOLE, "batch": COUNT, "optuna": TEXT}),
+            "only of `harness.search`: objective (a result, minimised), sampler with its seed, number of trials that run at a "
+            "time, version of Optuna",
+        ),
+        "trials": (
+            ListOf(
+                Object(
+                    {
+                        "number": WHOLE,
+                        "run": or_null(NAME),
+                        "parameters": MapOf(any_of(TEXT, NUMBER), TEXT),
+                        "value": or_null(NUMBER),
+                        "state": TEXT,
+                    }
+                )
+            ),
+            "only of `harness.search`: every trial with its run (null if its choices were refused), the searched keys, the value "
+            "of the objective (null without one), and Optuna's state: RUNNING, COMPLETE or FAIL",
+        ),
     },
     paths.REPORT_SUMMARY: {
         "title": (TEXT, "title of the report"),
@@ -181,7 +216,7 @@ _KEYS: Mapping[str, Mapping[str, tuple[Schema, str]]] = {
 _OPTIONAL_KEYS = {
     paths.STATUS: _KEYS[paths.STATUS].keys() - {"state"},
     paths.ENVIRONMENT: {"format", "command", "runs_per_process", "wall_seconds", "peak_memory"},
-    paths.SWEEP: {"experiment", "command"},
+    paths.SWEEP: {"experiment", "command", "search", "trials"},
 }
 KEYS: Mapping[str, Sentences] = {file: {key: text for key, (_, text) in keys.items()} for file, keys in _KEYS.items()}
 """Keys of the JSON files that hold one object. status.json has only the keys that apply to the run."""

@@ -16,7 +16,7 @@ from harness.plots.run_tags import key
 from harness.records import findings, paths, reader, states, writer
 from harness.records.reader import RecordError
 from harness.records.value_types import printable
-from harness.reporting import document, figures, render, reproducibility, verdict_sections
+from harness.reporting import document, figures, render, reproducibility, trials, verdict_sections
 from harness.reporting.document import Code, Element, Fold, Section, Table, Text
 from harness.system import console
 
@@ -93,6 +93,7 @@ def _build(tables: Tables) -> Tables:
     sections = [
         verdicts,
         _request(tables, experiment.question),
+        *trials.sections(tables),
         Section("Runs", [_runs_table(tables), *_remarks(tables)]),
         *(drawing.section for drawing in drawings if drawing.section.elements),
         *claims,
