@@ -65,7 +65,7 @@ class Training:
             extend(self.model, trained_weights(Run(run.folder.with_name(shallower.run_name()))))
         torch.manual_seed(stream_seed(config.seed, "layers"))  # for layers that draw random numbers in training, on a GPU too
         self.batches = Batches(self.data.train, self.data.facts, self.schedule.batch_size, config.seed, config.data.augment)
-        self.observers = Observers(config.execution.observers)
+        self.observers = Observers(config.execution)
         self.probes: dict[str, Probe] = {name: PROBE[name]() for name in config.probes}
         self.layers, self.blocks = introspection.layers(self.model), introspection.blocks(self.model)
         self.warmup_end = fixed_warmup_end(self.schedule)
@@ -97,6 +97,8 @@ class Training:
 
         Yields whenever it has launched as many steps as it may before the host must wait for them.
         """
+        if self.step:
+            self.recorder.write(self.run.folder, so_far=True)
         self.observers.call("start", self.run, self.config, self.step)
         try:
             return (yield from self._train())
@@ -142,7 +144,7 @@ class Training:
         self.stepper.take(rate, self._probed if probed else None)
 
     def save(self) -> None:
-        """Write the checkpoint: everything that the rest of the training depends on, and the rows so far."""
+        """Write the checkpoint: everything that the rest of the training depends on, and the rows so far, also as tables."""
         self.run.check_owned()
         self.facts["step"] = self.step
         state = {
@@ -160,6 +162,7 @@ class Training:
             "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
         checkpoint.save(self.run.folder / paths.CHECKPOINT, state)
+        self.recorder.write(self.run.folder, so_far=True)
         self.saved = time.monotonic()
 
     def resume(self) -> None:
@@ -218,13 +221,18 @@ class Training:
         """
         values = self.stepper.read()
         if self.recorder.layers:
-            self.recorder.norms.append(values[:, 2:].astype(np.float32))
+            self.recorder.norms.append(norms := values[:, 2:].astype(np.float32))
         for (step, rate), (loss, wrong) in zip(self.unread, values[:, :2].tolist(), strict=True):
             row = {"step": step, "epoch": step // self.per_epoch, "learning_rate": rate}
             self.recorder.steps.append({**row, "loss": loss, "error": 100.0 * wrong / self.schedule.batch_size})
             if not math.isfinite(loss):
                 return False
-        self.observers.call("rows", "steps", self.recorder.steps[-len(self.unread) :])
+        self.observers.call("rows", "steps", rows := self.recorder.steps[-len(self.unread) :])
+        if self.recorder.layers:
+            named = [dict(zip(self.recorder.layers, values, strict=True)) for values in norms.tolist()]
+            self.observers.call(
+                "rows", "gradient_norms", [{"step": row["step"]} | norm for row, norm in zip(rows, named, strict=True)]
+            )
         self.unread.clear()
         return True
 
