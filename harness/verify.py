@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.config.run import NUMERICS, GradientNorms, RunConfig
+from harness.config.run import NUMERICS, RunConfig
 from harness.records import paths, reader, states, writer
 from harness.records.reader import RecordError
 from harness.records.run import Run, find_runs

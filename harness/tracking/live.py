@@ -23,32 +23,36 @@ PATIENCE = 10.0
 """Maximum seconds that the end of a run waits for its tracker."""
 
 
+class TrackerError(Exception):
+    """The tracker raised an exception or is too slow; the caller logs the reason and drops the observer."""
+
+
 class Live:
     """An observer (`harness.training.observers`) that hands rows to a tracker's thread.
 
-    Every method returns at once, except `end`, which waits at most PATIENCE seconds. It raises the exception that ended the
-    thread, or an exception of its own if the tracker is too slow; whoever calls it logs the exception and drops the observer.
+    Every method returns at once, except `end`, which waits at most PATIENCE seconds. `rows`, `evaluation` and `end` raise
+    TrackerError.
     """
 
     def __init__(self, tracker: str) -> None:
         self._tracker, self._state = tracker, states.INTERRUPTED
         self._waiting: deque[tuple[str, Sequence[Mapping[str, Any]]]] = deque()
         self._ended = threading.Event()
-        self._error: BaseException | None = None
+        self._error = ""
 
     def start(self, run: Run, config: RunConfig, step: int) -> None:
-        """Begin the run's entry; that of a resumed run begins with the rows on disk, which are those of its checkpoint."""
+        """Begin the run's entry with the rows on disk, which are those of the run's checkpoint if it resumes."""
         self._run, self._choices = run, flatten(config.choices())
-        past = list(scalars_on_disk(run)) if step else []
+        past = list(scalars_on_disk(run))
         self._thread = threading.Thread(target=self._work, args=(past,), name=f"tracker of {run.name}", daemon=True)
         self._thread.start()
 
     def rows(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         if self._error:
-            raise self._error
+            raise TrackerError(self._error)
         if len(self._waiting) >= QUEUE:
             self._ended.set()
-            raise TimeoutError("it is slower than the training")
+            raise TrackerError("it is slower than the training")
         self._waiting.append((table, rows))
 
     def evaluation(self, row: Mapping[str, Any]) -> None:
@@ -59,9 +63,9 @@ class Live:
         self._ended.set()
         self._thread.join(PATIENCE)
         if self._error:
-            raise self._error
+            raise TrackerError(self._error)
         if self._thread.is_alive():
-            raise TimeoutError(f"it has not ended after {PATIENCE:g} s; its last rows may be missing")
+            raise TrackerError(f"it has not ended after {PATIENCE:g} s; its last rows may be missing")
 
     def _work(self, past: Sequence[Scalars]) -> None:
         try:
@@ -76,7 +80,7 @@ class Live:
                 tracker.write(list(scalars_on_disk(self._run)))
             tracker.close(self._state)
         except BaseException as error:  # whatever a tracker raises, SystemExit included
-            self._error = error
+            self._error = f"{type(error).__name__}: {error}"
 
     def _begin(self) -> Tracker:
         folder = self._run.folder.parent.parent / paths.TRACKING / self._tracker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ class MLflow:
         from mlflow.entities import Metric, Param
         from mlflow.exceptions import MlflowException
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         folder.mkdir(parents=True, exist_ok=True)
         self._client, self._metric = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}"), Metric
         with suppress(MlflowException):  # it exists, or another process has just created it

@@ -1,7 +1,7 @@
 """The rows of a run as named scalars by step: `TABLE/COLUMN`, or `TABLE/COLUMN/NAME` in tables with a row for each module.
 
-Tables and columns have the names of `harness.records.schema`: `steps/loss`, `epochs/test_error`, `layers/grad_norm/head`,
-`gradient_norms/head`. Only finite numbers are scalars.
+Tables and columns have the names of `harness.records.schema`: `steps/loss`, `epochs/test_error`, `layers/grad_norm/linear`,
+`gradient_norms/linear`. Only finite numbers are scalars.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ class Wandb:
     """
 
     def __init__(self, folder: Path, name: str, choices: Mapping[str, Any]) -> None:
+        os.environ["WANDB_ERROR_REPORTING"] = "false"
         import wandb
 
         folder.mkdir(parents=True, exist_ok=True)

@@ -97,8 +97,7 @@ class Training:
 
         Yields whenever it has launched as many steps as it may before the host must wait for them.
         """
-        if self.step:
-            self.recorder.write(self.run.folder, so_far=True)
+        self.recorder.write(self.run.folder, so_far=True)
         self.observers.call("start", self.run, self.config, self.step)
         try:
             return (yield from self._train())

@@ -23,9 +23,9 @@ class Observer:
     """Base class of observers, whose methods do nothing."""
 
     def start(self, run: Run, config: RunConfig, step: int) -> None:
-        """Called before the first step in this process.
+        """Called before the first step in this process; `step` is above 0 if the run resumes.
 
-        If the run resumes, `step` is above 0, and the tables in the run's folder hold the rows before it.
+        The tables in the run's folder hold the rows before this step.
         """
 
     def rows(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -58,10 +58,17 @@ class Recorder:
         return self.norms[0]
 
     def write(self, folder: Path, so_far: bool = False) -> None:
-        """Write every table into a run's folder; with `so_far`, only those that have rows, and without flushing them to disk."""
+        """Write every table into a run's folder.
+
+        Args:
+            so_far: the run has not ended: a table without rows is removed, not written, and nothing is flushed to disk.
+        """
         for name, rows in {"steps": self.steps, "epochs": self.epochs, **self.probes}.items():
-            if rows or not so_far:
-                writer.write_table(folder / paths.table(name), writer.make_table(paths.table(name), rows), durable=not so_far)
+            path = folder / paths.table(name)
+            if so_far and not rows:
+                path.unlink(missing_ok=True)
+            else:
+                writer.write_table(path, writer.make_table(path.name, rows), durable=not so_far)
         if self.layers:
             vectors = np.ascontiguousarray(self.joined_norms().T)
             named = dict(zip(self.layers, vectors, strict=True))

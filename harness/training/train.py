@@ -122,7 +122,7 @@ def _train(config: RunConfig, run: Run, command: str, stop: Stop, runs_per_proce
     except BaseException as error:
         if training and run.folder.is_dir() and not _is_interruption(error, stop):
             try:
-                training.recorder.write(run.folder)
+                training.recorder.write(run.folder, so_far=True)
             except OSError as unwritten:
                 log.error("%s: its tables could not be written: %s", run.name, unwritten)
             training.observers.call("end", states.FAILED)
