@@ -1,5 +1,6 @@
 # make demo   install into .venv if needed, train six nets on the embedded data, print the path of the report
 # make test   lint, types and fast tests;  make test-slow   the longer tests
+# make test-extras   experiment trackers and Parquet, whose packages it installs; Trackio only if you have installed it
 # make test-cluster   sweeps on a Slurm of two virtual nodes on this machine; as root, on Debian
 # make experiments   every experiment of conf/experiment on digits, then one page over all sweeps: results/index.html
 # make lab    the residual block worked by hand, and questions answered by small runs: results/lab/index.html, also in Chinese
@@ -8,7 +9,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 EXPERIMENTS := $(filter-out none degradation_laptop,$(basename $(notdir $(sort $(wildcard conf/experiment/*.yaml)))))
 
-.PHONY: demo test test-slow test-cluster experiments lab install clean
+.PHONY: demo test test-slow test-extras test-cluster experiments lab install clean
 
 demo: install
 	$(PY) -m harness.run -m depth=20,56,110 shortcut=none,identity
@@ -21,6 +22,10 @@ test: install
 
 test-slow: install
 	$(PY) -m pytest -m slow
+
+test-extras: install  # without Trackio, which needs a Pillow older than that of constraints.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[tensorboard,mlflow,wandb,parquet]'
+	$(PY) -m pytest -n 0 -m extras
 
 test-cluster: install
 	command -v slurmctld >/dev/null || apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge

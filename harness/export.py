@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="PATH")
     options = parser.parse_args(arguments)
     folder = Path(os.path.realpath(options.folder))
-    out = options.out or folder.parent.parent / paths.EXPORTS / folder.name / options.to
+    out = options.out.absolute() if options.out else folder.parent.parent / paths.EXPORTS / folder.name / options.to
     try:
         check_installed(options.to)
         readable, unreadable = _readable(find_runs(folder))

@@ -43,6 +43,7 @@ class Live:
     def start(self, run: Run, config: RunConfig, step: int) -> None:
         """Begin the run's entry with the rows on disk, which are those of the run's checkpoint if it resumes."""
         self._run, self._choices = run, flatten(config.choices())
+        self._folder = run.folder.absolute().parent.parent / paths.TRACKING / self._tracker
         past = list(scalars_on_disk(run))
         self._thread = threading.Thread(target=self._work, args=(past,), name=f"tracker of {run.name}", daemon=True)
         self._thread.start()
@@ -83,8 +84,7 @@ class Live:
             self._error = f"{type(error).__name__}: {error}"
 
     def _begin(self) -> Tracker:
-        folder = self._run.folder.parent.parent / paths.TRACKING / self._tracker
-        tracker: Tracker = TRACKER[self._tracker](folder, self._run.name, self._choices)
+        tracker: Tracker = TRACKER[self._tracker](self._folder, self._run.name, self._choices)
         return tracker
 
     def _write(self, tracker: Tracker) -> None:

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from harness import export
+from harness import run as command
 from harness.config.execution import ExecutionConfig
 from harness.config.run import GradientNorms
+from harness.records.run import Run
 from harness.tracking import live
 from harness.training.train import train
-from support.helpers import tiny, tiny_schedule
+from support.helpers import keys, tiny, tiny_schedule
 from support.interruption import interrupt
 from support.trackers import on_disk, read
 
@@ -70,5 +72,13 @@ def test_two_exports_are_as_one(tracker, tmp_path, monkeypatch, capfd):
     run = train(CONFIG, tmp_path / "results")
     for _ in range(2):
         assert export.main([str(run.folder), "--to", tracker, "--out", "out"]) == 0
-        assert capfd.readouterr().out == "1 runs: out\n"
+        assert capfd.readouterr().out == f"1 runs: {tmp_path / 'out'}\n"
     agree(tracker, tmp_path / "out", run)
+
+
+def test_the_runs_of_a_sweep_are_tracked_side_by_side(tracker, tmp_path):
+    assert command.main(["-m", *keys("depth=8,14", "schedule.steps=200", f"tracker={tracker}", f"results={tmp_path}")]) == 0
+    runs = [Run(folder) for folder in (tmp_path / "runs").iterdir()]
+    assert not [run for run in runs if f"tracker={tracker}" in (run.folder / "log.txt").read_text()]
+    for run in runs:
+        agree(tracker, tmp_path / "tracking" / tracker, run)
