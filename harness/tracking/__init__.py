@@ -24,7 +24,7 @@ class Tracker(Protocol):
         """Begin the entry of the run `name`, which replaces an earlier one. A resumed run is written from its first row on.
 
         Args:
-            folder: absolute path of the folder of the tracker's files, created if missing; shared by all runs, also of other processes.
+            folder: absolute path of the tracker's folder, created if missing; shared by all runs, also of other processes.
             choices: the choices of the run under the names of the command line.
         """
 

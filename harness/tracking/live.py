@@ -22,6 +22,9 @@ PERIOD = 1.0
 PATIENCE = 10.0
 """Maximum seconds that the end of a run waits for its tracker."""
 
+EXPORTED = "gradient_norms"
+"""A table with so many numbers that a live tracker would slow the training; `python -m harness.export` exports it."""
+
 
 class TrackerError(Exception):
     """The tracker raised an exception or is too slow; the caller logs the reason and drops the observer."""
@@ -44,7 +47,7 @@ class Live:
         """Begin the run's entry with the rows on disk, which are those of the run's checkpoint if it resumes."""
         self._run, self._choices = run, flatten(config.choices())
         self._folder = run.folder.absolute().parent.parent / paths.TRACKING / self._tracker
-        past = list(scalars_on_disk(run))
+        past = list(scalars_on_disk(run, without=EXPORTED))
         self._thread = threading.Thread(target=self._work, args=(past,), name=f"tracker of {run.name}", daemon=True)
         self._thread.start()
 
@@ -78,7 +81,7 @@ class Live:
             if self._state == states.DIVERGED:  # rows were dropped after the divergence, and the last one was added
                 tracker.close(states.INTERRUPTED)
                 tracker = self._begin()
-                tracker.write(list(scalars_on_disk(self._run)))
+                tracker.write(list(scalars_on_disk(self._run, without=EXPORTED)))
             tracker.close(self._state)
         except BaseException as error:  # whatever a tracker raises, SystemExit included
             self._error = f"{type(error).__name__}: {error}"

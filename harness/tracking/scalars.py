@@ -36,9 +36,9 @@ def scalars(table: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[Scalars]:
         yield step, values
 
 
-def scalars_on_disk(run: Run) -> Iterator[Scalars]:
-    """Yield the scalars of every table that a run's folder has. Raises RecordError if a table is damaged."""
-    for name in run.table_names:
+def scalars_on_disk(run: Run, without: str = "") -> Iterator[Scalars]:
+    """Yield the scalars of every table that a run's folder has, `without` one. Raises RecordError if a table is damaged."""
+    for name in (name for name in run.table_names if name != without):
         path = run.folder / paths.table(name)
         if path.exists():
             yield from scalars(name, reader.read_table(path).to_dict("records"))

@@ -220,18 +220,13 @@ class Training:
         """
         values = self.stepper.read()
         if self.recorder.layers:
-            self.recorder.norms.append(norms := values[:, 2:].astype(np.float32))
+            self.recorder.norms.append(values[:, 2:].astype(np.float32))
         for (step, rate), (loss, wrong) in zip(self.unread, values[:, :2].tolist(), strict=True):
             row = {"step": step, "epoch": step // self.per_epoch, "learning_rate": rate}
             self.recorder.steps.append({**row, "loss": loss, "error": 100.0 * wrong / self.schedule.batch_size})
             if not math.isfinite(loss):
                 return False
-        self.observers.call("rows", "steps", rows := self.recorder.steps[-len(self.unread) :])
-        if self.recorder.layers:
-            named = [dict(zip(self.recorder.layers, values, strict=True)) for values in norms.tolist()]
-            self.observers.call(
-                "rows", "gradient_norms", [{"step": row["step"]} | norm for row, norm in zip(rows, named, strict=True)]
-            )
+        self.observers.call("rows", "steps", self.recorder.steps[-len(self.unread) :])
         self.unread.clear()
         return True
 

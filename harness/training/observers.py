@@ -29,7 +29,7 @@ class Observer:
         """
 
     def rows(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Called with new rows of a table: `steps`, `gradient_norms` or a probe's name."""
+        """Called with new rows of a table: `steps` or a probe's name."""
 
     def evaluation(self, row: Mapping[str, Any]) -> None:
         """Called with each new row of `epochs`: errors in percent, without the quantities that were not measured.

@@ -14,8 +14,8 @@ COLUMNS = {
 }
 
 
-def on_disk(run):
-    """Return {name: [(step, value), ...]} of the tables of a run that has no rows of other columns; `seconds` is left out."""
+def on_disk(run, norms_too=True):
+    """Return {name: [(step, value), ...]} of a run's tables; `seconds` and, without `norms_too`, gradient_norms are left out."""
     points = defaultdict(list)
     for table, columns in COLUMNS.items():
         path = run.folder / paths.table(table)
@@ -25,7 +25,7 @@ def on_disk(run):
                     points["/".join([table, column, *([row["name"]] if "name" in row else [])])].append(
                         (row["step"], row[column])
                     )
-    if (path := run.folder / paths.GRADIENT_NORMS).exists():
+    if norms_too and (path := run.folder / paths.GRADIENT_NORMS).exists():
         norms = reader.read_table(path)
         for layer in norms.columns.drop("step"):
             finite = norms[norms[layer] < float("inf")]
