@@ -25,7 +25,7 @@ from harness.config.run import RunConfig
 from harness.records import paths, schema
 from harness.records.schema import Sentences
 
-COMMANDS = ("run", "bench", "describe", "lab", "reference", "report", "status", "verify", "worker")
+COMMANDS = ("run", "bench", "describe", "export", "lab", "reference", "report", "status", "verify", "worker")
 """The commands python -m harness.NAME, in the order of the reference."""
 HARNESS = Path(__file__).resolve().parents[1]
 
