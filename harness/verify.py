@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.config.run import NUMERICS, RunConfig
+from harness.config.run import NUMERICS, GradientNorms, RunConfig
 from harness.records import paths, reader, states, writer
 from harness.records.reader import RecordError
 from harness.records.run import Run, find_runs
@@ -139,8 +139,8 @@ def differences(recorded: dict[str, Any], here: dict[str, Any]) -> list[str]:
 def exact_difference(run: Run, again: Run) -> str | None:
     """Return the first step and table in which two records with equal states differ, None if they are bit-identical."""
     by_step: list[tuple[float, str]] = []
-    _, _, *measured = run.table_names
-    for name in (*reversed(measured), "steps", "epochs"):
+    every = ["gradient_norms"] if run.config["gradient_norms"] == GradientNorms.every else []
+    for name in (*reversed(run.config["probes"]), *every, "steps", "epochs"):
         before, now = (reader.read_table(record.folder / paths.table(name)) for record in (run, again))
         if difference := table_difference(before.drop(columns="seconds", errors="ignore"), now):
             by_step.append((difference[0], f"{paths.table(name)} differs {difference[1]}"))
