@@ -1,7 +1,7 @@
 # make demo   install into .venv if needed, train six nets on the embedded data, print the path of the report
 # make test   lint, types and fast tests;  make test-slow   the longer tests
 # make test-cluster   sweeps on a Slurm and on a Ray of two virtual nodes on this machine; as root, on Debian
-# make test-extras   commands that need Optuna, TensorBoard or Weights & Biases, which it installs
+# make test-extras   searching, importing, trackers and Parquet, whose packages it installs (Trackio only if you have installed it)
 # make experiments   every experiment of conf/experiment on digits, then one page over all sweeps: results/index.html
 # make lab    the residual block worked by hand, and questions answered by small runs: results/lab/index.html, also in Chinese
 
@@ -23,14 +23,14 @@ test: install
 test-slow: install
 	$(PY) -m pytest -m slow
 
+test-extras: install  # without Trackio, which needs a Pillow older than that of constraints.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[search,import,mlflow,parquet]'
+	$(PY) -m pytest -n 0 -m extras
+
 test-cluster: install
 	command -v slurmctld >/dev/null || apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge
 	$(PY) -m pip install --quiet -c constraints.txt -e '.[ray]'
 	$(PY) -m pytest -n 0 -m cluster
-
-test-extras: install
-	$(PY) -m pip install --quiet -c constraints.txt -e '.[search,import]'
-	$(PY) -m pytest -m extras
 
 experiments: install
 	@failed=0; \

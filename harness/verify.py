@@ -20,11 +20,10 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.tables import Tables
 from harness.config.run import NUMERICS, GradientNorms, RunConfig
 from harness.records import paths, reader, states, writer
 from harness.records.reader import RecordError
-from harness.records.run import Run
+from harness.records.run import Run, find_runs
 from harness.system import console
 from harness.system.cores import threads_here
 
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     record = folder / paths.VERIFICATION
     try:
         earlier = reader.read_json(record)["runs"] if os.path.lexists(record) else []
-        outcomes = [_outcome(run, options.root) for run in sample(_runs(folder), options.runs)]
+        outcomes = [_outcome(run, options.root) for run in sample(find_runs(folder), options.runs)]
     except (RecordError, OSError) as error:
         return console.refuse("harness.verify", f"cannot be checked: {reader.describe_error(error)}")
     for outcome in outcomes:
@@ -79,13 +78,6 @@ def _outcome(run: Run, root: str | None) -> dict[str, Any]:
         return verify(run, root)
     except (RecordError, ValueError, OSError, Unverifiable, RunFailed) as error:  # a ChoiceError is a ValueError
         return {"run": run.name, "kind": "no", "same": None, "found": f"cannot be checked: {reader.describe_error(error)}"}
-
-
-def _runs(folder: Path) -> list[Run]:
-    """Return the run in this folder, or the runs of a sweep, including damaged ones."""
-    if os.path.lexists(folder / paths.CONFIG):
-        return [Run(folder)]
-    return [Run(paths.runs_of(folder) / name) for name in Tables(folder).about["runs"]]
 
 
 def sample(runs: Sequence[Run], count: int | None) -> list[Run]:

@@ -13,7 +13,7 @@ LAYERS = (
     {"config"},
     {"system"},
     {"records"},
-    {"data", "models"},
+    {"data", "models", "tracking"},
     {"probes"},
     {"training", "analysis"},
     {"plots"},
@@ -26,7 +26,16 @@ LAYERS = (
 )
 """Folders, lowest first; those of one line do not know each other. The commands are the modules directly in harness/."""
 STANDARD_LIBRARY_ALONE = {"config", "system"}
-WITHOUT_TORCH = STANDARD_LIBRARY_ALONE | {"records", "analysis", "plots", "claims", "experiments", "reporting", "importing"}
+WITHOUT_TORCH = STANDARD_LIBRARY_ALONE | {
+    "records",
+    "tracking",
+    "analysis",
+    "plots",
+    "claims",
+    "experiments",
+    "reporting",
+    "importing",
+}
 WITH_TORCH = {"models", "probes", "training"}
 WITH_HYDRA = {"planning", "launching", "commands", "bench", "lab"}
 HEAVY = {"torch", "torchvision", "safetensors", "numpy", "pandas", "matplotlib", "scipy", "omegaconf", "hydra", "yaml"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.config.registry import OBSERVER
+from harness.config.registry import OBSERVER, TRACKER, unknown
 from harness.config.validation import assign, check_flag, check_names, check_real, check_whole
 
 
@@ -21,6 +21,7 @@ class ExecutionConfig:
         checkpoint_minutes: minutes between two checkpoints of an unfinished run.
         activation_checkpointing: keep only the inputs of blocks for the backward pass and recompute the rest.
         observers: names of observers (`harness.training.observers`) that watch the run.
+        tracker: name of a tracker (`harness.tracking`) that is written while the run trains; none: no tracker.
     """
 
     device_number: int | None = None
@@ -30,6 +31,7 @@ class ExecutionConfig:
     checkpoint_minutes: float = 2.0
     activation_checkpointing: bool = False
     observers: tuple[str, ...] = ("log",)
+    tracker: str = "none"
 
     def __post_init__(self) -> None:
         if self.device_number is not None:
@@ -40,6 +42,8 @@ class ExecutionConfig:
         observers = tuple(dict.fromkeys(check_names("observers", self.observers)))
         for observer in observers:
             OBSERVER.check(observer)
+        if self.tracker not in (allowed := ("none", *TRACKER.names)):
+            raise unknown("tracker", self.tracker, allowed)
         assign(self, checkpoint_minutes=check_real("checkpoint_minutes", self.checkpoint_minutes, least=0), observers=observers)
 
 
@@ -50,5 +54,6 @@ KEYS: Mapping[str, str] = {
     "checkpoint_minutes": "checkpoint_minutes",
     "activation_checkpointing": "activation_checkpointing",
     "observers": "observers",
+    "tracker": "tracker",
 }
 """The field behind each key of the command line. The index of a GPU is part of the key `device`."""

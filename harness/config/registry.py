@@ -232,7 +232,19 @@ LAUNCHER = Choice(
     },
 )
 OBSERVER = Choice("observers", "harness.training.observers", {"log": "a line in the run's log for each evaluation"})
-BUILT_IN = (FAMILY, SHORTCUT, NORM, INIT, DATA, PROBE, OPTIMIZER, LR_SCHEDULE, OBSERVER, LAUNCHER)
+TRACKER = Choice(
+    "tracker",
+    "harness.tracking.{}",
+    {
+        "tensorboard": "event files for TensorBoard",
+        "mlflow": "an SQLite database for MLflow",
+        "wandb": "offline runs of Weights & Biases, for `wandb sync`",
+        "trackio": "a local database for Trackio",
+    },
+    reserved=("none", "parquet"),
+    method="write",
+)
+BUILT_IN = (FAMILY, SHORTCUT, NORM, INIT, DATA, PROBE, OPTIMIZER, LR_SCHEDULE, OBSERVER, TRACKER, LAUNCHER)
 
 
 class PluginKey(NamedTuple):

@@ -24,6 +24,7 @@ from harness.data.datasets import check_all
 from harness.planning.arguments import TEXTS, error_message, parse, quote
 from harness.planning.expansion import Product, check_group, compose_config
 from harness.records import paths
+from harness.tracking import check_installed
 
 Report = Callable[[int, int], None]
 """A function of the number of items done and of all."""
@@ -83,6 +84,7 @@ def plan(overrides: Sequence[str], multirun: bool, command: Sequence[str], repor
         config, results = from_composed(values)
         if not configs:
             launcher = launcher_config(values["launcher"])
+            check_installed(config.execution.tracker)
         configs.append(config)
         report(len(configs), product.count)
     to_fetch = [config for config in configs if config.execution.data_download]
@@ -98,7 +100,7 @@ def _check_sweep(override: Override, multirun: bool) -> None:
     if override.is_sweep_override():
         key, _, value = str(override.input_line).partition("=")
         comma = f"; a text with a comma is quoted: {quote(key, value)}" if key in TEXTS else ""
-        if key in ("results", "experiment", *LAUNCHER_KEYS):
+        if key in ("results", "experiment", "tracker", *LAUNCHER_KEYS):
             raise ChoiceError(f"{shown(override.input_line)}: a sweep has one {key}{comma}")
         if not multirun:
             raise ChoiceError(f"{shown(override.input_line)}: several values need a sweep: add -m{comma}")

@@ -5,6 +5,8 @@ RESULTS/sweeps/LABEL-HASH/     runs requested together: tables, figures, report
 RESULTS/findings/DATE-NAME/    a sweep kept as evidence; its runs lie inside it, below runs/
 RESULTS/index.html             one page over all sweeps and findings
 RESULTS/lab/                   the pages of python -m harness.lab
+RESULTS/tracking/TRACKER/      files of a tracker that is written while runs train
+RESULTS/exports/NAME/TRACKER/  a sweep, finding or run exported to a tracker, or to parquet
 """
 
 from __future__ import annotations
@@ -40,6 +42,9 @@ REPORT_MARKDOWN = "report.md"
 REPORT_SUMMARY = "report.json"
 INDEX = "index.html"
 LAB = "lab"
+TRACKING = "tracking"
+EXPORTS = "exports"
+EXPORT = "export.json"
 
 PRIVATE = (LOG, WEIGHTS, CHECKPOINT, EXECUTION, GRADIENT_NORMS)
 """Files of a run that a finding omits, since they are large or not evidence."""

@@ -100,12 +100,15 @@ class Run:
         return os.path.lexists(self.folder / paths.STATUS)
 
     @property
+    def table_names(self) -> tuple[str, ...]:
+        """Names of the tables of the finished run; before its end, those without rows are missing from its folder."""
+        every = ("gradient_norms",) if self.config["gradient_norms"] == GradientNorms.every else ()
+        return ("steps", "epochs", *self.config["probes"], *every)
+
+    @property
     def checked_files(self) -> tuple[str, ...]:
         """Names of the files whose checksums a finished run records: all except its status and its log."""
-        tables = [paths.table(name) for name in ("steps", "epochs", *self.config["probes"])]
-        if self.config["gradient_norms"] == GradientNorms.every:
-            tables.append(paths.GRADIENT_NORMS)
-        return (paths.CONFIG, paths.ENVIRONMENT, paths.WEIGHTS, *tables)
+        return (paths.CONFIG, paths.ENVIRONMENT, paths.WEIGHTS, *map(paths.table, self.table_names))
 
     def check(self, optional: Collection[str] = ()) -> None:
         """Raise RecordError for the first file that is missing, unreadable or does not match its checksum.
@@ -144,6 +147,16 @@ class Run:
             return self.state in FINISHED
         except RecordError:
             return False
+
+
+def find_runs(folder: Path) -> list[Run]:
+    """Return the run in a folder, or the runs of a sweep or finding, including damaged ones.
+
+    Raises RecordError if the folder is none of these.
+    """
+    if os.path.lexists(folder / paths.CONFIG):
+        return [Run(folder)]
+    return [Run(paths.runs_of(folder) / name) for name in read_json(folder / paths.SWEEP)["runs"]]
 
 
 def create(config: RunConfig, results: Path) -> Run:

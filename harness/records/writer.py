@@ -51,19 +51,19 @@ def write_json(path: Path, content: Mapping[str, Any], durable: bool = True) -> 
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", durable)
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: Path, table: pd.DataFrame, durable: bool = True) -> None:
     """Write a table as CSV, gzipped if the name ends in .gz. Equal tables give equal bytes."""
     text = table.to_csv(index=False, na_rep="", lineterminator="\n").encode()
     if path.suffix == ".gz":
         text = gzip.compress(text, mtime=0)
-    write_bytes(path, text)
+    write_bytes(path, text, durable)
 
 
-def write_vectors(path: Path, vectors: Mapping[str, NDArray[np.float32]]) -> None:
+def write_vectors(path: Path, vectors: Mapping[str, NDArray[np.float32]], durable: bool = True) -> None:
     """Write named vectors of equal length as npz. Equal vectors give equal bytes."""
     packed = io.BytesIO()
     np.savez(packed, **dict[str, Any](vectors))
-    write_bytes(path, packed.getvalue())
+    write_bytes(path, packed.getvalue(), durable)
 
 
 def make_table(name: str, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -25,7 +25,20 @@ from harness.config.run import RunConfig
 from harness.records import paths, schema
 from harness.records.schema import Sentences
 
-COMMANDS = ("run", "bench", "describe", "import", "lab", "reference", "report", "search", "status", "verify", "worker")
+COMMANDS = (
+    "run",
+    "bench",
+    "describe",
+    "export",
+    "import",
+    "lab",
+    "reference",
+    "report",
+    "search",
+    "status",
+    "verify",
+    "worker",
+)
 """The commands python -m harness.NAME, in the order of the reference."""
 HARNESS = Path(__file__).resolve().parents[1]
 

@@ -65,7 +65,7 @@ class Training:
             extend(self.model, trained_weights(Run(run.folder.with_name(shallower.run_name()))))
         torch.manual_seed(stream_seed(config.seed, "layers"))  # for layers that draw random numbers in training, on a GPU too
         self.batches = Batches(self.data.train, self.data.facts, self.schedule.batch_size, config.seed, config.data.augment)
-        self.observers = Observers(config.execution.observers)
+        self.observers = Observers(config.execution)
         self.probes: dict[str, Probe] = {name: PROBE[name]() for name in config.probes}
         self.layers, self.blocks = introspection.layers(self.model), introspection.blocks(self.model)
         self.warmup_end = fixed_warmup_end(self.schedule)
@@ -97,6 +97,7 @@ class Training:
 
         Yields whenever it has launched as many steps as it may before the host must wait for them.
         """
+        self.recorder.write(self.run.folder, so_far=True)
         self.observers.call("start", self.run, self.config, self.step)
         try:
             return (yield from self._train())
@@ -142,7 +143,7 @@ class Training:
         self.stepper.take(rate, self._probed if probed else None)
 
     def save(self) -> None:
-        """Write the checkpoint: everything that the rest of the training depends on, and the rows so far."""
+        """Write the checkpoint: everything that the rest of the training depends on, and the rows so far, also as tables."""
         self.run.check_owned()
         self.facts["step"] = self.step
         state = {
@@ -160,6 +161,7 @@ class Training:
             "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
         checkpoint.save(self.run.folder / paths.CHECKPOINT, state)
+        self.recorder.write(self.run.folder, so_far=True)
         self.saved = time.monotonic()
 
     def resume(self) -> None:

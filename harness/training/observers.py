@@ -10,9 +10,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.config.execution import ExecutionConfig
 from harness.config.registry import OBSERVER
 from harness.config.run import RunConfig
 from harness.records.run import Run
+from harness.tracking.live import Live
 
 log = logging.getLogger("harness")
 
@@ -21,7 +23,10 @@ class Observer:
     """Base class of observers, whose methods do nothing."""
 
     def start(self, run: Run, config: RunConfig, step: int) -> None:
-        """Called before the first step in this process; `step` is above 0 if the run resumes."""
+        """Called before the first step in this process; `step` is above 0 if the run resumes.
+
+        The tables in the run's folder hold the rows before this step.
+        """
 
     def rows(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Called with new rows of a table: `steps` or a probe's name."""
@@ -37,10 +42,12 @@ class Observer:
 
 
 class Observers:
-    """The observers of one run."""
+    """The observers of one run, and its tracker."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._observers: dict[str, Observer] = {name: OBSERVER[name]() for name in names}
+    def __init__(self, execution: ExecutionConfig) -> None:
+        self._observers: dict[str, Observer | Live] = {f"observers={name}": OBSERVER[name]() for name in execution.observers}
+        if execution.tracker != "none":
+            self._observers[f"tracker={execution.tracker}"] = Live(execution.tracker)
 
     def call(self, method: str, *arguments: Any) -> None:
         """Call a method of every observer that has it. An observer that raises an exception is logged and dropped."""
@@ -48,7 +55,7 @@ class Observers:
             try:
                 getattr(observer, method, lambda *_: None)(*arguments)
             except Exception as error:
-                log.warning("observers=%s: %s failed (%s: %s); dropped", name, method, type(error).__name__, error)
+                log.warning("%s: %s failed (%s: %s); dropped", name, method, type(error).__name__, error)
                 del self._observers[name]
 
 

@@ -1,4 +1,4 @@
-"""The rows of a training's tables: kept in memory, and written together."""
+"""The rows of a training's tables: kept in memory, and written together, with every checkpoint and at the end."""
 
 from __future__ import annotations
 
@@ -57,13 +57,22 @@ class Recorder:
         self.norms = [np.concatenate([np.empty((0, len(self.layers)), np.float32), *self.norms])]
         return self.norms[0]
 
-    def write(self, folder: Path) -> None:
-        """Write every table into a run's folder."""
+    def write(self, folder: Path, so_far: bool = False) -> None:
+        """Write every table into a run's folder.
+
+        Args:
+            so_far: the run has not ended: a table without rows is removed, not written, and nothing is flushed to disk.
+        """
         for name, rows in {"steps": self.steps, "epochs": self.epochs, **self.probes}.items():
-            writer.write_table(folder / paths.table(name), writer.make_table(paths.table(name), rows))
+            path = folder / paths.table(name)
+            if so_far and not rows:
+                path.unlink(missing_ok=True)
+            else:
+                writer.write_table(path, writer.make_table(path.name, rows), durable=not so_far)
         if self.layers:
             vectors = np.ascontiguousarray(self.joined_norms().T)
-            writer.write_vectors(folder / paths.GRADIENT_NORMS, dict(zip(self.layers, vectors, strict=True)))
+            named = dict(zip(self.layers, vectors, strict=True))
+            writer.write_vectors(folder / paths.GRADIENT_NORMS, named, durable=not so_far)
 
     def state(self) -> str:
         """Return all rows as JSON for a checkpoint; pickling so many small values would take seconds."""

@@ -23,6 +23,7 @@ from harness.records.run import Run, conclude, create, write_status
 from harness.system import locks
 from harness.system.locks import LeaseLost
 from harness.system.signals import Stop, stop_on_signals
+from harness.tracking import check_installed
 from harness.training import environment
 from harness.training.devices import resolve, slow_precision_warning
 from harness.training.interleaving import Task, interleave, isolated
@@ -49,10 +50,11 @@ def train(config: RunConfig, results: str | Path = "results") -> Run:
         results: folder below which runs are kept; created if missing.
 
     Raises:
-        ChoiceError: before anything is written, if the choices, the device or the data are not usable.
+        ChoiceError: before anything is written, if the choices, the device, the data or the tracker are not usable.
         RunFailed: if the training ends in an error. A diverged run is a result, not an error.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved.
     """
+    check_installed(config.execution.tracker)
     config = check(resolve(config))
     results = Path(results)
     with suppress(FileExistsError):
@@ -120,7 +122,7 @@ def _train(config: RunConfig, run: Run, command: str, stop: Stop, runs_per_proce
     except BaseException as error:
         if training and run.folder.is_dir() and not _is_interruption(error, stop):
             try:
-                training.recorder.write(run.folder)
+                training.recorder.write(run.folder, so_far=True)
             except OSError as unwritten:
                 log.error("%s: its tables could not be written: %s", run.name, unwritten)
             training.observers.call("end", states.FAILED)
