@@ -19,7 +19,7 @@ from harness import report, status, verify
 from harness.analysis.tables import Tables
 from harness.records import paths, progress, reader, schema, states, writer
 from harness.records.reader import RecordError
-from harness.records.run import Run, conclude
+from harness.records.run import Run, conclude, find_runs
 from harness.reporting import build, index
 from harness.training import checkpoint
 from support.fabricate import sweep
@@ -390,7 +390,7 @@ def every_command(results, data, capsys):
         assert status.main([str(folder)]) in (0, 2)
         index.build(results)
         assert report.main([str(folder)]) in (0, 1, 2)
-        verify.sample(verify._runs(folder), 1) if path.name != paths.SWEEP else None
+        verify.sample(find_runs(folder), 1) if path.name != paths.SWEEP else None
         capsys.readouterr()
     finally:
         for file, content in before.items():
