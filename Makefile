@@ -21,7 +21,7 @@ test: install
 	$(PY) -m pytest
 
 test-slow: install
-	$(PY) -m pytest -m slow
+	$(PY) -m pytest -m 'slow and not cluster'
 
 test-extras: install  # without Trackio, which needs a Pillow older than that of constraints.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[search,import,mlflow,parquet]'
