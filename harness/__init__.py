@@ -12,6 +12,10 @@ from __future__ import annotations
 import sys
 
 if sys.argv[:1] == ["-m"]:  # `python -m harness.COMMAND`, before it imports anything else
+    import signal
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while the next line is loaded
     from harness.system import console
 
     console.guard()

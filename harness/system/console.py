@@ -41,7 +41,7 @@ class _Messages(io.TextIOWrapper):
 
 def guard() -> None:
     """Escape characters that cannot be encoded, open closed streams, and let Ctrl-C end the process at once until `begin`."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_DFL):
         signal.signal(signal.SIGINT, _leave)
     for number in (0, 1, 2):
         try:
