@@ -31,8 +31,6 @@ STRETCHES = 200
 FIRST = "stem.conv"
 APART = 5.0
 """Percentage points from which batch error and training error at the end count as different."""
-LIST_KEYS = ("plugins", "probes", "schedule.milestones")
-"""Keys whose values are lists."""
 MAPS = 24
 """Maximum runs whose every probed step is shown."""
 
@@ -111,8 +109,9 @@ class Tables(Request):
     def runs_table(self) -> pd.DataFrame:
         """The contents of runs.csv: every key, then the results. The members of a list are separated by spaces."""
         table = self.runs[[*self.keys, *self.results]].copy()
-        for key in LIST_KEYS:
-            table[key] = [" ".join(map(str, flat[key])) for flat in self.flat_configs]
+        configs = self.flat_configs
+        for key in [key for flat in configs[:1] for key, value in flat.items() if isinstance(value, tuple)]:
+            table[key] = [" ".join(map(str, flat.get(key, ()))) for flat in configs]
         return self.with_lost(table)
 
     @cached_property

@@ -27,14 +27,6 @@ def cluster():
         yield running
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """The numbers of FOUR, trained on this machine."""
-    results = tmp_path_factory.mktemp("undisturbed") / "results"
-    assert survival.start(results, FOUR).wait(300) == 0
-    return survival.numbers(results)
-
-
 @pytest.fixture
 def launch(cluster, tmp_path):
     """Return a function that starts a sweep on the cluster, with its results."""
