@@ -10,7 +10,6 @@ is saved; the same command resumes it).
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -33,18 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _main(given)
     except KeyboardInterrupt:
-        return _stopped(given)
+        return console.stopped("harness.run", given)
     except BrokenPipeError:
         raise
     except OSError as error:  # a full disk, for example; files written before are complete
         console.refuse("harness.run", error)
         return 1
-
-
-def _stopped(given: Sequence[str]) -> int:
-    command = shlex.join(["python", "-m", "harness.run", *given])
-    print(f"stopped; run the same command again to resume: {command}", file=sys.stderr)
-    return 130
 
 
 def _main(given: list[str]) -> int:
@@ -82,7 +75,7 @@ def _main(given: list[str]) -> int:
     except LaunchError as error:
         console.refuse("harness.run", error)
         return 1
-    return build.conclude(planned.folder) if completed else _stopped(given)
+    return build.conclude(planned.folder) if completed else console.stopped("harness.run", given)
 
 
 def progress(what: str) -> Callable[[int, int], None]:

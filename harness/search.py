@@ -12,7 +12,6 @@ Exit code 0, 1 if a run failed, 2 if the command cannot be run (nothing was star
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
 
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ChoiceError as error:
         return console.refuse("harness.search", error)
     except KeyboardInterrupt:
-        return _stopped(given)
+        return console.stopped("harness.search", given)
     except BrokenPipeError:
         raise
     except OSError as error:  # a full disk, for example; files written before are complete
@@ -75,19 +74,11 @@ def _search(keys: Sequence[str], objective: str, trials: int, seed: int, given: 
         console.refuse("harness.search", error)
         return 1
     if not completed:
-        return _stopped(given)
+        return console.stopped("harness.search", given)
     if not (planned.folder / paths.SWEEP).is_file():
         console.refuse("harness.search", "no trial could be run; the log above says why")
         return 1
     return build.conclude(planned.folder)
-
-
-def _stopped(given: Sequence[str]) -> int:
-    print(
-        f"stopped; run the same command again to resume: {shlex.join(['python', '-m', 'harness.search', *given])}",
-        file=sys.stderr,
-    )
-    return 130
 
 
 if __name__ == "__main__":

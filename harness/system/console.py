@@ -14,7 +14,7 @@ import sys
 TYPE_CHECKING = False  # not from typing, which takes longer to import than all of this
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import NoReturn
 
 INTERRUPTED, PIPE_CLOSED = 128 + signal.SIGINT, 128 + signal.SIGPIPE
@@ -121,6 +121,15 @@ def refuse(command: str, error: object) -> int:
     text = " ".join(str(error).split())
     print(f"{command}: {''.join(char if char.isprintable() else ascii(char)[1:-1] for char in text)}", file=sys.stderr)
     return 2
+
+
+def stopped(command: str, arguments: Sequence[str]) -> int:
+    """Print how to resume a command that was stopped, and return its exit code, 130."""
+    import shlex
+
+    line = shlex.join(["python", "-m", command, *arguments])
+    print(f"stopped; run the same command again to resume: {line}", file=sys.stderr)
+    return INTERRUPTED
 
 
 def _discard(number: int) -> None:
