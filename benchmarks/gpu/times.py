@@ -79,7 +79,7 @@ def times(check):
     for _ in range(2):  # the first finds its memory
         check.wait()
         before = time.perf_counter()
-        made[0]._evaluation(made[0].data.test)
+        made[0].evaluate(made[0].data.test)
         evaluation = time.perf_counter() - before
     turns.close()
     evaluations = len(six) * (FIG_6 // made[0].per_epoch) * evaluation  # each as long as that of the deepest

@@ -179,7 +179,7 @@ DATA = Choice(
     "data",
     "harness.data.datasets",
     {
-        "digits": "1,797 real 8x8 images of handwritten digits, embedded (scikit-learn)",
+        "digits": "1,797 real 8x8 images of handwritten digits (UCI), embedded",
         "cifar10": "60,000 real 32x32 colour images in 10 classes, read below data.root",
         "cifar100": "60,000 real 32x32 colour images in 100 classes, read below data.root",
         "image_folder": "your own images in data.root/train/CLASS and data.root/test/CLASS, cropped to data.image_size",

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "hydra-core", "matplotlib", "scipy", "safetensors")
+PACKAGES = ("torch", "torchvision", "numpy", "pandas", "hydra-core", "matplotlib", "scipy", "safetensors")
 GIT_SECONDS = 10
 """Time limit of a git command, in case the file system does not respond. After that the code counts as no checkout."""
 

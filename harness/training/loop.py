@@ -250,14 +250,14 @@ class Training:
             batches = (self.batches.at(step) for step in range(first, first + count))
             estimate_norms(self.model, self._unless_stopped(batches), self.stepper.precision)
         subsets = {"test": self.data.test, "holdout": self.data.holdout, "train": self.data.train if with_train else None}
-        evaluations = {name: self._evaluate(subset) for name, subset in subsets.items() if subset is not None}
+        evaluations = {name: self.evaluate(subset) for name, subset in subsets.items() if subset is not None}
         self.facts.pop("overflowed", None)
         if overflowed := [name for name, evaluation in evaluations.items() if not evaluation.finite]:
             self.facts["overflowed"] = overflowed
         errors = {f"{name}_error": evaluation.error for name, evaluation in evaluations.items()}
         return errors | {f"{name}_loss": evaluation.loss for name, evaluation in evaluations.items()}
 
-    def _evaluate(self, subset: Subset) -> Evaluation:
+    def evaluate(self, subset: Subset) -> Evaluation:
         """Return the evaluation on a subset's images; if it is not finite, the error of chance and no loss."""
         batches = subset.sample(self.schedule.eval_images).in_batches(batch_size(self.data.facts.size))
         evaluation = evaluate(self.model, self._unless_stopped(batches), self.stepper.precision)
@@ -282,7 +282,7 @@ class Training:
         """Let the probes watch the step within the block, and record their rows."""
         context = Context(
             *(self.model, self.step, self.schedule.steps, batch.images, batch.labels, self.layers, self.blocks),
-            evaluate=lambda: self._evaluate(self.data.test),
+            evaluate=lambda: self.evaluate(self.data.test),
         )
         with ExitStack() as stack:
             tables = {name: stack.enter_context(probe.watch(context)) for name, probe in self.probes.items()}

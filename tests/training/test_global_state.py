@@ -11,7 +11,7 @@ CHILD = """
 import os, sys
 import numpy as np, torch
 from support.helpers import tiny
-import harness, harness.training.train, harness.training.loop, sklearn.datasets
+import harness, harness.training.train, harness.training.loop
 from harness.training.devices import deterministic
 
 B = torch.backends
