@@ -1,5 +1,6 @@
 # make demo   install into .venv if needed, train six nets on the embedded data, print the path of the report
 # make test   lint, types and fast tests;  make test-slow   the longer tests
+# make soak   a sweep, 50 of whose processes are killed at random moments; about 20 minutes
 # make test-cluster   sweeps on a Slurm and on a Ray of two virtual nodes on this machine; as root, on Debian
 # make test-extras   searching, importing, trackers and Parquet, whose packages it installs (Trackio only if you have installed it)
 # make experiments   every experiment of conf/experiment on digits, then one page over all sweeps: results/index.html
@@ -9,7 +10,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 EXPERIMENTS := $(filter-out none degradation_laptop,$(basename $(notdir $(sort $(wildcard conf/experiment/*.yaml)))))
 
-.PHONY: demo test test-slow test-cluster test-extras experiments lab install clean
+.PHONY: demo test test-slow soak test-cluster test-extras experiments lab install clean
 
 demo: install
 	$(PY) -m harness.run -m depth=20,56,110 shortcut=none,identity
@@ -22,6 +23,9 @@ test: install
 
 test-slow: install
 	$(PY) -m pytest -m 'slow and not cluster'
+
+soak: install
+	$(PY) -m pytest -n 0 -m soak
 
 test-extras: install  # without Trackio, which needs a Pillow older than that of constraints.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[search,import,mlflow,parquet]'

@@ -114,6 +114,7 @@ class Slurm(Engine):
             "--requeue",
             f"--signal=B:USR1@{config.grace_seconds}",
             f"--time={config.minutes}",
+            "--ntasks=1",
             f"--cpus-per-task={self.threads if config.cpus == 'auto' else config.cpus}",
             *([f"--gpus-per-task={config.gpus}"] if config.gpus else []),
             *([f"--mem={config.memory}"] if config.memory else []),

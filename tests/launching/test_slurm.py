@@ -12,7 +12,7 @@ from benchmarks import survival
 from harness.records import paths
 from harness.records.run import Run
 from support import slurm
-from support.clusters import FOUR, HALF, KEYS, kill_one, log, training
+from support.clusters import HALF, KEYS, kill_one, log, training
 from support.waiting import until
 
 pytestmark = [
@@ -26,23 +26,6 @@ pytestmark = [
 def cluster(tmp_path_factory):
     with slurm.cluster(tmp_path_factory.mktemp("slurm")) as running:
         yield running
-
-
-@pytest.fixture
-def launch(cluster, tmp_path, monkeypatch):
-    """Return a function that starts a sweep on the cluster, with its results; its jobs are cancelled in the end."""
-    monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
-    results = tmp_path / "results"
-
-    def start(*keys, sweep=FOUR):
-        command = survival.start(results, [*sweep, "launcher=slurm", "launcher.workers=2", "launcher.minutes=30", *keys])
-        return command, results
-
-    yield start
-    survival.end_all()
-    cluster("scancel", "--signal=KILL", "--full", "--me", check=False)
-    cluster("scancel", "--me", check=False)
-    until(lambda: not cluster.tasks(), 60)
 
 
 def requeue(cluster):
@@ -165,6 +148,15 @@ def test_a_gpu_is_looked_for_where_the_run_is(launch):
     (folder,) = (results / paths.RUNS).iterdir()
     assert Run(folder).state == "failed"
     assert "NVIDIA" in Run(folder).status["error"]
+
+
+def test_tasks_on_one_node_have_a_gpu_each(launch, undisturbed):
+    setup = "launcher.setup=['echo GPU $CUDA_VISIBLE_DEVICES']"
+    command, results = launch("launcher.gpus=1", "launcher.options=[--nodelist=n1]", setup)
+    assert command.wait(300) == 0
+    logs = [path.read_text() for path in results.glob(f"{paths.SWEEPS}/*/{paths.SLURM}/*.log")]
+    assert {line for text in logs for line in text.splitlines() if line.startswith("GPU")} == {"GPU 0", "GPU 1"}
+    assert survival.numbers(results) == undisturbed
 
 
 def test_a_plugin_travels_with_the_run(launch, tmp_path):

@@ -326,15 +326,11 @@ def test_a_full_disk_stops_the_run_with_a_clear_error_and_spares_what_was_there(
         subprocess.run(["umount", str(place)], check=True)
 
 
-def test_kills_at_random_moments_lose_nothing():
-    assert survival.survive(2, seed=1)[2:] == (0, 0)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_fifty_kills_at_random_moments_lose_nothing():
-    kills, _, lost, different = survival.survive(50, seed=2)
-    assert (kills, lost, different) == (50, 0, 0)
+@pytest.mark.parametrize("kills", [pytest.param(5, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.soak)])
+@pytest.mark.timeout(3600)
+def test_kills_at_random_moments_lose_nothing(kills):
+    made, _, lost, different = survival.survive(kills, seed=kills)
+    assert (made, lost, different) == (kills, 0, 0)
 
 
 @pytest.mark.parametrize("runs", [8, pytest.param(200, marks=pytest.mark.slow)])

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -189,21 +190,21 @@ def test_two_pieces_of_damage_are_both_kept(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [a_folder, a_pipe, junk], ids=lambda make: make.__name__)
-@pytest.mark.parametrize("state", [states.DONE, states.INTERRUPTED])
-@pytest.mark.parametrize("name", [*RECORDS, paths.WEIGHTS, paths.CHECKPOINT, paths.LOG, paths.RESERVE, "."])
-def test_the_command_brings_it_to_its_end(name, state, make, tmp_path):
-    """Trains for real, from the command line."""
-    folder = tmp_path / paths.RUNS / "none"
-    assert command(folder) == 0
-    (folder,) = (tmp_path / paths.RUNS).iterdir()
-    if state == states.INTERRUPTED:
-        write_status(Run(folder), state, step=0, steps=2)
-    if name == "." and make is a_folder:
-        shutil.rmtree(folder)
-    make(folder if name == "." else folder / name)
-    assert command(folder) == 0
-    assert sound(folder)
+def test_the_command_brings_every_run_to_its_end_whatever_was_done_to_its_folder(tmp_path):
+    """Trains for real, from the command line: one sweep, each of whose runs is damaged in another way."""
+    names = [*RECORDS, paths.WEIGHTS, paths.CHECKPOINT, paths.LOG, paths.RESERVE, "."]
+    damage = list(product(names, [states.DONE, states.INTERRUPTED], [a_folder, a_pipe, junk]))
+    sweep = ["-m", "depth=8", "width=4", "schedule.steps=2", "device=cpu", f"seed=range({len(damage)})", f"results={tmp_path}"]
+    assert run.main(sweep) == 0
+    folders = sorted((tmp_path / paths.RUNS).iterdir())
+    for folder, (name, state, make) in zip(folders, damage, strict=True):
+        if state == states.INTERRUPTED:
+            write_status(Run(folder), state, step=0, steps=2)
+        if name == "." and make is a_folder:
+            shutil.rmtree(folder)
+        make(folder if name == "." else folder / name)
+    assert run.main(sweep) == 0
+    assert all(map(sound, folders))
 
 
 def test_the_command_does_a_run_again_whose_status_is_a_folder(tmp_path):

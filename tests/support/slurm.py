@@ -1,8 +1,13 @@
-"""A Slurm of two virtual nodes on this machine, on loopback ports: for root, with Debian's slurmctld, slurmd and munge."""
+"""A Slurm of two virtual nodes on this machine, on loopback ports: for root, with Debian's slurmctld, slurmd and munge.
+
+Each node has two cores and two GPUs, which are device files that take what is written and give nothing. With accounting, also
+slurmdbd on a MariaDB: a job then needs the account `depth`.
+"""
 
 import os
 import shutil
 import socket
+import stat
 import subprocess
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +15,7 @@ from pathlib import Path
 from support.waiting import until
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch")
+ACCOUNTING_PROGRAMS = ("slurmdbd", "mariadbd", "mariadb-install-db")
 CONFIG = """
 ClusterName=depth
 SlurmctldHost={host}(127.0.0.1)
@@ -31,7 +37,8 @@ SelectTypeParameters=CR_Core
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=1,requeue_delay=1
 JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
+{accounting}
+GresTypes=gpu
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 MpiDefault=none
@@ -43,29 +50,57 @@ KillWait=10
 MinJobAge=10
 OverTimeLimit=0
 JobRequeue=1
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 RealMemory=4000
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory=4000
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 RealMemory=4000 Gres=gpu:2
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory=4000 Gres=gpu:2
 PartitionName=low Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=15
 PartitionName=high Nodes=n1,n2 MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 """
+WITHOUT_ACCOUNTING = "AccountingStorageType=accounting_storage/none"
+WITH_ACCOUNTING = """AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePass={folder}/munge.socket
+AccountingStoragePort={ports[3]}
+AccountingStorageEnforce=associations"""
+ACCOUNTING_CONFIG = """
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+DbdHost={host}
+DbdAddr=127.0.0.1
+DbdPort={ports[3]}
+SlurmUser=root
+PidFile={folder}/slurmdbd.pid
+LogFile={folder}/slurmdbd.log
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={ports[4]}
+StorageUser=root
+StorageLoc=depth
+"""
 
 
-def is_installed():
+def is_installed(accounting=False):
     """Return whether a cluster can be started here."""
-    return os.geteuid() == 0 and all(shutil.which(program) for program in PROGRAMS)
+    programs = PROGRAMS + (ACCOUNTING_PROGRAMS if accounting else ())
+    return os.geteuid() == 0 and all(shutil.which(program) for program in programs)
 
 
 class Cluster:
     """A running cluster; commands of Slurm find it by `SLURM_CONF`."""
 
-    def __init__(self, folder):
-        self.folder, self._daemons = folder, {}
+    def __init__(self, folder, accounting):
+        self.folder, self._accounting, self._daemons = folder, accounting, {}
         self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
 
     def start(self):
-        ports = free_ports(3)
+        facts = {"folder": self.folder, "host": socket.gethostname(), "ports": free_ports(5)}
+        accounting = (WITH_ACCOUNTING if self._accounting else WITHOUT_ACCOUNTING).format(**facts)
         (self.folder / "state").mkdir()
-        (self.folder / "slurm.conf").write_text(CONFIG.format(folder=self.folder, host=socket.gethostname(), ports=ports))
+        (self.folder / "slurm.conf").write_text(CONFIG.format(accounting=accounting, **facts))
+        for node in ("n1", "n2"):
+            for number in (0, 1):
+                os.mknod(self.folder / f"gpu-{node}-{number}", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        gpus = [f"NodeName={node} Name=gpu File={self.folder}/gpu-{node}-[0-1]\n" for node in ("n1", "n2")]
+        (self.folder / "gres.conf").write_text("".join(gpus))
         for parent in [self.folder, *self.folder.parents][:3]:
             parent.chmod(0o755)  # munged is another user's
         shutil.chown(self.folder, "munge", "munge")
@@ -79,10 +114,28 @@ class Cluster:
         options = [f"--{option}={self.folder}/munge.{name}" for option, name in names.items()]
         self._run("munge", ["setpriv", "--reuid=munge", "--regid=munge", "--clear-groups", "munged", "--foreground", *options])
         until((self.folder / "munge.socket").exists)
+        if self._accounting:
+            self._start_accounting(facts)
         self._run("slurmctld", ["slurmctld", "-D", "-f", str(self.folder / "slurm.conf")])
         for node in ("n1", "n2"):
             self.start_node(node)
         until(lambda: self("sinfo", "--noheader", "-N", "-p", "low", "-o", "%t", check=False).split() == ["idle", "idle"], 60)
+
+    def _start_accounting(self, facts):
+        data, config = self.folder / "mariadb", self.folder / "slurmdbd.conf"
+        subprocess.run(
+            ["mariadb-install-db", f"--datadir={data}", "--user=root", "--skip-test-db"], check=True, capture_output=True
+        )
+        place = [f"--datadir={data}", f"--socket={self.folder}/mariadb.socket", f"--port={facts['ports'][4]}"]
+        options = ["--no-defaults", "--user=root", "--skip-grant-tables", "--bind-address=127.0.0.1", *place]
+        self._run("mariadb", ["mariadbd", *options])
+        until((self.folder / "mariadb.socket").exists)
+        config.write_text(ACCOUNTING_CONFIG.format(**facts))
+        config.chmod(0o600)
+        self._run("slurmdbd", ["slurmdbd", "-D"])
+        until(lambda: self("sacctmgr", "--immediate", "add", "cluster", "depth", check=False))
+        self("sacctmgr", "--immediate", "add", "account", "depth", "cluster=depth")
+        self("sacctmgr", "--immediate", "add", "user", "root", "account=depth", "cluster=depth")
 
     def start_node(self, node):
         (self.folder / f"spool-{node}").mkdir(exist_ok=True)
@@ -121,9 +174,9 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder):
+def cluster(folder, accounting=False):
     """Start a cluster for the block; its files are in `folder`."""
-    running = Cluster(folder)
+    running = Cluster(folder, accounting)
     try:
         running.start()
         yield running

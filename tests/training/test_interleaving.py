@@ -120,7 +120,7 @@ def test_interleaved_runs_that_are_stopped_are_saved_and_resume_to_the_same_bits
 
 
 def test_a_sweep_of_interleaved_runs_is_the_sweep_of_single_runs(tmp_path, capsys):
-    sweep = ["-m", "depth=8,14", "shortcut=none,identity", "launcher.workers=1", *KEYS]
+    sweep = ["-m", "depth=8,14", "shortcut=none,identity", "launcher=inline", *KEYS]
     for number in (1, 3):
         assert run.main([*sweep, f"runs_per_process={number}", f"results={tmp_path / str(number)}"]) == 0
     assert capsys.readouterr().out.count(" done ") == 8
