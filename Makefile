@@ -32,8 +32,9 @@ test-extras: install  # without Trackio, which needs a Pillow older than that of
 	$(PY) -m pytest -n 0 -m extras
 
 test-cluster: install
-	command -v slurmctld >/dev/null || apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge
-	$(PY) -m pip install --quiet -c constraints.txt -e '.[ray]'
+	command -v slurmdbd mariadbd >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+		--no-install-recommends slurmctld slurmd slurmdbd slurm-client munge mariadb-server-core; }
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	$(PY) -m pytest -n 0 -m cluster
 
 experiments: install

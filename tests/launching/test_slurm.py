@@ -152,7 +152,7 @@ def test_a_gpu_is_looked_for_where_the_run_is(launch):
 
 def test_tasks_on_one_node_have_a_gpu_each(launch, undisturbed):
     setup = "launcher.setup=['echo GPU $CUDA_VISIBLE_DEVICES']"
-    command, results = launch("launcher.gpus=1", "launcher.options=[--nodelist=n1]", setup)
+    command, results = launch("launcher.gpus=1", "launcher.options=['--nodelist=n1']", setup)
     assert command.wait(300) == 0
     logs = [path.read_text() for path in results.glob(f"{paths.SWEEPS}/*/{paths.SLURM}/*.log")]
     assert {line for text in logs for line in text.splitlines() if line.startswith("GPU")} == {"GPU 0", "GPU 1"}
