@@ -32,7 +32,7 @@ test-extras: install  # without Trackio, which needs a Pillow older than that of
 	$(PY) -m pytest -n 0 -m extras
 
 test-cluster: install
-	command -v slurmdbd mariadbd >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	command -v slurmdbd >/dev/null && command -v mariadbd >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
 		--no-install-recommends slurmctld slurmd slurmdbd slurm-client munge mariadb-server-core; }
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	$(PY) -m pytest -n 0 -m cluster
