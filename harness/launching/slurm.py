@@ -33,7 +33,7 @@ POLL = 2.0
 USUAL = ("None", "Resources", "Priority", "BeginTime", "JobArrayTaskLimit", "Dependency", "Cleaning")
 """Reasons for which a task waits that need no message."""
 STOPPED = "stopped"
-"""A file beside the script: tasks that end are not queued again."""
+"""A file beside the script: the numbers of jobs that were stopped, whose tasks are not queued again."""
 WAIT = ' $([ "$SLURM_ARRAY_TASK_ID" = 0 ] && echo --wait)'
 """Of tasks that nobody watches, the first stays until all runs have ended."""
 SCRIPT = """#!/bin/bash
@@ -46,7 +46,7 @@ cd {folder}
 worker=$!
 while kill -0 $worker 2>/dev/null; do wait $worker; done
 wait $worker; code=$?
-if [ $code = 130 ] && [ ! -e {stopped} ]; then
+if [ $code = 130 ] && ! grep -qsx "$SLURM_ARRAY_JOB_ID" {stopped}; then
     echo "saved; the task is queued again"
     scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
 fi
@@ -67,7 +67,6 @@ class Slurm(Engine):
         self._tasks: dict[str, str] = {}
         self._asked, self._reasons = 0.0, set[str]()
         self._folder.mkdir(exist_ok=True)
-        (self._folder / STOPPED).unlink(missing_ok=True)
         self._ask()
         if self._tasks:
             log.info("%d task(s) of an earlier command are in the queue; they are taken up", len(self._tasks))
@@ -84,7 +83,7 @@ class Slurm(Engine):
     def leave(self, runs: int) -> str:
         if (count := min(self.most, runs) - len(self._tasks)) > 0:
             self.start(count)
-        jobs = sorted({task.partition("_")[0] for task in self._tasks})
+        jobs = self._jobs()
         command = shlex.join([sys.executable, "-m", "harness.report", str(self.sweep)])
         options = [f"--job-name={self._name}-report", f"--output={self._escaped}/report.log", *self._where()]
         after = [f"--dependency=afterany:{':'.join(jobs)}", f"--chdir={Path.cwd()}"]
@@ -152,6 +151,9 @@ class Slurm(Engine):
                 self._reasons.add(reason)
                 log.warning("Slurm job %s waits: %s", task, reason)
 
+    def _jobs(self) -> list[str]:
+        return sorted({task.partition("_")[0] for task in self._tasks})
+
     def owns(self, owner: Owner) -> bool:
         return bool(owner.job) and owner.job in self._tasks.values()
 
@@ -168,7 +170,7 @@ class Slurm(Engine):
         return str(self._folder).replace("%", "%%")
 
     def stop(self) -> None:
-        (self._folder / STOPPED).touch()
+        writer.write_text(self._folder / STOPPED, "".join(f"{job}\n" for job in self._jobs()))
         for options in (["--state=PENDING"], ["--signal=TERM", "--full"]):
             try:
                 _call("scancel", "--me", f"--name={self._name}", *options)
