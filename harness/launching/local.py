@@ -11,8 +11,12 @@ from pathlib import Path
 from harness.config.launcher import LauncherConfig
 from harness.config.registry import LAUNCHER
 from harness.config.run import RunConfig
+from harness.launching import job
 from harness.launching.engine import Engine, close_input, describe_exit, worker_command
 from harness.launching.parent_watch import GRACE
+from harness.records import paths
+from harness.records.run import Run
+from harness.system import locks
 from harness.system.cores import available_cores
 from harness.system.locks import Owner, is_here
 
@@ -28,6 +32,7 @@ class Local(Engine):
         self._workers: dict[subprocess.Popen[bytes], int | None] = {}
         self._losses: dict[int, str] = {}
         self._last = ""
+        self._numbers = {config.run_name(): config.execution.device_number for config in configs}
         numbers = {run.execution.device_number for run in configs if run.device == "cuda"}
         self._gpus = list(range(gpu_count())) if None in numbers else sorted(number for number in numbers if number is not None)
         super().__init__(config, sweep, configs, quiet)
@@ -36,9 +41,10 @@ class Local(Engine):
         return len(self._gpus) or max(1, available_cores() // self.threads)
 
     def start(self, count: int) -> None:
-        for _ in range(count):
+        gpus = self._gpus_with_work()
+        for _ in range(0 if self._gpus and not gpus else count):
             busy = [*self._workers.values()]
-            gpu = min(self._gpus, key=busy.count, default=None)
+            gpu = min(gpus, key=busy.count, default=None)
             options = ["--attached", *(["--quiet"] if self.quiet else []), *([] if gpu is None else ["--gpu", str(gpu)])]
             environment = os.environ if gpu is None else {**os.environ, "CUDA_VISIBLE_DEVICES": visible_gpus()[gpu]}
             worker = subprocess.Popen(
@@ -49,6 +55,14 @@ class Local(Engine):
                 env=environment,
             )
             self._workers[worker] = gpu
+
+    def _gpus_with_work(self) -> list[int]:
+        """Return the GPUs for which a run waits that nobody trains."""
+        results, waiting = self.sweep.parent.parent, set[int | None]()
+        for name, number in self._numbers.items():
+            if job.is_left(Run(paths.run_folder(results, name))) and not locks.is_held(paths.lock(results, name)):
+                waiting.add(number)
+        return [gpu for gpu in self._gpus if waiting & {gpu, None}]
 
     def live(self) -> int:
         for worker in [worker for worker in self._workers if worker.poll() is not None]:

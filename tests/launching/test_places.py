@@ -70,8 +70,11 @@ def engine(tmp_path, monkeypatch):
         started.append((env["CUDA_VISIBLE_DEVICES"], command[command.index("--gpu") + 1]))
         return Worker()
 
-    def start(configs, workers="auto"):
-        engine = Local(LocalConfig("local", workers), tmp_path, configs, False)
+    def start(configs, workers="auto", ended=()):
+        for config in configs:
+            if config not in ended:
+                job.write(create(config, tmp_path), config, "")
+        engine = Local(LocalConfig("local", workers), tmp_path / paths.SWEEPS / "some", configs, False)
         monkeypatch.setattr(subprocess, "Popen", popen)
         engine.start(engine.most)
         return started
@@ -88,8 +91,20 @@ def test_each_gpu_has_a_process_that_sees_it_alone(engine, monkeypatch):
 def test_processes_of_some_gpus_see_them_by_their_own_names(engine, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b,GPU-c")
-    configs = [RunConfig(8, device=device) for device in ("cuda:0", "cuda:2")]
+    configs = [RunConfig(8, device=f"cuda:{number}", seed=number) for number in (0, 2)]
     assert engine(configs, workers=4) == [("GPU-a", "0"), ("GPU-c", "2")] * 2
+
+
+def test_no_process_is_started_on_a_gpu_that_no_run_waits_for(engine, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    configs = [RunConfig(8, device=f"cuda:{seed % 2}", seed=seed) for seed in range(4)]
+    assert engine(configs, ended=configs[::2]) == [("1", "1")] * 2
+
+
+def test_no_process_is_started_where_no_run_waits(engine, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    configs = [RunConfig(8, device=f"cuda:{number}", seed=number) for number in (0, 1)]
+    assert engine(configs, ended=configs) == []
 
 
 def test_a_run_of_a_gpu_stays_there(two_gpus):
