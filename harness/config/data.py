@@ -21,8 +21,10 @@ RESIZE_MOST = 8
 
 @dataclass(frozen=True)
 class DataSet:
-    """What a built-in data set's name implies. Its images and their description are in `harness.data.datasets`."""
+    """What a built-in data set's name implies. Its images are read by `harness.data.datasets`."""
 
+    sentence: str
+    """What it contains."""
     schedule: ScheduleConfig
     """The schedule of schedule=NAME."""
     fixed: bool = True
@@ -32,12 +34,21 @@ class DataSet:
 
 
 DATA_SETS: Mapping[str, DataSet] = {
-    "digits": DataSet(ScheduleConfig(steps=1_000, learning_rate=0.01, eval_every=55), needs_root=False),
-    "cifar10": DataSet(ScheduleConfig()),
-    "cifar100": DataSet(ScheduleConfig()),
-    IMAGE_FOLDER: DataSet(ScheduleConfig(steps=600_000, batch_size=256), fixed=False),
+    "digits": DataSet(
+        "1,797 real 8x8 images of handwritten digits (UCI), embedded",
+        ScheduleConfig(steps=1_000, learning_rate=0.01, eval_every=55),
+        needs_root=False,
+    ),
+    "cifar10": DataSet("60,000 real 32x32 colour images in 10 classes, read below data.root", ScheduleConfig()),
+    "cifar100": DataSet("60,000 real 32x32 colour images in 100 classes, read below data.root", ScheduleConfig()),
+    IMAGE_FOLDER: DataSet(
+        "your own images in data.root/train/CLASS and data.root/test/CLASS, cropped to data.image_size",
+        ScheduleConfig(steps=600_000, batch_size=256),
+        fixed=False,
+    ),
 }
 """The built-in data sets. The schedules equal those of conf/schedule/, which a test compares."""
+DATA.declare({name: data_set.sentence for name, data_set in DATA_SETS.items()})
 SCHEDULES: dict[str, ScheduleConfig] = {name: replace(data_set.schedule) for name, data_set in DATA_SETS.items()}
 """The schedule of each data set; `replace` makes every key count as given."""
 

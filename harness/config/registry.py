@@ -71,6 +71,11 @@ class Choice:
     def names(self) -> tuple[str, ...]:
         return tuple(self.sentences)
 
+    def declare(self, sentences: Mapping[str, str]) -> None:
+        """Add built-in names that another module of this package describes."""
+        self.sentences.update(sentences)
+        self.built_in.update(sentences)
+
     def register(self, name: str, sentence: str = "") -> Callable[[T], T]:
         """Return a decorator that makes a function or class the implementation of `name`.
 
@@ -175,16 +180,8 @@ INIT = Choice(
         "torch": "PyTorch's default: uniform within 1/sqrt(fan_in), biases too",
     },
 )
-DATA = Choice(
-    "data",
-    "harness.data.datasets",
-    {
-        "digits": "1,797 real 8x8 images of handwritten digits (UCI), embedded",
-        "cifar10": "60,000 real 32x32 colour images in 10 classes, read below data.root",
-        "cifar100": "60,000 real 32x32 colour images in 100 classes, read below data.root",
-        "image_folder": "your own images in data.root/train/CLASS and data.root/test/CLASS, cropped to data.image_size",
-    },
-)
+DATA = Choice("data", "harness.data.datasets", {})
+"""Its built-in names are those of `harness.config.data.DATA_SETS`."""
 PROBE = Choice(
     "probes",
     "harness.probes",
