@@ -131,17 +131,22 @@ LAUNCHERS: Mapping[str, type[LauncherConfig]] = {
     "ray": RayConfig,
     "inline": LocalConfig,
 }
-KEYS = ("launcher", *dict.fromkeys(f"launcher.{f.name}" for kind in LAUNCHERS.values() for f in fields(kind) if f.name != "name"))
+KEYS = ("launcher", *dict.fromkeys(f"launcher.{f.name}" for kind in LAUNCHERS.values() for f in fields(kind)))
 """The keys of all launchers, as the command line names them."""
 
 
 def launcher_config(values: Mapping[str, Any]) -> LauncherConfig:
-    """Return the config of a launcher's plain values; raises ChoiceError for a value that is not allowed."""
-    kind = LAUNCHERS[LAUNCHER.check(values.get("name"))]
+    """Return the config of a launcher's plain values; raises ChoiceError for a value that is not allowed.
+
+    The launcher of a plugin has the key `workers`; keys of its own are the plugin's.
+    """
+    kind = LAUNCHERS.get(LAUNCHER.check(values.get("name")), LauncherConfig)
     names = [f.name for f in fields(kind)]
     for key in values:
         if key not in names:
             raise unknown("key", f"launcher.{key}", [f"launcher.{name}" for name in names if name != "name"])
+    if not values.keys() >= set(names):
+        raise ChoiceError(f"launcher.name={shown(values['name'])}: is for launchers of plugins; type launcher={values['name']}")
     plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     return kind(**plain)
 

@@ -146,9 +146,10 @@ def run_folders(folder, modules, *keys):
 
 def test_examples_of_additions_run_in_one_sweep(plugins):
     """Every plugin of the pages except the family of networks, in two tiny runs."""
-    modules = ["half", "group_norm", "small_init", "stripes", "signs", "nesterov", "halving", "diary", "loss_figure"]
+    modules = ["half", "group_norm", "small_init", "stripes", "signs", "nesterov", "halving", "diary", "loss_figure", "polite"]
     keys = ["norm=batch,group", "init=small", "shortcut=half", "data.name=stripes", "probes=[layers,signs]", "depth=8"]
     keys += ["optimizer=nesterov", "plugin.nesterov_momentum=0.8", "lr_schedule=halving", "observers=[log,diary]"]
+    keys += ["launcher.name=polite"]
     runs = run_folders(plugins, modules, *keys, *KEYS)
     assert len(runs) == 2
     assert all((run / name).is_file() for run in runs for name in (paths.probe_table("signs"), "diary.txt"))

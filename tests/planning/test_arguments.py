@@ -163,6 +163,8 @@ HYDRA = [
     ("launcher=ray launcher.address=[1]", "launcher.address"),
     ("launcher=ray launcher.gpus=-1", "launcher.gpus=-1"),
     ("launcher=ray device=cuda:1", "device=cuda:1: the launcher chooses the GPU; nearest is device=cuda"),
+    ("launcher.name=slurm", "launcher.name=slurm: is for launchers of plugins; type launcher=slurm"),
+    ("launcher.name=nonsense", "launcher=nonsense: unknown"),
     ("launcher=nonsense", "launcher=nonsense: unknown; allowed: inline, local, ray, slurm"),
 ]
 ALL = [*WORDS, *OVERRIDES, *GRAMMAR, *PRODUCTS, *SIZES, *HYDRA]
