@@ -1,12 +1,12 @@
-"""Search keys for the values with the least error, by an Optuna study whose trials are runs.
+"""Find the values of keys that give the lowest error, by Optuna; each trial is a run.
 
     python -m harness.search [-n TRIALS] [--objective NAME] [--sampler-seed N] key=value ...
 
 A key with several values, 'KEY=range(START,STOP,STEP)' or 'KEY=interval(LOW,HIGH)' is searched; the other keys have one value.
 'tag(log,interval(LOW,HIGH))' is searched on a logarithmic scale, 'int(interval(LOW,HIGH))' in whole numbers. NAME is a result
 in runs.csv, test_error by default, which is minimised. The sampler is Optuna's TPE, with the seed N, 0 by default. As many
-trials run at a time as the launcher has workers. Run the same command again to resume; with more TRIALS (20 by default) it
-goes on. A failed trial is not repeated, unless the folder of its run is removed.
+trials run at a time as the launcher's workers times runs_per_process. Run the same command again to resume; with more TRIALS (20
+by default) it goes on. A failed trial is not repeated, unless the folder of its run is removed.
 Exit code 0, 1 if a run failed, 2 if the command cannot be run (nothing was started), 130 if it was stopped.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from harness.config.registry import ChoiceError
 from harness.system import address_space, console
 
-EXTRA = "optuna is not installed; pip install 'depth-harness[search]'"
+EXTRA = "optuna is not installed; python -m pip install -e '.[search]'"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -25,7 +25,7 @@ def read(paths: Sequence[Path]) -> tuple[dict[str, dict[int, float]], dict[str, 
         from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
         from tensorboard.util import tensor_util
     except ImportError:
-        raise ChoiceError("tensorboard is not installed; pip install 'depth-harness[import]'") from None
+        raise ChoiceError("tensorboard is not installed; python -m pip install -e '.[import]'") from None
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     metrics, choices = dict[str, dict[int, float]](), dict[str, Any]()
     top = min((path.parent for path in paths), key=lambda folder: len(folder.parts))

@@ -28,7 +28,7 @@ def read(paths: Sequence[Path]) -> tuple[dict[str, dict[int, float]], dict[str, 
     try:
         record_type = import_module("wandb.proto.wandb_internal_pb2").Record
     except ImportError:
-        raise ChoiceError("wandb is not installed; pip install 'depth-harness[import]'") from None
+        raise ChoiceError("wandb is not installed; python -m pip install -e '.[import]'") from None
     metrics, choices = dict[str, dict[int, float]](), dict[str, Any]()
     for path in paths:
         data = reader.read_bytes(path, reader.MAX_TABLE)

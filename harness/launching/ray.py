@@ -35,7 +35,7 @@ class Ray(Engine):
         try:
             import ray
         except ImportError as error:
-            raise LaunchError("launcher=ray: ray is not installed; pip install 'depth-harness[ray]'") from error
+            raise LaunchError("launcher=ray: ray is not installed; python -m pip install -e '.[ray]'") from error
         self._ray = ray
         self._tasks, self._ended = dict[Any, str](), dict[str, str]()
         handler = signal.getsignal(signal.SIGTERM)

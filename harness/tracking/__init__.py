@@ -39,4 +39,4 @@ def check_installed(name: str) -> None:
     """Raise ChoiceError if the package of a tracker, or of `parquet`, is not installed."""
     package = {"parquet": "pyarrow"}.get(name, name)
     if name in (*TRACKER.built_in, "parquet") and find_spec(package) is None:
-        raise ChoiceError(f"{name}: needs a package that is not installed: pip install 'depth-harness[{name}]'")
+        raise ChoiceError(f"{name}: needs a package that is not installed: python -m pip install -e '.[{name}]'")

@@ -32,7 +32,7 @@ def runs(tmp_path, monkeypatch):
 def test_a_missing_package_is_refused(to, package, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("harness.tracking.find_spec", lambda name: None if name == package else pytest.fail(name))
     assert export.main([str(tmp_path), "--to", to]) == 2
-    why = f"{to}: needs a package that is not installed: pip install 'depth-harness[{to}]'"
+    why = f"{to}: needs a package that is not installed: python -m pip install -e '.[{to}]'"
     assert capsys.readouterr().err == f"harness.export: {why}\n"
 
 

@@ -180,7 +180,7 @@ def test_a_missing_package_is_named(file, package, tmp_path, monkeypatch, capsys
     for module in ("wandb.proto.wandb_internal_pb2", "tensorboard.backend.event_processing"):
         monkeypatch.setitem(sys.modules, module, None)
     assert command.main([str(tmp_path)]) == 2
-    assert capsys.readouterr().err == f"harness.import: {package} is not installed; pip install 'depth-harness[import]'\n"
+    assert capsys.readouterr().err == f"harness.import: {package} is not installed; python -m pip install -e '.[import]'\n"
 
 
 def log_of(records, block=wandb_files.BLOCK):

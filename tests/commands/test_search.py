@@ -43,7 +43,7 @@ def in_a_process(results, *given, **options):
 def test_a_search_without_optuna_names_the_extra(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert search.main(["depth=8,14"]) == 2
-    assert capsys.readouterr().err == "harness.search: optuna is not installed; pip install 'depth-harness[search]'\n"
+    assert capsys.readouterr().err == "harness.search: optuna is not installed; python -m pip install -e '.[search]'\n"
 
 
 @needs_optuna

@@ -177,7 +177,7 @@ def test_an_unknown_tracker_is_refused():
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        (["tracker=wandb"], "wandb: needs a package that is not installed: pip install 'depth-harness[wandb]'"),
+        (["tracker=wandb"], "wandb: needs a package that is not installed: python -m pip install -e '.[wandb]'"),
         (["-m", "tracker=wandb,none"], "a sweep has one tracker"),
     ],
 )
