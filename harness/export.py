@@ -62,6 +62,10 @@ def _readable(runs: Sequence[Run]) -> tuple[dict[Run, str], list[str]]:
         try:
             run.check(optional=paths.PRIVATE)
             run.config  # noqa: B018  # read for what it raises
+            if not run.finished():  # without checksums its tables may be damaged
+                for name in run.table_names:
+                    if (path := run.folder / paths.table(name)).exists():
+                        reader.read_table(path)
             readable[run] = run.state_now
         except (RecordError, OSError) as error:
             unreadable.append(reader.describe_error(error))

@@ -55,9 +55,10 @@ def _search(keys: Sequence[str], objective: str, trials: int, seed: int, given: 
 
     arguments.split(keys, {})
     address_space.check(address_space.LOADING)
+    from harness.launching.engine import LaunchError
+
     try:
         from harness.launching import study
-        from harness.launching.engine import LaunchError
         from harness.records import paths
         from harness.reporting import build
         from harness.system import logs
@@ -66,6 +67,8 @@ def _search(keys: Sequence[str], objective: str, trials: int, seed: int, given: 
         planned = study.plan(keys, objective, trials, seed, ["python", "-m", "harness.search", *given])
     except (ImportError, MemoryError) as error:
         return console.refuse("harness.search", address_space.explain_import_error(error))
+    except LaunchError as error:
+        return console.refuse("harness.search", error)
     console.begin()
     logs.log_to_stderr()
     try:

@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quiet", action="store_true", help=argparse.SUPPRESS)  # another process shows the progress
     parser.add_argument("--attached", action="store_true", help=argparse.SUPPRESS)  # save and exit when standard input ends
     parser.add_argument("--gpu", type=int, help=argparse.SUPPRESS)  # number of the only GPU that this process sees
+    parser.add_argument("--together", type=int, help=argparse.SUPPRESS)  # runs that share a GPU's process
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
     given = parser.parse_args(arguments)
     console.begin()
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not any((folder / name).is_file() for name in (paths.SWEEP, paths.CONFIG)):
                 raise RecordError(f"{folder}: is not the folder of a sweep or of a run")
         with stop_on_signals() as stop:
-            return work(folders, given.attached, given.gpu, given.wait, stop)
+            return work(folders, given.attached, given.gpu, given.wait, stop, given.together)
     except (RecordError, OSError) as error:
         return console.refuse("harness.worker", reader.describe_error(error))
 

@@ -29,7 +29,8 @@ def check(name: str, flat: dict[str, object]) -> None:
 def score(run: Run, name: str) -> float | None:
     """Return the objective of a run; None without a finite one, as for a run that is not finished.
 
-    A run that diverged or overflowed has the error of a guess, and the loss of a guess, ln(classes).
+    A run that diverged or overflowed has the error of a guess, and the loss of a guess, ln(classes). What is no error or loss is
+    None for a run that diverged.
     """
     try:
         if not run.finished():
@@ -39,6 +40,8 @@ def score(run: Run, name: str) -> float | None:
     except (RecordError, OSError):
         return None
     guess, diverged = results["train_error"], state == states.DIVERGED
+    if diverged and not name.endswith(("_error", "_loss")):
+        return None  # it ended early, so the least seconds would win
     if name == "train_loss" and (diverged or not math.isfinite(value)):
         value = -math.log1p(-guess / 100)
     elif name == "batch_error" and diverged:

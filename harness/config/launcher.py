@@ -40,7 +40,16 @@ class LauncherConfig:
 
 @dataclass(frozen=True)
 class LocalConfig(LauncherConfig):
-    """Child processes on this machine, or this process alone."""
+    """Child processes on this machine."""
+
+
+@dataclass(frozen=True)
+class InlineConfig(LauncherConfig):
+    """The process of the command, which is the only worker."""
+
+    def __post_init__(self) -> None:
+        if self.workers != 1:
+            raise ChoiceError(f"launcher.workers={shown(self.workers)}: launcher=inline has one worker; nearest is 1")
 
 
 @dataclass(frozen=True)
@@ -129,7 +138,7 @@ LAUNCHERS: Mapping[str, type[LauncherConfig]] = {
     "local": LocalConfig,
     "slurm": SlurmConfig,
     "ray": RayConfig,
-    "inline": LocalConfig,
+    "inline": InlineConfig,
 }
 KEYS = ("launcher", *dict.fromkeys(f"launcher.{f.name}" for kind in LAUNCHERS.values() for f in fields(kind)))
 """The keys of all launchers, as the command line names them."""

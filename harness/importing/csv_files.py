@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,13 @@ STEPS = ("step", "global_step", "iteration", "epoch")
 def read(paths: Sequence[Path]) -> tuple[dict[str, dict[int, float]], dict[str, Any]]:
     """Return the metrics of CSV files, and no choices. Files without a column of steps are left out.
 
-    An empty cell is no value; the last value of a step counts. Of several files the metrics are named FILE/COLUMN. A column with
-    other text than numbers is no metric. Raises RecordError if no file has steps, or if one cannot be read.
+    An empty cell is no value; the last value of a step counts. Of several files the metrics are named FILE/COLUMN, or
+    FOLDER/FILE/COLUMN. A column with other text than numbers is no metric. Raises RecordError if no file has steps, or if one
+    cannot be read.
     """
-    tables = {path.stem: table for path in paths if (table := _table(path)) is not None}
+    stems = Counter(path.stem for path in paths)
+    named = {path: path.stem if stems[path.stem] == 1 else f"{path.parent.name}/{path.stem}" for path in paths}
+    tables = {named[path]: table for path in paths if (table := _table(path)) is not None}
     if not tables:
         raise RecordError(f"{paths[0]}: has no column {', '.join(STEPS[:-1])} or {STEPS[-1]}")
     if len(tables) == 1:

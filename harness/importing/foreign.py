@@ -67,7 +67,10 @@ def _places(folder: Path, top: bool = True) -> Iterator[Path]:
     try:
         children = sorted(child for child in folder.iterdir() if not child.name.startswith("."))
     except OSError as error:
-        raise RecordError(reader.describe_error(error)) from error
+        if top:
+            raise RecordError(reader.describe_error(error)) from error
+        yield folder  # reading it says why it cannot be read
+        return
     files = [child for child in children if child.is_file() and _format(child.name)]
     if files and not top:
         yield folder
@@ -83,7 +86,11 @@ def _format(name: str) -> str:
 
 
 def _read(place: Path, name: str) -> ForeignRun:
-    files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
+    try:
+        top = list(place.iterdir()) if place.is_dir() else []
+    except OSError as error:
+        raise RecordError(reader.describe_error(error)) from error
+    files = sorted(path for path in place.rglob("*") if path.is_file()) if top else [place]
     kind = next(kind for kind in FORMATS if any(_format(path.name) == kind for path in files))
     metrics, choices = FORMATS[kind][1]([path for path in files if _format(path.name) == kind])
     if not metrics:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness.config.launcher import LauncherConfig
 from harness.config.run import RunConfig
+from harness.launching.worker import RUNS_PER_GPU_PROCESS
 from harness.system.cores import threads_here
 from harness.system.locks import Owner
 
@@ -38,10 +39,16 @@ class Engine(ABC):
         self.threads = max((threads_here(config.threads) for config in configs), default=1)
         self.most = config.workers if isinstance(config.workers, int) else self.room(configs)
         """Workers that run at a time."""
+        self.together = max(1, min(RUNS_PER_GPU_PROCESS, len(configs) // self.most))
+        """Runs that share a GPU's worker if they do not say: no more than leave something to do for every other worker."""
 
     @abstractmethod
     def room(self, configs: Sequence[RunConfig]) -> int:
         """Return the number of workers that run at a time if the launcher's config does not say."""
+
+    def command(self, *options: str) -> list[str]:
+        """Return the command line of a worker."""
+        return [sys.executable, "-m", "harness.worker", f"--together={self.together}", *options, str(self.sweep)]
 
     @abstractmethod
     def start(self, count: int) -> None:
@@ -78,11 +85,6 @@ class Engine(ABC):
     @abstractmethod
     def close(self, wait: bool) -> None:
         """Free what the engine holds; `wait` for its workers, which have ended unless the command failed."""
-
-
-def worker_command(*options: str) -> list[str]:
-    """Return the command line of a worker, without its folder."""
-    return [sys.executable, "-m", "harness.worker", *options]
 
 
 def close_input(worker: subprocess.Popen[bytes]) -> None:

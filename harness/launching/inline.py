@@ -21,7 +21,7 @@ class Inline(Engine):
 
     def start(self, count: int) -> None:
         with stop_on_signals() as stop:
-            work([self.sweep], attached=False, gpu=None, wait=False, stop=stop)
+            work([self.sweep], attached=False, gpu=None, wait=False, stop=stop, together=self.together)
 
     def live(self) -> int:
         return 0

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib import invalidate_caches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,7 @@ def _import_from(module: str, text: str) -> None:
     path = _plugin_folder().joinpath(*module.split(".")).with_suffix(".py")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text.encode())
+    invalidate_caches()
 
 
 @cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -93,8 +93,8 @@ def run_sweep(configs: Sequence[RunConfig], sweep: Sweep) -> bool:
     with stop_on_signals() as stop, Display(sweep.folder) as display:
         engine: Engine = LAUNCHER[sweep.launcher.name](sweep.launcher, sweep.folder, configs, display.is_live)
         try:
-            runs = [Run(paths.run_folder(sweep.results, config.run_name())) for config in configs]
-            Loop(engine, sweep, runs, together=max(map(runs_per_process, configs))).run(stop)
+            runs = {Run(paths.run_folder(sweep.results, config.run_name())): config for config in configs}
+            Loop(engine, sweep, runs, max(runs_per_process(config, engine.together) for config in configs)).run(stop)
         except BaseException as error:
             engine.finish()
             engine.close(wait=not isinstance(error, KeyboardInterrupt))  # a second Ctrl-C waits for nothing
@@ -114,8 +114,9 @@ def submit(configs: Sequence[RunConfig], sweep: Sweep) -> str:
 class Loop:
     """The runs of a sweep that have not ended, `together` of which share a process, and the workers of an engine."""
 
-    def __init__(self, engine: Engine, sweep: Sweep, runs: Sequence[Run], together: int) -> None:
+    def __init__(self, engine: Engine, sweep: Sweep, runs: Mapping[Run, RunConfig], together: int) -> None:
         self._engine, self._sweep, self._runs, self._together = engine, sweep, list(runs), together
+        self._foreign = {run: config for run, config in runs.items() if not job.is_left(run)}  # `prepare` found them locked
         self._next_start, self._fruitless, self._before = 0.0, 0, dict[Run, int]()
         self._told = False
 
@@ -147,6 +148,8 @@ class Loop:
         """Return the runs that have not ended. Raises FileNotFoundError if the results were moved or removed."""
         if not self._is_there():
             raise FileNotFoundError(f"{self._sweep.results}: {MOVED}")
+        for run in [run for run in self._foreign if not locks.is_held(self._lock(run))]:
+            _is_finished(self._foreign.pop(run), self._sweep)
         self._runs = [run for run in self._runs if job.is_left(run) or (locks.is_held(self._lock(run)) and not run.finished())]
         return self._runs
 
@@ -183,14 +186,14 @@ class Loop:
             raise LaunchError(f"workers ended {FRUITLESS} times without training a run; {self._engine.why()}")
 
     def _record_losses(self, left: Sequence[Run]) -> None:
-        """Record which runs lost their process, and how."""
+        """Record which runs lost their process, and how; free the locks of processes elsewhere that have died."""
         for run in left:
             path = self._lock(run)
-            if locks.owner(path) is None and job.was_lost(run):
-                owner = locks.last_owner(path)
+            owner = locks.last_owner(path)
+            if locks.owner(path) is None and (owner is not None or job.was_lost(run)):
                 if owner is not None and self._engine.owns(owner):
                     continue  # its worker ended a moment ago; the engine will say how
-                with locks.try_lock(path) as locked:
+                with locks.try_lock(path) as locked:  # only this process has watched the lease for long enough
                     if locked and job.is_left(run) and job.was_lost(run):
                         job.record_loss(run, self._engine.loss(owner) if owner else "its process was lost")
 

@@ -12,7 +12,7 @@ from harness.config.launcher import LauncherConfig
 from harness.config.registry import LAUNCHER
 from harness.config.run import RunConfig
 from harness.launching import job
-from harness.launching.engine import Engine, close_input, describe_exit, worker_command
+from harness.launching.engine import Engine, close_input, describe_exit
 from harness.launching.parent_watch import GRACE
 from harness.records import paths
 from harness.records.run import Run
@@ -48,7 +48,7 @@ class Local(Engine):
             options = ["--attached", *(["--quiet"] if self.quiet else []), *([] if gpu is None else ["--gpu", str(gpu)])]
             environment = os.environ if gpu is None else {**os.environ, "CUDA_VISIBLE_DEVICES": visible_gpus()[gpu]}
             worker = subprocess.Popen(
-                [*worker_command(*options), str(self.sweep)],
+                self.command(*options),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from uuid import uuid4
 from harness.config.launcher import RayConfig
 from harness.config.registry import LAUNCHER
 from harness.config.run import RunConfig
-from harness.launching.engine import Engine, LaunchError, close_input, describe_exit, worker_command
+from harness.launching.engine import Engine, LaunchError, close_input, describe_exit
 from harness.system.locks import Owner
 
 CONNECT_SECONDS = 10.0
@@ -50,13 +51,19 @@ class Ray(Engine):
         finally:
             signal.signal(signal.SIGTERM, handler)  # Ray has installed its own
         super().__init__(config, sweep, configs, quiet)
+        self._places()
 
     def room(self, configs: Sequence[RunConfig]) -> int:
-        resources = self._ray.cluster_resources()
-        places = [resources.get("CPU", 1) // self._cpus]
-        if self.config.gpus:
-            places.append(resources.get("GPU", 0) // self.config.gpus)
-        return max(1, min(len(configs), *map(int, places)))
+        return min(len(configs), self._places())
+
+    def _places(self) -> int:
+        """Return how many workers the cluster's nodes have room for. Raises LaunchError if none has."""
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        needed = {"CPU": self._cpus, "GPU": self.config.gpus}
+        places = sum(min(int(node.get(kind, 0) // number) for kind, number in needed.items() if number) for node in nodes)
+        if not places:
+            raise LaunchError(f"launcher=ray: no node has {self._cpus} CPU core(s) and {self.config.gpus} GPU(s) for a worker")
+        return places
 
     @property
     def _cpus(self) -> int:
@@ -64,7 +71,7 @@ class Ray(Engine):
 
     def start(self, count: int) -> None:
         task = self._ray.remote(num_cpus=self._cpus, num_gpus=self.config.gpus, max_retries=0)(work)
-        command = [*worker_command("--attached", *(["--quiet"] if self.quiet else [])), str(self.sweep)]
+        command = self.command("--attached", *(["--quiet"] if self.quiet else []))
         for job in (f"ray-{uuid4().hex[:12]}" for _ in range(count)):
             self._tasks[task.remote(command, str(Path.cwd()), job)] = job
 
@@ -99,13 +106,16 @@ class Ray(Engine):
 
 
 def work(command: Sequence[str], folder: str, job: str) -> int:
-    """Run a worker in this folder, and return its exit code. A task that is cancelled lets its worker save and end.
+    """Run a worker, and return its exit code. A task that is cancelled lets its worker save and end.
 
     Args:
+        command: its command line; the Python is that of the node.
+        folder: where it runs, if the node has such a folder.
         job: the name under which the worker holds its locks.
     """
     environment = {**os.environ, "HARNESS_JOB": job}
-    worker = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, cwd=folder, env=environment)
+    command, place = [sys.executable, *command[1:]], folder if Path(folder).is_dir() else None
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, cwd=place, env=environment)
     try:
         while worker.poll() is None:
             time.sleep(0.1)

@@ -143,7 +143,9 @@ def _batch(launcher: LauncherConfig, folder: Path, configs: Sequence[RunConfig])
     elif launcher.name == "slurm":
         raise ChoiceError("launcher=slurm: a search needs the number of runs at a time: launcher.workers=NUMBER")
     else:
-        workers = LAUNCHER[launcher.name](launcher, folder, configs, True).most
+        engine = LAUNCHER[launcher.name](launcher, folder, configs, True)
+        workers = engine.most
+        engine.close(wait=False)
     return int(workers) * max(map(runs_per_process, configs))
 
 

@@ -30,20 +30,21 @@ log = logging.getLogger("harness")
 STOPPED, LOST_DEVICE, REFUSED = 130, 75, 1
 """Exit codes of a worker that was stopped with runs left, whose device does not answer any more, and that refused runs."""
 RUNS_PER_GPU_PROCESS = 4
-"""Runs that share a process on a GPU where `runs_per_process` is auto; not measured yet: benchmarks/gpu/check.py does."""
+"""Maximum runs that share a process on a GPU where `runs_per_process` is auto; not measured yet: benchmarks/gpu/check.py does."""
 PAUSE = 1.0
 """Seconds between two looks for a run that others keep from starting."""
 
 
-def work(folders: Sequence[Path], attached: bool, gpu: int | None, wait: bool, stop: Stop) -> int:
+def work(folders: Sequence[Path], attached: bool, gpu: int | None, wait: bool, stop: Stop, together: int | None = None) -> int:
     """Train the runs of these folders, of runs or of sweeps; return the exit code.
 
     Args:
         attached: leave runs whose process was lost to the command that started this worker, which knows why.
         gpu: number of the only GPU that this process sees, if it was given one; runs of other GPUs are left to others.
         wait: wait for runs that others are training, until all have ended.
+        together: number of runs that share a process on a GPU if they do not say.
     """
-    queue = Queue(folders, attached, gpu)
+    queue = Queue(folders, attached, gpu, together or RUNS_PER_GPU_PROCESS)
     while not stop:
         with ExitStack() as held:
             if jobs := queue.take(held):
@@ -92,8 +93,8 @@ def _device_is_alive(config: RunConfig) -> bool:
 class Queue:
     """The runs of some folders that have not ended, the most expensive first."""
 
-    def __init__(self, folders: Sequence[Path], attached: bool, gpu: int | None) -> None:
-        self._attached, self._gpu = attached, gpu
+    def __init__(self, folders: Sequence[Path], attached: bool, gpu: int | None, together: int = RUNS_PER_GPU_PROCESS) -> None:
+        self._attached, self._gpu, self._together = attached, gpu, together
         self._runs = sorted((run for folder in folders for run in runs_of(folder) if job.is_left(run)), key=_cost, reverse=True)
         self.refused = set[Run]()
         """Runs that cannot be trained by this process, for example because it has another version of a plugin."""
@@ -118,13 +119,17 @@ class Queue:
         for run in self.left():
             with ExitStack() as attempt:
                 found = self._lock(run, attempt)
-                if found is None or (jobs and _kind(found.config) != _kind(jobs[0].config)):
+                if found is None or (jobs and self._kind(found.config) != self._kind(jobs[0].config)):
                     continue
                 jobs.append(found)
                 held.enter_context(attempt.pop_all())
-            if len(jobs) == _kind(jobs[0].config)[-1]:
+            if len(jobs) == self._kind(jobs[0].config)[-1]:
                 break
         return jobs
+
+    def _kind(self, config: RunConfig) -> tuple[str, int | str, int]:
+        """Return what runs that share a process have in common: device, threads and their number."""
+        return config.torch_device, config.threads, runs_per_process(config, self._together)
 
     def _lock(self, run: Run, attempt: ExitStack) -> Job | None:
         """Lock a run and return its job; None if it is not free, has ended, or cannot be trained."""
@@ -174,17 +179,12 @@ def runs_of(folder: Path) -> Iterator[Run]:
         yield Run(folder)
 
 
-def runs_per_process(config: RunConfig) -> int:
-    """Return the number of runs that share a process with this one, itself included."""
+def runs_per_process(config: RunConfig, together: int = RUNS_PER_GPU_PROCESS) -> int:
+    """Return the number of runs that share a process with this one, itself included; `together` on a GPU if it does not say."""
     size = config.execution.runs_per_process
     if isinstance(size, str):
-        return RUNS_PER_GPU_PROCESS if config.device == "cuda" else 1
+        return together if config.device == "cuda" else 1
     return size
-
-
-def _kind(config: RunConfig) -> tuple[str, int | str, int]:
-    """Return what runs that share a process have in common: device, threads and their number."""
-    return config.torch_device, config.threads, runs_per_process(config)
 
 
 def _cost(run: Run) -> int:

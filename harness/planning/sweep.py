@@ -138,23 +138,27 @@ def from_composed(values: Mapping[str, Any]) -> tuple[RunConfig, str]:
 def _resolved(configs: Sequence[RunConfig], launcher: LauncherConfig) -> tuple[RunConfig, ...]:
     """Return the configs resolved for this machine, without duplicates, and those of the runs that they start from.
 
-    A run that may train on several GPUs, `device=cuda:0,cuda:1`, is assigned to the one with the least work. torch is imported
-    only here, after all other checks.
+    A run that may train on several GPUs, `device=cuda:0,cuda:1`, is assigned to the one with the least work, and one that starts
+    from another goes where that one is. torch is imported only here, after all other checks.
     """
     from harness.training.devices import resolve
 
     resolved = [resolve(config, launcher.device) for config in configs]
-    shallower = [config.shallower() for config in resolved]
-    by_name: dict[str, list[RunConfig]] = {}
-    for config in (*shallower, *resolved):
-        if config is not None:
-            by_name.setdefault(config.run_name(), []).append(config)
+    bases = [config.shallower() for config in resolved]
+    names = dict.fromkeys(config.run_name() for config in (*bases, *resolved) if config is not None)
+    groups: dict[str, dict[str, list[RunConfig]]] = {}
+    for base, config in zip(bases, resolved, strict=True):
+        group = groups.setdefault((base or config).run_name(), {})
+        for each in filter(None, (base, config)):
+            group.setdefault(each.run_name(), []).append(each)
     placed: dict[str, RunConfig] = {}
     load = Counter[str]()
-    for name, same in sorted(by_name.items(), key=lambda named: -cost(named[1][0])):
-        placed[name] = min(same, key=lambda config: load[config.torch_device])
-        load[placed[name].torch_device] += cost(placed[name])
-    return tuple(placed[name] for name in by_name)
+    for group in sorted(groups.values(), key=lambda group: -sum(cost(same[0]) for same in group.values())):
+        device = min((each.torch_device for same in group.values() for each in same), key=lambda name: load[name])
+        for name, same in group.items():
+            placed[name] = next((each for each in same if each.torch_device == device), same[0])
+            load[placed[name].torch_device] += cost(placed[name])
+    return tuple(placed[name] for name in names)
 
 
 def cost(config: RunConfig) -> int:

@@ -60,10 +60,13 @@ def _read_run(run: Run) -> Progress:
 
 def _where(run: Run) -> str:
     """Return the host and the job that train the run; empty for a process of this machine without a job."""
-    owner = locks.owner(paths.lock(run.folder.parent.parent, run.name))
+    lock = paths.lock(run.folder.parent.parent, run.name)
+    owner = locks.owner(lock)
     if owner is None or (locks.is_here(owner) and not owner.job):
         return ""
-    return f"on {owner.host}" + (f", job {owner.job}" if owner.job else "")
+    where = f"on {owner.host}" + (f", job {owner.job}" if owner.job else "")
+    silent = 0.0 if locks.is_here(owner) else locks.silent_seconds(lock)
+    return f"{where}, no sign of life for {duration(silent)}" if silent > locks.EXPIRY else where
 
 
 def summary(runs: list[Progress]) -> str:

@@ -111,6 +111,15 @@ def last_owner(path: Path) -> Owner | None:
     return living
 
 
+def silent_seconds(path: Path) -> float:
+    """Return how long ago the owner renewed its lease, by this machine's clock; 0 if nobody has one."""
+    ages = []
+    for lease in _leases_of(path):
+        with suppress(OSError):
+            ages.append(time.time() - lease.stat().st_mtime)
+    return max(0.0, min(ages, default=0.0))
+
+
 def check_owned(path: Path) -> None:
     """Raise LeaseLost if this process held the lock and another has taken it over."""
     if _leases.is_lost(path):

@@ -20,7 +20,9 @@ QUEUE = 10_000
 PERIOD = 1.0
 """Seconds between two writes."""
 PATIENCE = 10.0
-"""Maximum seconds that the end of a run waits for its tracker."""
+"""Maximum seconds that the end of a run waits for its tracker; its record is complete by then."""
+PATIENCE_STOPPED = 1.5
+"""The same of a run that was stopped: other runs of the process still have to save, and its rows are written when it resumes."""
 
 EXPORTED = "gradient_norms"
 """A table with so many numbers that a live tracker would slow the training; `python -m harness.export` exports it."""
@@ -65,11 +67,12 @@ class Live:
     def end(self, state: str) -> None:
         self._state = state
         self._ended.set()
-        self._thread.join(PATIENCE)
+        patience = min(PATIENCE, PATIENCE_STOPPED) if state == states.INTERRUPTED else PATIENCE
+        self._thread.join(patience)
         if self._error:
             raise TrackerError(self._error)
         if self._thread.is_alive():
-            raise TrackerError(f"it has not ended after {PATIENCE:g} s; its last rows may be missing")
+            raise TrackerError(f"it has not ended after {patience:g} s; its last rows may be missing")
 
     def _work(self, past: Sequence[Scalars]) -> None:
         try:

@@ -115,10 +115,11 @@ def _train(config: RunConfig, run: Run, command: str, stop: Stop, runs_per_proce
         about |= {"command": command, "runs_per_process": runs_per_process}
         writer.write_json(run.folder / paths.ENVIRONMENT, about)
         state = yield from training.train()
-        training.observers.call("end", state)
         about |= {"wall_seconds": training.seconds, "peak_memory": environment.peak_memory(device)}
         writer.write_json(run.folder / paths.ENVIRONMENT, about)
-        return _conclude(run, state, facts | {"seconds": training.seconds})
+        state = _conclude(run, state, facts | {"seconds": training.seconds})
+        training.observers.call("end", state)
+        return state
     except BaseException as error:
         if training and run.folder.is_dir() and not _is_interruption(error, stop):
             try:

@@ -52,6 +52,13 @@ def test_what_each_gpu_has_to_do_costs_the_same(two_gpus):
     assert sorted(by_device.values()) == [[20, 32, 56], [110]]
 
 
+def test_a_run_goes_where_the_run_is_that_it_starts_from(two_gpus):
+    found = placed("device=cuda:0,cuda:1", "start_from=8", "depth=14,20", "shortcut=none", "seed=0,1")
+    assert {config.depth for config in found} == {8, 14, 20}
+    assert {len({config.torch_device for config in found if config.seed == seed}) for seed in (0, 1)} == {1}
+    assert Counter(config.torch_device for config in found) == {"cuda:0": 3, "cuda:1": 3}
+
+
 @pytest.fixture
 def engine(tmp_path, monkeypatch):
     """Return a function that starts as many workers as a local engine has room for, and gives the GPUs that each sees."""
@@ -67,6 +74,7 @@ def engine(tmp_path, monkeypatch):
             return 0
 
     def popen(command, env, **_):
+        assert command[-1] == str(tmp_path / paths.SWEEPS / "some")
         started.append((env["CUDA_VISIBLE_DEVICES"], command[command.index("--gpu") + 1]))
         return Worker()
 
@@ -86,6 +94,17 @@ def test_each_gpu_has_a_process_that_sees_it_alone(engine, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
     configs = [RunConfig(8, device="cuda", seed=seed) for seed in range(10)]
     assert engine(configs) == [(str(number), str(number)) for number in range(8)]
+
+
+@pytest.mark.parametrize(("runs", "together"), [(8, 1), (10, 1), (16, 2), (32, 4), (100, 4)])
+def test_runs_share_a_gpu_only_if_every_gpu_has_as_many(runs, together, monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    configs = [RunConfig(8, device="cuda", seed=seed) for seed in range(runs)]
+    engine = Local(LocalConfig("local", "auto"), tmp_path, configs, False)
+    assert engine.together == together
+    assert f"--together={together}" in engine.command()
+    queue = worker.Queue([], attached=True, gpu=None, together=engine.together)
+    assert queue._kind(configs[0])[-1] == together
 
 
 def test_processes_of_some_gpus_see_them_by_their_own_names(engine, monkeypatch):
