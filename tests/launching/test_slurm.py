@@ -97,6 +97,15 @@ def test_ctrl_c_cancels_what_is_pending_and_saves_what_runs(cluster, launch):
     assert sorted(states) == ["interrupted"] * 4 + ["waiting"] * 2
 
 
+def test_ctrl_c_while_a_task_sets_up_starts_no_worker(cluster, launch):
+    command, results = launch("launcher.setup=['sleep 30']")
+    until(lambda: len(cluster.tasks("RUNNING")) == 2)
+    command.send_signal(signal.SIGINT)
+    assert command.wait(60) == 130
+    until(lambda: not cluster.tasks(), 30)
+    assert {Run(folder).state for folder in (results / paths.RUNS).iterdir()} == {"waiting"}
+
+
 def test_a_pending_task_that_is_cancelled_is_noticed(cluster, launch, undisturbed):
     options = ["--parsable", "-p", "high", "-N", "2", "--exclusive", "--output=/dev/null"]
     blocker = cluster("sbatch", *options, "--wrap", "sleep 20").strip()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,13 @@ import pytest
 from benchmarks import survival
 from harness import run, status
 from harness.config.data import DataConfig
+from harness.launching import job
+from harness.planning.sweep import plan
 from harness.records import paths, states
 from harness.records.reader import RecordError
-from harness.records.run import Run, write_status
+from harness.records.run import Run, create, write_status
 from harness.system import locks
+from harness.system.locks import Owner
 from harness.training import checkpoint
 from harness.training.train import train
 from support.helpers import KEYS, keys, tiny, tiny_schedule
@@ -340,3 +344,17 @@ def test_many_runs_of_one_step_in_one_sweep(runs, tmp_path):
     assert run.main(["-m", *one]) == 0
     assert len(list((tmp_path / "runs").glob("*/status.json"))) == runs
     assert {json.loads(path.read_text())["state"] for path in (tmp_path / "runs").glob("*/status.json")} == {"done"}
+
+
+def test_runs_that_a_host_held_when_it_died_are_trained(tmp_path, monkeypatch):
+    """A new worker takes the lease of another host for alive; only the command has watched it for long enough to free it."""
+    monkeypatch.setattr(locks, "EXPIRY", 1.0)
+    sweep = ["-m", "seed=0,1", *keys("depth=8", f"results={tmp_path}")]
+    prepared, unprepared = plan(sweep[1:], True, []).configs
+    job.write(create(prepared, tmp_path), prepared, "")
+    (tmp_path / paths.LOCKS).mkdir()
+    for config in (prepared, unprepared):
+        lease = paths.lock(tmp_path, f"{config.run_name()}.0123456789abcdef")
+        lease.write_text(json.dumps(asdict(Owner("elsewhere", "another boot", 1, "1", ""))) + locks.HELD)
+    assert run.main(sweep) == 0
+    assert {Run(folder).state for folder in (tmp_path / paths.RUNS).iterdir()} == {"done"}
