@@ -192,7 +192,7 @@ def test_a_training_that_lost_its_lock_leaves_the_run_to_the_other(tmp_path, mon
     lock = paths.lock(tmp_path, config.run_name())
 
     def take_over():
-        while not (leases := list(lock.parent.glob("*")) if lock.parent.exists() else []):
+        while not (leases := list(lock.parent.glob(f"{lock.name}.*")) if lock.parent.exists() else []):
             time.sleep(0.01)
         time.sleep(0.5)
         leases[0].unlink()
