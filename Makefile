@@ -1,6 +1,6 @@
 # make demo   install into .venv if needed, train six nets on the embedded data, print the path of the report
 # make test   lint, types and fast tests;  make test-slow   the longer tests
-# make soak   a sweep, 50 of whose processes are killed at random moments; about 20 minutes
+# make soak   sweeps interrupted by 50 kills at random moments, and the variants of tests that are rarely run; about 30 minutes
 # make test-cluster   sweeps on a Slurm and on a Ray of two virtual nodes on this machine; as root, on Debian
 # make test-extras   searching, importing, trackers and Parquet, whose packages it installs (Trackio only if you have installed it)
 # make experiments   every experiment of conf/experiment on digits, then one page over all sweeps: results/index.html
@@ -22,7 +22,7 @@ test: install
 	$(PY) -m pytest
 
 test-slow: install
-	$(PY) -m pytest -m 'slow and not cluster'
+	$(PY) -m pytest -m 'slow and not soak and not cluster'
 
 soak: install
 	$(PY) -m pytest -n 0 -m soak

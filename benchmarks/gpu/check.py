@@ -33,7 +33,8 @@ from harness.records.run import Run, create
 from harness.system import logs
 from harness.system.cores import available_cores
 from harness.system.signals import Stop
-from harness.training.devices import deterministic, resolve
+from harness.training.auto import resolve
+from harness.training.devices import deterministic
 from harness.training.environment import describe_machine
 from harness.training.interleaving import interleave, isolated
 from harness.training.loop import Training

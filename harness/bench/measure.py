@@ -24,7 +24,8 @@ from harness.config.run import Precision
 from harness.system import memory
 from harness.system.cores import available_cores
 from harness.training import environment
-from harness.training.devices import computes_bf16, deterministic, resolve
+from harness.training.auto import computes_bf16, resolve
+from harness.training.devices import deterministic
 
 SHORTCUTS = ("none", "identity")
 PRECISIONS = tuple(precision.value for precision in machine.DTYPE)
@@ -180,7 +181,7 @@ def measure(device: str, threads: int, form: Form, command: str, progress: Progr
         "seconds": time.monotonic() - started,
         "command": command,
         "cores": available_cores(),
-        "bf16_arithmetic": computes_bf16(torch.device(device)),
+        "bf16_arithmetic": computes_bf16(torch.device(device).type),
         "machine": environment.describe_machine(device, threads),
         "code": environment.code_version(),
         "notes": notes,

@@ -210,7 +210,7 @@ class RunConfig(NetworkConfig):
         counts by type, `threads=auto` as the word, since the number of cores is known only where the run is computed.
 
         Raises:
-            ValueError: while device or precision is `auto` (`harness.training.devices.resolve`), or while the content of an
+            ValueError: while device or precision is `auto` (`harness.training.auto.resolve`), or while the content of an
                 image folder is unknown (`harness.data.datasets.check`).
         """
         if "auto" in (self.device, self.precision):

@@ -44,7 +44,7 @@ def prepare(sweep: Sweep, report: Report = lambda done, total: None) -> list[Run
     `report` is called with the number of runs checked so far and their total. Raises ChoiceError, before anything is trained,
     if something below results keeps runs from being written or locked.
     """
-    from harness.training.devices import slow_precision_warning
+    from harness.training.auto import slow_precision_warning
 
     results_folder.check(sweep.results)
     names, left = sweep.names, []

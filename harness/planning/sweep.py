@@ -141,7 +141,7 @@ def _resolved(configs: Sequence[RunConfig], launcher: LauncherConfig) -> tuple[R
     A run that may train on several GPUs, `device=cuda:0,cuda:1`, is assigned to the one with the least work, and one that starts
     from another goes where that one is. torch is imported only here, after all other checks.
     """
-    from harness.training.devices import resolve
+    from harness.training.auto import resolve
 
     resolved = [resolve(config, launcher.device) for config in configs]
     bases = [config.shallower() for config in resolved]

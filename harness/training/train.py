@@ -25,7 +25,7 @@ from harness.system.locks import LeaseLost
 from harness.system.signals import Stop, stop_on_signals
 from harness.tracking import check_installed
 from harness.training import environment
-from harness.training.devices import resolve, slow_precision_warning
+from harness.training.auto import resolve, slow_precision_warning
 from harness.training.interleaving import Task, interleave, isolated
 from harness.training.loop import Training
 

@@ -30,7 +30,7 @@ from harness.system import memory
 from harness.system.signals import Stop
 from harness.training.interleaving import interleave
 from harness.training.train import train, train_interleaved
-from support.helpers import KEYS, tiny
+from support.helpers import KEYS, rarely, tiny
 from support.images import png
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,7 +92,7 @@ def test_the_real_command_learns_three_colours(images, tmp_path):
     assert not any(str(tmp_path) in path.read_text() for path in folder.glob("*.json"))
 
 
-@pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.parametrize("depth", [18, *rarely(50)])
 def test_the_imagenet_family_trains_on_own_images(depth, images, tmp_path):
     more = ["family=imagenet", f"depth={depth}", "shortcut=projection", "schedule.batch_size=8"]
     assert run.main(arguments(images, tmp_path / "results", *more)) == 0

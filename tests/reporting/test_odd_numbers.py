@@ -28,6 +28,8 @@ DRAWN = {
 }
 """The columns that each picture draws."""
 ODD = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf, "zero": 0.0, "negative": -1.0, "huge": 1e308, "tiny": 5e-324}
+RARELY = ("inf", "-inf", "negative", "tiny")
+VALUES = [pytest.param(value, id=name, marks=[pytest.mark.soak] * (name in RARELY)) for name, value in ODD.items()]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def test_no_picture_is_forgotten():
 
 
 @pytest.mark.filterwarnings("ignore:(overflow|invalid value|divide by zero) encountered:RuntimeWarning")
-@pytest.mark.parametrize("value", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("value", VALUES)
 def test_every_figure_draws_what_it_can(tables, value):
     for picture, frame in frames(tables, value):
         draw(picture, frame, tables.x, whole=False)
@@ -75,7 +77,7 @@ def test_every_figure_draws_what_it_can(tables, value):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:(overflow|invalid value|divide by zero) encountered:RuntimeWarning")
-@pytest.mark.parametrize("value", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("value", VALUES)
 def test_every_figure_becomes_a_file(tables, value):
     for picture, frame in frames(tables, value, places=1):
         draw(picture, frame, tables.x, whole=True)

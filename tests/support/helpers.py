@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from harness.config.run import RunConfig
 from harness.config.schedule import ScheduleConfig
 from harness.planning.arguments import parse
@@ -24,6 +26,11 @@ def keys(*given):
     """Return the overrides `given`, and those of KEYS for other keys."""
     own = {override.split("=")[0] for override in given}
     return [*given, *(override for override in KEYS if override.split("=")[0] not in own)]
+
+
+def rarely(*values):
+    """Return the values as parameters of tests that only `make soak` runs, since others of their kind are tested every time."""
+    return [pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.soak) for value in values]
 
 
 def tiny(**choices):

@@ -23,7 +23,7 @@ from harness.records.run import Run, create
 from harness.system.signals import Stop
 from harness.training.interleaving import interleave
 from harness.training.train import train
-from support.helpers import KEYS, tiny, tiny_schedule
+from support.helpers import KEYS, rarely, tiny, tiny_schedule
 from support.interruption import SUICIDE, StopAfter
 from support.on_a_gpu import content, imitate_gpu
 
@@ -107,7 +107,7 @@ def test_a_member_that_fails_costs_no_other(alone, tmp_path):
     assert content(last) == content(alone[1])
 
 
-@pytest.mark.parametrize("looks", [3, 20, 70])
+@pytest.mark.parametrize("looks", [20, *rarely(3, 70)])
 def test_interleaved_runs_that_are_stopped_are_saved_and_resume_to_the_same_bits(looks, alone, tmp_path):
     ended = together(MEMBERS, tmp_path, StopAfter(looks))
     assert states.INTERRUPTED in ended

@@ -2,17 +2,20 @@
 
 import json
 import logging
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-import torch
 
 from harness import run
 from harness.config.run import Precision, RunConfig
 from harness.records import paths
-from harness.training import devices
+from harness.training import auto
 from support.helpers import KEYS, tiny
 
+ROOT = Path(__file__).resolve().parents[2]
 ZEN_4 = "flags\t\t: fpu sse2 avx2 avx512f avx512_bf16 avx512_vnni\n"
 SAPPHIRE_RAPIDS = "flags\t\t: fpu sse2 avx2 avx512f amx_bf16 avx512_bf16 amx_tile\n"
 HASWELL = "flags\t\t: fpu sse2 avx avx2 fma\n"
@@ -30,7 +33,7 @@ def processor(tmp_path, monkeypatch):
         path.unlink(missing_ok=True)
         if facts is not None:
             path.write_text(f"processor\t: 0\n{facts}")
-        monkeypatch.setattr(devices, "CPU_FACTS", path)
+        monkeypatch.setattr(auto, "CPU_FACTS", path)
         monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
         if most:
             monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", most)
@@ -54,14 +57,14 @@ def processor(tmp_path, monkeypatch):
 )
 def test_which_processors_compute_bfloat16(facts, limits, computes, processor):
     processor(facts, **limits)
-    assert devices.computes_bf16(torch.device("cpu")) is computes
+    assert auto.computes_bf16("cpu") is computes
 
 
 @pytest.mark.parametrize(("facts", "becomes"), [(ZEN_4, "bf16"), (SKYLAKE_X, "fp32"), (None, "fp32")])
 def test_auto_is_the_run_that_it_becomes(facts, becomes, processor, tmp_path, caplog):
     processor(facts)
-    auto = tiny(precision="auto")
-    assert devices.resolve(auto).run_name() == tiny(precision=becomes).run_name()
+    config = tiny(precision="auto")
+    assert auto.resolve(config).run_name() == tiny(precision=becomes).run_name()
     caplog.set_level(logging.INFO, "harness")
     assert run.main(["precision=auto", "depth=8", *KEYS, f"results={tmp_path}"]) == 0
     (config,) = (tmp_path / paths.RUNS).glob("*/config.json")
@@ -89,5 +92,10 @@ def test_what_is_not_slow_or_not_known_is_not_announced(processor):
     config = tiny(precision="bf16")
     for facts, warned in ((ZEN_4, False), (None, False), (ARM, False), (HASWELL, True)):
         processor(facts)
-        assert bool(devices.slow_precision_warning([config])) is warned
-        assert not devices.slow_precision_warning([replace(config, precision="fp32")])
+        assert bool(auto.slow_precision_warning([config])) is warned
+        assert not auto.slow_precision_warning([replace(config, precision="fp32")])
+
+
+def test_a_sweep_on_the_cpu_is_planned_without_torch():
+    code = "import sys\nfrom harness.planning.sweep import plan\nplan(['depth=8,14', 'device=cpu'], True, [])\n"
+    subprocess.run([sys.executable, "-c", f"{code}assert 'torch' not in sys.modules"], cwd=ROOT, check=True)
