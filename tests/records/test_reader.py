@@ -404,7 +404,7 @@ def test_every_command_ends_with_an_exit_code(whole, data, capsys):
     every_command(whole, data, capsys)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(3600)
 @ODD_WARNINGS
 @settings(MANY, max_examples=30)
