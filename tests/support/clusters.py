@@ -9,7 +9,7 @@ from harness.records import paths
 from harness.records.run import Run
 
 KEYS = ["width=4", "device=cpu", "schedule.batch_size=32", "schedule.eval_every=400", "checkpoint_minutes=0.02"]
-FOUR = ["-m", "depth=8,14", "shortcut=none,identity", "schedule.steps=800", *KEYS]
+FOUR = ["-m", "depth=8,14", "shortcut=none,identity", "schedule.steps=2000", *KEYS]
 HALF = """
 from harness.config.registry import SHORTCUT
 from harness.models.shortcuts import Identity
