@@ -1,4 +1,4 @@
-"""Reduce the table of a probe to three rows per place (layer or block): at initialisation, early in training, at the end."""
+"""Reduce a table over the steps of a run: to three moments per place (layer or block), or to medians of stretches of steps."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ Values = NDArray[Any]
 EARLY = (1, 10)
 """The first and last step of early training, in which gradients change by orders of magnitude from step to step."""
 MOMENTS = ("at initialisation (step 0)", "median of steps 1 to 10", "at the last probed step")
+STRETCHES = 200
+"""Maximum points of a line that has a value at every step."""
 
 
 def hidden_layers(layers: pd.DataFrame) -> pd.DataFrame:
@@ -61,3 +63,12 @@ def _median(values: Values) -> Values:
     with np.errstate(over="ignore", invalid="ignore"):
         middle: Values = (ordered[np.maximum(known - 1, 0) // 2, columns] + ordered[known // 2, columns]) / 2
     return middle
+
+
+def thinned(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the medians of a table with a row for every step, over at most STRETCHES stretches of steps.
+
+    Their lengths grow geometrically; single steps are left as they are while these are few.
+    """
+    edges = np.unique(np.geomspace(1, len(table) + 1, STRETCHES + 1).astype(int)) - 1
+    return table.groupby(np.searchsorted(edges, table["step"], side="right")).median()

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.phases import MOMENTS, hidden_layers, moments
+from harness.analysis.phases import MOMENTS, hidden_layers, moments, thinned
 from harness.analysis.request import Request
 from harness.analysis.run_results import NO_RESULTS, results_at_end
 from harness.analysis.theory import Net
@@ -26,8 +26,6 @@ from harness.records.run import Run
 from harness.records.schema import OPTIONAL_RESULTS, RESULTS
 from harness.system.cores import available_cores
 
-STRETCHES = 200
-"""Maximum points of a line that has a value at every step."""
 FIRST = "stem.conv"
 APART = 5.0
 """Percentage points from which batch error and training error at the end count as different."""
@@ -260,9 +258,9 @@ class Tables(Request):
     def gradient_norms(self) -> pd.DataFrame:
         """`grad_norm`, ||dL/dW|| of the stem's convolution at every step, of the runs that recorded it.
 
-        Values are medians over at most STRETCHES stretches of steps.
+        Values are medians over at most `phases.STRETCHES` stretches of steps.
         """
-        return self.reduce("gradient_norms", _thinned, ("step", FIRST))
+        return self.reduce("gradient_norms", thinned, ("step", FIRST)).rename(columns={FIRST: "grad_norm"})
 
     def _row(self, run: Run, flat: dict[str, Any]) -> dict[str, Any]:
         results = NO_RESULTS
@@ -285,13 +283,6 @@ def _joined(frames: Sequence[pd.DataFrame], runs: pd.DataFrame) -> pd.DataFrame:
     """Return one frame per run as a single one, with the columns that tell the runs apart."""
     about = {key: np.repeat(runs[key].to_numpy(), list(map(len, frames))) for key in ("run", "arm", "x", "seed")}
     return pd.concat(frames, ignore_index=True).assign(**about)
-
-
-def _thinned(norms: pd.DataFrame) -> pd.DataFrame:
-    """Return the median in stretches of steps whose lengths grow geometrically; single steps while these are few."""
-    edges = np.unique(np.geomspace(1, len(norms) + 1, STRETCHES + 1).astype(int)) - 1
-    stretch = np.searchsorted(edges, norms["step"], side="right")
-    return norms.groupby(stretch).median().rename(columns={FIRST: "grad_norm"})
 
 
 LAYER_MOMENTS = Measure(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +24,9 @@ def read(paths: Sequence[Path]) -> tuple[dict[str, dict[int, float]], dict[str, 
     FOLDER/FILE/COLUMN. A column with other text than numbers is no metric. Raises RecordError if no file has steps, or if one
     cannot be read.
     """
-    stems = Counter(path.stem for path in paths)
-    named = {path: path.stem if stems[path.stem] == 1 else f"{path.parent.name}/{path.stem}" for path in paths}
-    tables = {named[path]: table for path in paths if (table := _table(path)) is not None}
+    stems, base = Counter(path.stem for path in paths), os.path.commonpath([path.parent for path in paths])
+    names = [path.stem if stems[path.stem] == 1 else str(path.relative_to(base).with_suffix("")) for path in paths]
+    tables = {name: table for name, path in zip(names, paths, strict=True) if (table := _table(path)) is not None}
     if not tables:
         raise RecordError(f"{paths[0]}: has no column {', '.join(STEPS[:-1])} or {STEPS[-1]}")
     if len(tables) == 1:

@@ -51,7 +51,7 @@ def read_runs(folder: Path) -> tuple[list[ForeignRun], dict[str, str]]:
     run of its own. Raises RecordError if there is no run at all, and ChoiceError if the package for a format is missing.
     """
     runs, troubles = list[ForeignRun](), dict[str, str]()
-    for place in _places(folder):
+    for place in _places(folder, folder, troubles):
         name = str(place.relative_to(folder))
         try:
             runs.append(_read(place, name))
@@ -62,23 +62,23 @@ def read_runs(folder: Path) -> tuple[list[ForeignRun], dict[str, str]]:
     return runs, troubles
 
 
-def _places(folder: Path, top: bool = True) -> Iterator[Path]:
-    """Yield the folder or file of each run."""
+def _places(folder: Path, top: Path, troubles: dict[str, str]) -> Iterator[Path]:
+    """Yield the folder or file of each run below `top`; note in `troubles` which folders cannot be looked into."""
     try:
         children = sorted(child for child in folder.iterdir() if not child.name.startswith("."))
     except OSError as error:
-        if top:
+        if folder == top:
             raise RecordError(reader.describe_error(error)) from error
-        yield folder  # reading it says why it cannot be read
+        troubles[str(folder.relative_to(top))] = reader.describe_error(error)
         return
     files = [child for child in children if child.is_file() and _format(child.name)]
-    if files and not top:
+    if files and folder != top:
         yield folder
         return
     yield from files
     for child in children:
         if child.is_dir() and not child.is_symlink():
-            yield from _places(child, top=False)
+            yield from _places(child, top, troubles)
 
 
 def _format(name: str) -> str:
@@ -86,11 +86,7 @@ def _format(name: str) -> str:
 
 
 def _read(place: Path, name: str) -> ForeignRun:
-    try:
-        top = list(place.iterdir()) if place.is_dir() else []
-    except OSError as error:
-        raise RecordError(reader.describe_error(error)) from error
-    files = sorted(path for path in place.rglob("*") if path.is_file()) if top else [place]
+    files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
     kind = next(kind for kind in FORMATS if any(_format(path.name) == kind for path in files))
     metrics, choices = FORMATS[kind][1]([path for path in files if _format(path.name) == kind])
     if not metrics:

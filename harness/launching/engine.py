@@ -17,7 +17,7 @@ from harness.config.launcher import LauncherConfig
 from harness.config.run import RunConfig
 from harness.launching.worker import RUNS_PER_GPU_PROCESS
 from harness.system.cores import threads_here
-from harness.system.locks import Owner
+from harness.system.owner import Owner
 
 
 class LaunchError(RuntimeError):

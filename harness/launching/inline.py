@@ -8,7 +8,7 @@ from harness.config.registry import LAUNCHER
 from harness.config.run import RunConfig
 from harness.launching.engine import Engine
 from harness.launching.worker import work
-from harness.system.locks import Owner
+from harness.system.owner import Owner
 from harness.system.signals import stop_on_signals
 
 

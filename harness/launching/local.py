@@ -18,7 +18,7 @@ from harness.records import paths
 from harness.records.run import Run
 from harness.system import locks
 from harness.system.cores import available_cores
-from harness.system.locks import Owner, is_here
+from harness.system.owner import Owner, is_here
 
 PATIENCE = GRACE + 4.0
 """Seconds after which a worker that outlives the end of its input is killed: its guard should have done so."""

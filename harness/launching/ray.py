@@ -17,7 +17,7 @@ from harness.config.launcher import RayConfig
 from harness.config.registry import LAUNCHER
 from harness.config.run import RunConfig
 from harness.launching.engine import Engine, LaunchError, close_input, describe_exit
-from harness.system.locks import Owner
+from harness.system.owner import Owner
 
 CONNECT_SECONDS = 10.0
 """Seconds that the cluster's address may take to answer."""

@@ -23,7 +23,7 @@ from harness.config.registry import LAUNCHER
 from harness.config.run import RunConfig
 from harness.launching.engine import Engine, LaunchError
 from harness.records import paths, writer
-from harness.system.locks import Owner
+from harness.system.owner import Owner
 
 log = logging.getLogger("harness")
 

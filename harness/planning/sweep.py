@@ -24,6 +24,7 @@ from harness.data.datasets import check_all
 from harness.planning.arguments import TEXTS, error_message, parse, quote
 from harness.planning.expansion import Product, check_group, compose_config
 from harness.records import paths
+from harness.system import address_space
 from harness.tracking import check_installed
 
 Report = Callable[[int, int], None]
@@ -139,9 +140,13 @@ def _resolved(configs: Sequence[RunConfig], launcher: LauncherConfig) -> tuple[R
     """Return the configs resolved for this machine, without duplicates, and those of the runs that they start from.
 
     A run that may train on several GPUs, `device=cuda:0,cuda:1`, is assigned to the one with the least work, and one that starts
-    from another goes where that one is. torch is imported only here, after all other checks.
+    from another goes where that one is. torch is imported only here, after all other checks, and only where it is needed: to look
+    for a GPU, or to see whether a limited address space is enough for it.
     """
     from harness.training.auto import resolve
+
+    if address_space.limit() is not None:
+        import torch  # noqa: F401  # for its failure, before anything is started
 
     resolved = [resolve(config, launcher.device) for config in configs]
     bases = [config.shallower() for config in resolved]

@@ -12,6 +12,7 @@ from harness.records.reader import RecordError
 from harness.records.run import Run
 from harness.records.value_types import printable
 from harness.system import locks
+from harness.system.owner import is_here
 
 ORDER = (states.RUNNING, states.FAILED, states.KILLED, states.DAMAGED, states.DIVERGED, states.INTERRUPTED)
 """Order of the states in the table; other states come last."""
@@ -62,10 +63,10 @@ def _where(run: Run) -> str:
     """Return the host and the job that train the run; empty for a process of this machine without a job."""
     lock = paths.lock(run.folder.parent.parent, run.name)
     owner = locks.owner(lock)
-    if owner is None or (locks.is_here(owner) and not owner.job):
+    if owner is None or (is_here(owner) and not owner.job):
         return ""
     where = f"on {owner.host}" + (f", job {owner.job}" if owner.job else "")
-    silent = 0.0 if locks.is_here(owner) else locks.silent_seconds(lock)
+    silent = 0.0 if is_here(owner) else locks.silent_seconds(lock)
     return f"{where}, no sign of life for {duration(silent)}" if silent > locks.EXPIRY else where
 
 

@@ -15,22 +15,23 @@ TRAINING = 384 * 2**20
 
 def check(needed: int) -> None:
     """Raise ChoiceError if `ulimit -v` leaves fewer than `needed` bytes of address space."""
-    limit, used = _limit(), _used()
-    if limit is not None and limit - used < needed:
+    most, used = limit(), _used()
+    if most is not None and most - used < needed:
         raise ChoiceError(
-            f"{_mib(limit)} of address space are too few: {_mib(used)} are used, and at least {_mib(needed)} more are needed; "
+            f"{_mib(most)} of address space are too few: {_mib(used)} are used, and at least {_mib(needed)} more are needed; "
             "raise the limit (ulimit -v)"
         )
 
 
 def explain_import_error(error: BaseException) -> str:
     """Return a message for users about a library that cannot be loaded."""
-    limit, reason = _limit(), " ".join(str(error).split()) or type(error).__name__
-    remedy = "" if limit is None else f"; {_mib(limit)} of address space may be too few: raise the limit (ulimit -v)"
+    most, reason = limit(), " ".join(str(error).split()) or type(error).__name__
+    remedy = "" if most is None else f"; {_mib(most)} of address space may be too few: raise the limit (ulimit -v)"
     return f"a library cannot be loaded: {reason}{remedy}"
 
 
-def _limit() -> int | None:
+def limit() -> int | None:
+    """Return the bytes that `ulimit -v` allows, None without a limit."""
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     return None if soft == resource.RLIM_INFINITY else soft
 

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import random
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import asdict
 from pathlib import Path
 from uuid import uuid4
+
+from harness.system.owner import UNKNOWN, Owner, is_running, this_process
 
 BEAT = 10.0
 """Seconds between two renewals of a lease."""
@@ -39,25 +39,6 @@ class LockError(OSError):
 
 class LeaseLost(RuntimeError):
     """Another process took the lock over, because this one had not renewed its lease for EXPIRY seconds."""
-
-
-@dataclass(frozen=True)
-class Owner:
-    """The process that owns a lease.
-
-    Args:
-        host: name of its machine.
-        machine: a boot of that machine, and the process namespace; equal where process numbers mean the same.
-        process: its number.
-        started: when it started, in the machine's own unit, so that a later process of the same number is told apart.
-        job: the job of its launcher: `HARNESS_JOB`, or else the id of its Slurm job; may be empty.
-    """
-
-    host: str
-    machine: str
-    process: int
-    started: str
-    job: str
 
 
 @contextmanager
@@ -92,13 +73,8 @@ def owner(path: Path) -> Owner | None:
     for lease in _leases_of(path):
         with suppress(FileNotFoundError):
             if _is_alive(lease):
-                return _owner(lease) or _UNKNOWN
+                return _owner(lease) or UNKNOWN
     return None
-
-
-def is_here(owner: Owner) -> bool:
-    """Return whether the owner is a process of this machine."""
-    return owner.machine == _machine()
 
 
 def last_owner(path: Path) -> Owner | None:
@@ -158,7 +134,7 @@ def _create(lease: Path, path: Path) -> None:
         temporary = lease.with_name(f".{lease.name}")
         try:
             path.parent.mkdir(exist_ok=True)
-            temporary.write_text(json.dumps(asdict(_myself())))
+            temporary.write_text(json.dumps(asdict(this_process())))
             temporary.rename(lease)
             return
         except (FileNotFoundError, FileExistsError) as error:  # another has just removed the empty folder, or it is no folder
@@ -184,10 +160,8 @@ def _is_alive(lease: Path) -> bool:
     """Return whether the owner of a lease lives, as far as this process can know by now."""
     with suppress(FileNotFoundError):
         known = _owner(lease)
-        started = _start_of(known.process) if known and known.machine == _machine() else None
-        if known and started is not None:
-            return known.started == started != ""
-        return _leases.changed_lately(lease)
+        running = is_running(known) if known else None
+        return _leases.changed_lately(lease) if running is None else running
     return False
 
 
@@ -206,42 +180,6 @@ def _owner(lease: Path) -> Owner | None:
         raise
     except (OSError, ValueError, TypeError):
         return None
-
-
-_UNKNOWN = Owner("an unknown machine", "", 0, "", "")
-
-
-def _myself() -> Owner:
-    job = os.environ.get("HARNESS_JOB") or os.environ.get("SLURM_JOB_ID", "")
-    return Owner(platform.node(), _machine(), os.getpid(), _start_of(os.getpid()) or "", job)
-
-
-@cache
-def _machine() -> str:
-    """Return what is equal for all processes that see each other's numbers, and only for these."""
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116  # no path, a namespace
-    return platform.node()
-
-
-def _start_of(process: int) -> str | None:
-    """Return when a living process started, in clock ticks since boot.
-
-    Empty if there is none, a zombie included; None if it is hidden: another user's process where /proc shows only one's own.
-    """
-    try:
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()  # its name may contain anything
-        return "" if fields[0] in "ZX" else fields[19]
-    except (OSError, IndexError):
-        pass
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return ""
-    except PermissionError:
-        return None
-    return None if Path("/proc/self/stat").exists() else "unknown"  # unknown: no /proc, as on macOS
 
 
 class _Leases:

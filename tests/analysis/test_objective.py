@@ -47,6 +47,12 @@ def test_a_diverged_run_scores_a_guess(tmp_path):
     assert score(run, "train_loss") == pytest.approx(math.log(10))
 
 
+def test_a_run_that_diverged_early_wins_no_search_for_the_least_seconds(tmp_path):
+    config = digits(20, "none")
+    run = Run(paths.run_folder(tmp_path, finish(tmp_path, config, 90.0, 90.0, states.DIVERGED, steps(config, error=[10.0]))))
+    assert score(run, "seconds") is None
+
+
 def test_a_run_that_is_not_finished_scores_nothing(tmp_path):
     run = create(digits(20, "none"), tmp_path)
     assert score(run, "test_error") is None

@@ -101,3 +101,11 @@ def test_a_damaged_run_keeps_no_other_from_its_export(runs, tmp_path, capsys):
         "folder": "two",
         "to": "parquet",
     }
+
+
+def test_a_damaged_table_of_an_unfinished_run_costs_no_other(runs):
+    done, stopped = runs
+    (stopped.folder / paths.STEPS).write_bytes(b"\xff")
+    readable, unreadable = export._readable(runs)
+    assert list(readable) == [done]
+    assert paths.STEPS in unreadable[0]

@@ -259,3 +259,28 @@ def test_a_group_of_no_common_step_has_no_curve():
     runs = [foreign.ForeignRun(str(step), {}, {"loss": {step: 1.0}}, "CSV") for step in range(2)]
     curve = aggregate.curve("g", runs, "loss")
     assert (len(curve.table), curve.partial) == (0, 2)
+
+
+def test_files_of_one_name_in_one_run_are_told_apart(tmp_path):
+    """A folder with a file of its own is one run with all below it, so the seeds below are metrics of that run."""
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp" / "summary.csv").write_text("step,best\n1,5\n")
+    for seed in (0, 1):
+        write_run(tmp_path / "exp" / f"seed={seed}", f"step,loss\n0,{seed + 2}\n")
+    (run,), _ = foreign.read_runs(tmp_path)
+    assert run.metrics == {"summary/best": {1: 5.0}, "seed=0/metrics/loss": {0: 2.0}, "seed=1/metrics/loss": {0: 3.0}}
+
+
+def test_a_folder_that_cannot_be_looked_into_costs_no_other_run(runs, monkeypatch):
+    listed = foreign.Path.iterdir
+
+    def refuse(folder):
+        if folder.name == "b":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(foreign.Path, "iterdir", refuse)
+    found, troubles = foreign.read_runs(runs)
+    assert [run.name for run in found] == ["a", "c", "d"]
+    assert troubles.keys() == {"b"}
+    assert "Permission denied" in troubles["b"]

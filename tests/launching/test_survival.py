@@ -23,7 +23,7 @@ from harness.records import paths, states
 from harness.records.reader import RecordError
 from harness.records.run import Run, create, write_status
 from harness.system import locks
-from harness.system.locks import Owner
+from harness.system.owner import Owner
 from harness.training import checkpoint
 from harness.training.train import train
 from support.helpers import KEYS, keys, tiny, tiny_schedule

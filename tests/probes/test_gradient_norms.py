@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from harness import verify
-from harness.analysis import tables
+from harness.analysis import phases
 from harness.config.run import RunConfig
 from harness.records import paths, reader, states, writer
 from harness.records.reader import RecordError
@@ -88,9 +88,9 @@ def test_verification_compares_them_bit_by_bit(run, tmp_path):
 
 
 def test_a_curve_of_64_000_steps_is_thinned_to_few_points_and_keeps_the_first_steps():
-    norms = pd.DataFrame({"step": np.arange(64_000), tables.FIRST: 1 / np.arange(1, 64_001)})
-    thinned = tables._thinned(norms)
-    assert len(thinned) <= tables.STRETCHES
+    norms = pd.DataFrame({"step": np.arange(64_000), "grad_norm": 1 / np.arange(1, 64_001)})
+    thinned = phases.thinned(norms)
+    assert len(thinned) <= phases.STRETCHES
     assert thinned["step"].head(10).tolist() == list(range(10))
     assert thinned["step"].max() > 60_000
     product = thinned["grad_norm"] * (thinned["step"] + 1)  # 1 at every step; a median is at most half a stretch away

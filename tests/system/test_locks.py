@@ -21,6 +21,7 @@ from harness.launching import job, worker
 from harness.records import paths
 from harness.records.run import create, write_status
 from harness.system import locks
+from harness.system.owner import Owner
 from harness.system.signals import Stop
 from support.helpers import KEYS, tiny, tiny_schedule
 
@@ -98,7 +99,7 @@ def lease_of(lock, owner):
     return lease
 
 
-ELSEWHERE = locks.Owner("another-host", "another boot", 1, "1", "77")
+ELSEWHERE = Owner("another-host", "another boot", 1, "1", "77")
 
 
 def test_a_machine_that_renews_its_lease_holds_the_lock_until_it_no_longer_does(tmp_path, monkeypatch):
