@@ -37,7 +37,7 @@ def cancel_running(cluster):
 
 
 def preempt(cluster):
-    cluster("sbatch", "-p", "high", "-N", "1", "--exclusive", "--output=/dev/null", "--wrap", "sleep 2")
+    cluster("sbatch", "-p", "high", "-N", "2", "--exclusive", "--output=/dev/null", "--wrap", "sleep 2")
 
 
 def kill_worker(cluster):
